@@ -1,0 +1,110 @@
+"""One protocol for whatever can say which noise is in a picture. Samplers and bound take any of them."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from diffusion.gaussian import Level, Prediction, PredictionType, level_at, prediction_from_output
+from diffusion.schedule import NoiseSchedule
+
+
+@dataclass(frozen=True)
+class Description:
+    """What computes a denoiser's answers, for the record of a run.
+
+    engine: "torch", or later a faster one behind the same protocol; threads: of the CPU; precision: of the arithmetic,
+    in torch's word ("float32"). guided: two answers mixed by a guidance scale; such a mixture is no likelihood model.
+    """
+
+    kind: Literal["network", "data", "gaussian", "mixture"]
+    engine: str
+    threads: int
+    precision: str
+    guided: bool = False
+
+
+class Denoiser(Protocol):
+    """x_0_hat(x_t, t) and eps_hat(x_t, t): the expected picture and the expected noise in x_t.
+
+    `schedule` says which noise level a timestep means.
+    """
+
+    schedule: NoiseSchedule
+
+    @property
+    def description(self) -> Description: ...
+
+    def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
+        """The answer at timestep t for the whole batch x_t: (B, C, H, W).
+
+        t: in [0, T-1], an integer or between two. level: the noise level that x_t has, where it is not t's own; the
+        denoiser still answers as for t, and its answer is converted with the amplitudes of `level`.
+        """
+        ...
+
+
+class NetworkDenoiser:
+    """A diffusers U-Net behind the protocol.
+
+    class_labels: (B,) int64 or None, for networks that were trained with labels; the network's last label means "no
+    class". guidance_scale: w of output = unconditional + w (conditional - unconditional), Ho & Salimans 2022 (their w
+    is w - 1): 1 is the conditional network alone, 0 the unconditional one; else both halves go through in one call.
+    Raises ValueError where labels and network, or labels and guidance, do not fit together.
+    """
+
+    def __init__(
+        self,
+        unet,
+        schedule: NoiseSchedule,
+        prediction_type: PredictionType = "epsilon",
+        class_labels: Tensor | None = None,
+        guidance_scale: float = 1.0,
+    ):
+        embeddings = unet.config.num_class_embeds
+        if (class_labels is None) != (embeddings is None):
+            raise ValueError("class_labels: needed exactly where the network was trained with labels")
+        if class_labels is None and guidance_scale != 1:
+            raise ValueError("guidance_scale: has no meaning for a network without labels")
+        if class_labels is not None and not 0 <= int(class_labels.min()) <= int(class_labels.max()) < embeddings:
+            raise ValueError(f"class_labels: must lie in [0, {embeddings}), got {class_labels.tolist()}")
+        self.unet = unet
+        self.schedule = schedule
+        self.prediction_type = prediction_type
+        self.class_labels = class_labels
+        self.guidance_scale = guidance_scale
+
+    @property
+    def description(self) -> Description:
+        """Of the network as it is at this moment."""
+        return Description(
+            kind="network",
+            engine="torch",
+            threads=torch.get_num_threads(),
+            precision=str(self.unet.dtype).removeprefix("torch."),
+            guided=self.guidance_scale not in (0, 1),
+        )
+
+    @torch.no_grad()
+    def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
+        """See Denoiser."""
+        output = self._output(x_t.to(self.unet.dtype), float(t)).to(x_t.dtype)
+        return prediction_from_output(output, x_t, level or level_at(t, self.schedule), self.prediction_type)
+
+    def _output(self, x_t: Tensor, t: float) -> Tensor:
+        if self.class_labels is None:
+            return self._call(x_t, t)
+        conditional = self.class_labels.to(x_t.device)
+        unconditional = torch.full_like(conditional, self.unet.config.num_class_embeds - 1)
+        if self.guidance_scale == 1:
+            return self._call(x_t, t, class_labels=conditional)
+        if self.guidance_scale == 0:
+            return self._call(x_t, t, class_labels=unconditional)
+        both = self._call(torch.cat([x_t, x_t]), t, class_labels=torch.cat([unconditional, conditional]))
+        without, with_class = both.chunk(2)
+        return without + self.guidance_scale * (with_class - without)
+
+    def _call(self, x_t: Tensor, t: float, **labels: Tensor) -> Tensor:
+        timesteps = torch.full((len(x_t),), t, device=x_t.device)  # a tensor: Python floats are truncated to integers
+        return self.unet(x_t, timesteps, **labels).sample

@@ -1,0 +1,46 @@
+"""Which timesteps a run of S steps visits.
+
+A trajectory is a list of pairs (t, s): the step goes from x_t to the less noisy x_s, and the last s is -1, the picture.
+diffusers' own spacings are here by its names; they do not all start at the trained end (`leading` with S = 501 starts
+at t = 500, where 28% of the picture's amplitude is still missing from pure noise), which is why "even" is the default.
+"""
+
+from typing import Literal, get_args
+
+import numpy as np
+
+TimestepSpacing = Literal["even", "leading", "linspace", "trailing"]
+
+
+def visited_timesteps(
+    num_inference_steps: int, num_train_timesteps: int, spacing: TimestepSpacing = "even"
+) -> list[int]:
+    """The S timesteps of a run, from noisy to clean, each in [0, T), strictly falling.
+
+    "even": round((T-1)(1 - k/(S-1))) for k = 0..S-1 with halves rounded up, and [T-1] for S = 1, so that every run
+    starts at the trained end and, from S = 2 on, visits t = 0. "leading", "linspace" and "trailing" are what diffusers
+    means by them (DDPMScheduler.set_timesteps with steps_offset = 0), but always S timesteps: diffusers' trailing
+    counts down with a float step, and for 62 of the step counts at T = 1000 (S = 61 is the first) it lists one more,
+    t = -1, at which its samplers call the network again.
+    1 <= S <= T. Raises ValueError naming the field.
+    """
+    S, T = num_inference_steps, num_train_timesteps
+    if not 1 <= S <= T:
+        raise ValueError(f"num_inference_steps: must lie in [1, {T}], got {S}")
+    if spacing == "even":
+        if S == 1:
+            return [T - 1]
+        last = S - 1
+        return [(2 * (T - 1) * (last - k) + last) // (2 * last) for k in range(S)]  # in integers: no float can tie
+    if spacing == "leading":
+        return (np.arange(S)[::-1] * (T // S)).tolist()
+    if spacing == "linspace":
+        return np.linspace(0, T - 1, S).round()[::-1].astype(int).tolist()
+    if spacing == "trailing":
+        return (np.round(np.arange(T, 0, -T / S)).astype(int) - 1)[:S].tolist()  # arange's floats may give one more
+    raise ValueError(f"timestep_spacing: {spacing!r} is unknown; known are {', '.join(get_args(TimestepSpacing))}")
+
+
+def pairs(timesteps: list[int]) -> list[tuple[int, int]]:
+    """The steps (t, s) of a run over these timesteps; the last one ends in s = -1, the picture."""
+    return list(zip(timesteps, [*timesteps[1:], -1], strict=True))

@@ -1,0 +1,139 @@
+"""Exact resume: a run killed at any moment and resumed ends in the weights of a run that never stopped."""
+
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from tests.training.tiny import REPOSITORY, command, run, same_tensors, state_weights, tiny_config
+from training.start import prepare
+from training.states import latest_state, run_folder
+from training.train import main
+
+LONG = dict(steps=60, save_every=7, sample_every=30, dropout=0.1, flip=True)
+
+
+def finished(config) -> tuple[dict, list[torch.Tensor]]:
+    """The raw and the EMA weights in the last state of a run."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    training, _ = prepare(config.model_copy(update={"resume": True}))
+    assert training.progress.step == config.steps
+    return state_weights(latest_state(run_folder(config))), training.ema.shadow_params
+
+
+def start(config) -> subprocess.Popen:
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.Popen(
+        command(config), cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def wait_for_step(config, step: int, process: subprocess.Popen) -> None:
+    """Until a state at or past `step` is on the disk."""
+    deadline = time.monotonic() + 120
+    while (state := latest_state(run_folder(config))) is None or int(state.name.split("-")[1]) < step:
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture(scope="module")
+def never_stopped(tmp_path_factory):
+    config = tiny_config(tmp_path_factory.mktemp("whole"), **LONG)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DDPM_LAB_DATA", str(REPOSITORY / "tests" / "data"))
+        result = run(command(config))
+        assert result.returncode == 0, result.stderr
+        return finished(config)
+
+
+def test_killed_twice_and_resumed_is_bit_identical(tmp_path, never_stopped):
+    config = tiny_config(tmp_path, **LONG, resume=True)
+    for at_least, after in ((7, 0.0), (21, 0.05)):
+        process = start(config)
+        wait_for_step(config, at_least, process)
+        time.sleep(after)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    result = run(command(config))
+    assert result.returncode == 0, result.stderr
+    assert "going on from step-" in result.stdout
+    weights, ema = finished(config)
+    assert same_tensors(weights, never_stopped[0])
+    assert all(torch.equal(a, b) for a, b in zip(ema, never_stopped[1], strict=True))
+
+
+def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never_stopped):
+    config = tiny_config(tmp_path, **LONG | dict(save_every=1000), resume=True)
+    process = start(config)
+    output = ""
+    while "images/s" not in output:  # the progress bar: the loop has begun
+        chunk = os.read(process.stdout.fileno(), 4096).decode(errors="replace")
+        assert chunk, output
+        output += chunk
+    process.send_signal(signal.SIGTERM)
+    output += process.communicate(timeout=120)[0]
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "its state is saved" in output
+    assert latest_state(run_folder(config)) is not None
+    assert run(command(config)).returncode == 0
+    assert same_tensors(finished(config)[0], never_stopped[0])
+
+
+def test_a_half_written_state_is_never_taken_for_a_whole_one(tmp_path):
+    config = tiny_config(tmp_path, save_every=10)
+    assert main(command(config)[3:]) == 0
+    states = run_folder(config) / "states"
+    assert sorted(path.name for path in states.iterdir()) == ["step-000000010", "step-000000020"]
+    (states / "step-000000020").rename(states / ".step-000000020")
+    assert latest_state(run_folder(config)).name == "step-000000010"
+
+
+def test_old_states_are_dropped(tmp_path):
+    config = tiny_config(tmp_path, save_every=4, keep_states=3)
+    assert main(command(config)[3:]) == 0
+    states = sorted(path.name for path in (run_folder(config) / "states").iterdir())
+    assert states == ["step-000000012", "step-000000016", "step-000000020"]
+
+
+def test_nothing_is_overwritten_by_a_slip(tmp_path, capsys):
+    config = tiny_config(tmp_path, save_every=10)
+    assert main(command(config)[3:]) == 0
+    assert main(command(config)[3:]) == 1
+    assert "already holds a training at step-000000020: add --resume" in capsys.readouterr().err
+    other = tiny_config(tmp_path, output_dir=str(tmp_path / "other-runs"))
+    assert main(command(other)[3:]) == 1
+    assert "already holds a checkpoint of another training" in capsys.readouterr().err
+    assert main([*command(other)[3:], "--overwrite"]) == 0
+
+
+def test_another_training_is_not_resumed_by_mistake(tmp_path, capsys, monkeypatch):
+    config = tiny_config(tmp_path)
+    assert main(command(config)[3:]) == 0
+    assert main([*command(tiny_config(tmp_path, learning_rate=2e-3))[3:], "--resume"]) == 1
+    assert "--learning-rate was 0.001 and is now 0.002" in capsys.readouterr().err
+    assert main([*command(tiny_config(tmp_path, data="mnist"))[3:], "--resume"]) == 1
+    assert "the pictures are not those that the run began with" in capsys.readouterr().err
+
+
+def test_a_finished_run_can_be_made_longer(tmp_path):
+    assert main(command(tiny_config(tmp_path))[3:]) == 0
+    longer = tiny_config(tmp_path, steps=30, resume=True)
+    assert main(command(longer)[3:]) == 0
+    assert latest_state(run_folder(longer)).name == "step-000000030"
+
+
+def test_the_log_holds_every_step_once_after_a_kill(tmp_path):
+    config = tiny_config(tmp_path, save_every=10, log_every=3)
+    assert main(command(config)[3:]) == 0
+    folder = run_folder(config)
+    metrics = folder / "metrics.jsonl"
+    metrics.write_text(metrics.read_text() + '{"step": 99, "loss": 1.0}\n{"step": 100, "lo')
+    longer = tiny_config(tmp_path, steps=24, log_every=3, resume=True)
+    assert main(command(longer)[3:]) == 0
+    steps = [int(line.split(",")[0].split(":")[1]) for line in metrics.read_text().splitlines() if '"loss"' in line]
+    assert steps == sorted(set(steps)) and 99 not in steps

@@ -1,0 +1,1 @@
+"""Fits, measures and publishes checkpoints. Knows diffusion/ and accelerate; never app/."""

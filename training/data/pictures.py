@@ -1,0 +1,142 @@
+"""What every source of pictures turns into: 8-bit arrays with labels, and where they came from."""
+
+import hashlib
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image, ImageOps
+
+EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal arrays give equal files
+
+
+class DataError(Exception):
+    """Data that cannot be used, with what to do about it. Its text is meant for the user."""
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """images: (N, H, W, C) uint8, C = 1 or 3; labels: (N,) int64 classes from 0, or None."""
+
+    images: np.ndarray
+    labels: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.images.ndim != 4 or self.images.dtype != np.uint8 or self.images.shape[-1] not in (1, 3):
+            raise DataError(
+                f"images: must be uint8 of shape (N, H, W, 1 or 3), got {self.images.dtype} {self.images.shape}"
+            )
+        if self.labels is not None and self.labels.shape != (len(self.images),):
+            raise DataError(f"labels: must be {len(self.images)} numbers, got shape {self.labels.shape}")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def take(self, count: int) -> Self:
+        """`count` pictures evenly spread over the set (all of them where it has fewer)."""
+        index = np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)
+        return self.at(index)
+
+    def at(self, index: np.ndarray) -> Self:
+        """The pictures at these positions: (n,) integers."""
+        return type(self)(self.images[index], None if self.labels is None else self.labels[index])
+
+    def in_style(self, image_size: int | None, color: str) -> Self:
+        """The same pictures at another size (None: as they are) and as "grey", "rgb" or "auto" (as they are)."""
+        channels = {"grey": 1, "rgb": 3, "auto": self.images.shape[-1]}[color]
+        size = image_size or self.images.shape[1]
+        if self.images.shape[1:] == (size, size, channels):
+            return self
+        images = [fit(to_pillow(image), size, "L" if channels == 1 else "RGB") for image in self.images]
+        return type(self)(np.stack(images), self.labels)
+
+    def sha256(self) -> str:
+        """Hash of the shape, the pixels and the labels."""
+        digest = hashlib.sha256(str(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images))
+        if self.labels is not None:
+            digest.update(np.ascontiguousarray(self.labels.astype("<i8")))
+        return digest.hexdigest()
+
+    def save(self, path: Path) -> None:
+        """Write a compact .npz (LZMA inside; plain np.load reads it): images uint8, and labels uint16 if there are."""
+        arrays = {"images": self.images}
+        if self.labels is not None:
+            arrays["labels"] = self.labels.astype(np.uint16)
+        with zipfile.ZipFile(path, "w", compression=zipfile.ZIP_LZMA) as archive:
+            for name, array in arrays.items():
+                entry = zipfile.ZipInfo(f"{name}.npy", EARLIEST_ZIP_TIME)
+                entry.compress_type = zipfile.ZIP_LZMA
+                with archive.open(entry, "w") as file:
+                    np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read what `save` wrote. Raises DataError naming the file where it is missing or something else."""
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(arrays["images"], arrays["labels"].astype(np.int64) if "labels" in arrays else None)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"{path}: could not be read as pictures ({error})") from error
+
+
+@dataclass(frozen=True, eq=False)
+class DataSet:
+    """Training and test pictures that share no picture, and what a reader of the model card must know of them."""
+
+    name: str
+    train: Pictures
+    test: Pictures
+    class_names: tuple[str, ...] | None = None
+    license: str = "unknown"
+    source: str = ""
+    warnings: tuple[str, ...] = field(default=())
+    hub_id: str | None = None
+
+    def __post_init__(self):
+        if self.class_names is not None:
+            for split in (self.train, self.test):
+                if split.labels is None or (
+                    len(split) and not 0 <= split.labels.min() <= split.labels.max() < self.classes
+                ):
+                    raise DataError(f"labels: {self.name} needs one in [0, {self.classes}) for every picture")
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are; 0 without labels."""
+        return len(self.class_names or ())
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return self.train.images.shape[1:]
+
+    def sha256(self) -> str:
+        """Hash of all pictures and labels of both splits."""
+        return hashlib.sha256(f"{self.train.sha256()} {self.test.sha256()}".encode()).hexdigest()
+
+
+def to_pillow(image: np.ndarray) -> Image.Image:
+    """(H, W, 1 or 3) uint8 -> a Pillow picture of mode L or RGB."""
+    return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
+
+
+def fit(
+    picture: Image.Image, size: int, mode: str, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> np.ndarray:
+    """A picture as a camera or a painter saved it -> (size, size, C) uint8.
+
+    Turned upright by its EXIF tag, alpha laid over white, resized so that it fills the square, cropped at the centre.
+    mode: "L" (C = 1) or "RGB" (C = 3).
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits: Pillow's own conversion would saturate
+        wide = np.asarray(picture, dtype=np.float64)
+        picture = Image.fromarray((wide / (257 if wide.max() > 255 else 1)).round().clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    pixels = np.asarray(ImageOps.fit(picture.convert(mode), (size, size), resample))
+    return pixels.reshape(size, size, -1)

@@ -1,0 +1,32 @@
+"""A test set for data that come without one."""
+
+import numpy as np
+
+from training.data.pictures import DataError, Pictures
+
+
+def split_off_test(pictures: Pictures, test_fraction: float, seed: int) -> tuple[Pictures, Pictures]:
+    """Training and test pictures, chosen by seed, class by class; identical pictures stay on one side.
+
+    test_fraction in (0, 1); the test set gets at least one picture. Raises DataError below two different pictures.
+    """
+    flat = pictures.images.reshape(len(pictures), -1)
+    _, twin_group = np.unique(flat, axis=0, return_inverse=True)
+    twin_group = twin_group.reshape(-1)
+    groups = int(twin_group.max()) + 1
+    if groups < 2:
+        raise DataError("data: at least two different pictures are needed, one to train on and one to test with")
+    label_of_group = np.zeros(groups, dtype=np.int64)
+    if pictures.labels is not None:
+        label_of_group[twin_group] = pictures.labels
+    rng = np.random.default_rng(seed)
+    is_test = np.zeros(groups, dtype=bool)
+    for label in np.unique(label_of_group):
+        members = rng.permutation(np.flatnonzero(label_of_group == label))
+        is_test[members[: round(test_fraction * len(members))]] = True
+    if not is_test.any():
+        is_test[rng.integers(groups)] = True
+    if is_test.all():
+        is_test[rng.integers(groups)] = False
+    held_out = is_test[twin_group]
+    return pictures.at(np.flatnonzero(~held_out)), pictures.at(np.flatnonzero(held_out))

@@ -1,0 +1,146 @@
+"""A run's EMA weights as a checkpoint: a plain diffusers folder that describes itself.
+
+`python -m training.export RUN_FOLDER` exports the last saved state of a run that is still going on, or was stopped.
+"""
+
+import json
+import os
+import platform
+import shutil
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler
+
+from training.card import write_card
+from training.config import TrainConfig
+from training.data import DataError, DataSet
+from training.loop import Training
+from training.reporting import history
+from training.snapshots import contact_sheet, sample_grid
+from training.start import prepare
+from training.states import RunError, checkpoint_folder, run_folder, write_json
+
+MAX_FILE = "9MB"  # the git of a Space takes files up to 10 MB without LFS
+REFERENCE_TRAIN, REFERENCE_TEST = 10_000, 2_000
+REFERENCE_BYTES = 8_000_000
+PACKAGES = ("torch", "diffusers", "accelerate", "safetensors", "numpy")
+
+
+def export_run(training: Training, run_id: str) -> Path:
+    """Write the checkpoint folder of a run as it is now; the old one, if any, is replaced in one move.
+
+    model_index.json, unet/ (EMA weights, safetensors), scheduler/, training.json, samples.png, README.md (the model
+    card) and reference/ (a sample of the training and test pictures with their labels, 8-bit).
+    """
+    config, data = training.config, training.data
+    target = checkpoint_folder(config)
+    partial, old = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.old")
+    shutil.rmtree(partial, ignore_errors=True)
+    (partial / "reference").mkdir(parents=True)
+    scheduler = DDPMScheduler(
+        num_train_timesteps=config.num_train_timesteps,
+        beta_schedule=config.beta_schedule,
+        beta_start=config.beta_start,
+        beta_end=config.beta_end,
+        prediction_type=config.prediction_type,
+        variance_type="fixed_small",
+        clip_sample=True,
+    )
+    with training.ema_weights() as unet:
+        DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(
+            partial, safe_serialization=True, max_shard_size=MAX_FILE
+        )
+        samples = sample_grid(unet, training.schedule, config.prediction_type, training.classes)
+    contact_sheet(samples, scale=max(1, 64 // samples.shape[1])).save(partial / "samples.png", optimize=True)
+    save_reference(data, partial / "reference")
+    record = training_record(training, run_id)
+    write_json(partial / "training.json", record)
+    write_card(partial, training, record)
+    if target.exists():
+        os.replace(target, old)
+    os.replace(partial, target)
+    shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def save_reference(data: DataSet, folder: Path) -> None:
+    """train.npz and test.npz: what the app needs of the data. Fewer pictures where a file would pass the size limit."""
+    for split, pictures, count in (("train", data.train, REFERENCE_TRAIN), ("test", data.test, REFERENCE_TEST)):
+        path = folder / f"{split}.npz"
+        pictures.take(count).save(path)
+        while path.stat().st_size > REFERENCE_BYTES:
+            count = min(count, len(pictures)) * 2 // 3
+            pictures.take(count).save(path)
+    write_json(folder / "reference.json", {"data": data.name, "class_names": data.class_names, "license": data.license})
+
+
+def training_record(training: Training, run_id: str) -> dict:
+    """Everything that a reader may ask of how the weights came to be."""
+    config, progress = training.config, training.progress
+    hours = progress.seconds / 3600
+    earlier = _earlier_hours(config.init_from)
+    return {
+        "run_id": run_id,
+        "exported": datetime.now(UTC).isoformat(timespec="seconds"),
+        "steps": progress.step,
+        "images": progress.step * config.batch_size,
+        "hours": round(hours, 3),
+        "hours_with_init_from": round(hours + earlier, 3),
+        "weights": "EMA",
+        "ema_decay": training.ema.cur_decay_value,
+        "data": {
+            "name": training.data.name,
+            "sha256": training.data.sha256(),
+            "train": len(training.data.train),
+            "test": len(training.data.test),
+            "class_names": training.data.class_names,
+            "license": training.data.license,
+            "source": training.data.source,
+        },
+        "hardware": {
+            "device": _device_name(training.accelerator.device),
+            "processes": training.accelerator.num_processes,
+            "threads": torch.get_num_threads(),
+            "mixed_precision": training.accelerator.mixed_precision,
+        },
+        "versions": {name: version(name) for name in PACKAGES} | {"python": platform.python_version()},
+        "settings": config.model_dump(mode="json", exclude={"output_dir", "checkpoints_dir", "resume", "overwrite"}),
+        "history": history(run_folder(config) / "metrics.jsonl"),
+    }
+
+
+def _earlier_hours(init_from: str | None) -> float:
+    record = Path(init_from or "") / "training.json"
+    return (
+        json.loads(record.read_text(encoding="utf-8"))["hours_with_init_from"] if init_from and record.exists() else 0.0
+    )
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{device.type} ({platform.machine()}, {os.cpu_count()} cores)"
+
+
+def main(arguments: list[str]) -> int:
+    """Export the last saved state of a run. Returns the exit status."""
+    try:
+        folder = Path(arguments[0] if len(arguments) == 1 else "")
+        if not (folder / "run.json").is_file():
+            raise RunError("usage: python -m training.export RUN_FOLDER (a folder that holds a run.json)")
+        settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
+        here = {"output_dir": str(folder.parent), "name": folder.name, "resume": True, "trackers": ()}
+        training, run_id = prepare(TrainConfig(**settings | here))
+        print(f"exported to {export_run(training, run_id)}")
+        return 0
+    except (DataError, RunError, ValueError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

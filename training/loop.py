@@ -1,0 +1,211 @@
+"""The training loop: a generator that yields one record a step. Callers log, sample, save and stop."""
+
+import contextlib
+import math
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from diffusers import UNet2DModel
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from diffusion.objective import training_loss
+from training.batches import BatchSource, dropout_seed, process_share
+from training.config import TrainConfig
+from training.data import DataSet
+from training.network import classes_of
+
+ASLEEP = 20  # a step this many times slower than usual was a machine asleep or a paused process, not training
+
+
+class TrainingStopped(Exception):
+    """The training cannot go on; the text says why and what to do, and the last saved state is still whole."""
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """What one optimiser step did. loss, eps_mse, t: (batch_size,) on the CPU, over all processes."""
+
+    step: int
+    loss: Tensor
+    eps_mse: Tensor
+    t: Tensor
+    grad_norm: float
+    learning_rate: float
+    ema_decay: float
+    seconds: float
+    fraction: float
+
+
+@dataclass
+class Progress:
+    """How far a run is; saved with its state. seconds: time spent in steps alone."""
+
+    step: int = 0
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict:
+        """For Accelerate."""
+        return {"step": self.step, "seconds": self.seconds}
+
+    def load_state_dict(self, state: dict) -> None:
+        """For Accelerate."""
+        self.step, self.seconds = state["step"], state["seconds"]
+
+    def fraction(self, config: TrainConfig) -> float:
+        """The share of the run that is done, by whichever of steps and minutes ends first; 1 is the end."""
+        by_steps = self.step / config.steps if config.steps else 0.0
+        by_time = self.seconds / (60 * config.minutes) if config.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+
+def learning_rate_at(step: int, fraction: float, config: TrainConfig) -> float:
+    """Linear warm-up over warmup_steps, times a cosine from 1 to 0 over the run (or a constant)."""
+    warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
+    shape = 0.5 * (1 + math.cos(math.pi * fraction)) if config.lr_schedule == "cosine" else 1.0
+    return config.learning_rate * warmup * shape
+
+
+@dataclass
+class Training:
+    """The moving parts of a run. `raw_unet` is the plain network, `unet` what Accelerate made of it."""
+
+    config: TrainConfig
+    data: DataSet
+    accelerator: Accelerator
+    raw_unet: UNet2DModel
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self):
+        config = self.config
+        self.schedule = config.schedule()
+        self.classes = classes_of(config, self.data)
+        self.source = BatchSource(
+            pictures=self.data.train,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            num_train_timesteps=config.num_train_timesteps,
+            timestep_draw=config.timestep_draw,
+            classes=self.classes,
+            label_dropout=config.label_dropout,
+            flip=config.flip,
+        )
+        processes = self.accelerator.num_processes
+        self.shares = process_share(config.batch_size, self.accelerator.process_index, processes, config.accumulation)
+        optimizer = torch.optim.AdamW(
+            self.raw_unet.parameters(),
+            lr=config.learning_rate,
+            betas=(config.adam_beta1, config.adam_beta2),
+            weight_decay=config.weight_decay,
+            fused=True,
+        )
+        self.unet, self.optimizer = self.accelerator.prepare(self.raw_unet, optimizer)
+        self.ema = EMAModel(
+            self.raw_unet.parameters(),
+            decay=config.ema_max_decay,
+            use_ema_warmup=True,
+            power=config.ema_power,
+            foreach=True,
+        )
+        self.ema.to(self.accelerator.device)
+        self.accelerator.register_for_checkpointing(self.ema, self.progress)
+
+    def steps(self) -> Iterator[StepRecord]:
+        """Train until the end of the run. The gradient of a step stays in place until the next one begins.
+
+        Raises TrainingStopped where the loss or the gradient is not finite.
+        """
+        recent: deque[float] = deque(maxlen=50)
+        self.unet.train()
+        while (fraction := self.progress.fraction(self.config)) < 1:
+            began = time.perf_counter()
+            step = self.progress.step
+            learning_rate = learning_rate_at(step, fraction, self.config)
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate
+            loss, eps_mse, t = self._gradient(step)
+            grad_norm = float(self.accelerator.clip_grad_norm_(self.unet.parameters(), self.config.max_grad_norm))
+            self._check_finite(step, loss, grad_norm)
+            self.optimizer.step()
+            if not self.accelerator.optimizer_step_was_skipped:
+                self.ema.step(self.raw_unet.parameters())
+            seconds = time.perf_counter() - began
+            recent.append(seconds)
+            usual = sorted(recent)[len(recent) // 2]
+            self.progress.step = step + 1
+            self.progress.seconds = self._agreed(self.progress.seconds + min(seconds, ASLEEP * usual))
+            yield StepRecord(
+                step=self.progress.step,
+                loss=loss,
+                eps_mse=eps_mse,
+                t=t,
+                grad_norm=grad_norm,
+                learning_rate=learning_rate,
+                ema_decay=float(self.ema.cur_decay_value or 0.0),
+                seconds=seconds,
+                fraction=self.progress.fraction(self.config),
+            )
+            self.unet.train()
+
+    def _gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Forward and backward over this process's parts of the batch; returns loss, eps_mse and t of the whole one."""
+        config = self.config
+        self.optimizer.zero_grad()
+        if config.dropout:
+            torch.manual_seed(dropout_seed(config.seed, step, self.accelerator.process_index))
+        losses, errors, timesteps = [], [], []
+        for number, index in enumerate(self.shares, start=1):
+            batch = self.source.part(step, index).to(self.accelerator.device)
+            last = number == len(self.shares)
+            with contextlib.nullcontext() if last else self.accelerator.no_sync(self.unet):
+                terms = training_loss(
+                    self.unet,
+                    batch.x_0,
+                    batch.t,
+                    batch.eps,
+                    self.schedule,
+                    config.prediction_type,
+                    config.loss_weighting,
+                    config.snr_gamma,
+                    batch.class_labels,
+                )
+                self.accelerator.backward(terms.loss.mean() / len(self.shares))
+            losses.append(terms.loss.detach())
+            errors.append(terms.eps_mse)
+            timesteps.append(batch.t)
+        rows = torch.stack([torch.cat(losses), torch.cat(errors), torch.cat(timesteps).float()], dim=1)
+        return self.accelerator.gather(rows).cpu().unbind(1)
+
+    def _check_finite(self, step: int, loss: Tensor, grad_norm: float) -> None:
+        scaled = self.accelerator.scaler is not None  # fp16 steps over infinite gradients by itself
+        if bool(torch.isfinite(loss).all()) and (scaled or math.isfinite(grad_norm)):
+            return
+        raise TrainingStopped(
+            f"step {step + 1}: the loss is {loss.mean().item()} and the gradient's norm {grad_norm}. This step did "
+            f"not change the weights, and the last saved state is in place. A smaller --learning-rate (now "
+            f"{self.config.learning_rate}), a longer --warmup-steps or --mixed-precision no usually cure it."
+        )
+
+    def _agreed(self, seconds: float) -> float:
+        """The main process's clock, so that all processes end at the same step."""
+        if self.accelerator.num_processes == 1:
+            return seconds
+        clock = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
+        return broadcast(clock).item()
+
+    @contextlib.contextmanager
+    def ema_weights(self) -> Iterator[UNet2DModel]:
+        """The network with its EMA weights, in eval mode, for the length of a with block."""
+        parameters = list(self.raw_unet.parameters())
+        self.ema.store(parameters)
+        self.ema.copy_to(parameters)
+        try:
+            yield self.raw_unet.eval()
+        finally:
+            self.ema.restore(parameters)
+            self.raw_unet.train()

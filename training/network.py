@@ -1,0 +1,87 @@
+"""The U-Net of a training: built from its settings, or taken over from a checkpoint."""
+
+from pathlib import Path
+
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+from training.config import TrainConfig
+from training.data import DataSet
+
+
+def build_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
+    """diffusers' UNet2DModel for these pictures, with weights drawn from the seed.
+
+    A network with labels has one embedding more than classes: the last means "no class". Raises ValueError, naming
+    the field, where the pictures' side cannot be halved as often as there are levels.
+    """
+    height, _, channels = data.image_shape
+    halvings = len(config.block_out_channels) - 1
+    if height % 2**halvings:
+        raise ValueError(
+            f"block_out_channels: {halvings + 1} levels need an image_size divisible by {2**halvings}, got {height}"
+        )
+    levels = range(len(config.block_out_channels))
+    torch.manual_seed(config.seed)
+    return UNet2DModel(
+        sample_size=height,
+        in_channels=channels,
+        out_channels=channels,
+        block_out_channels=config.block_out_channels,
+        layers_per_block=config.layers_per_block,
+        down_block_types=["AttnDownBlock2D" if level in config.attention_levels else "DownBlock2D" for level in levels],
+        up_block_types=[
+            "AttnUpBlock2D" if level in config.attention_levels else "UpBlock2D" for level in reversed(levels)
+        ],
+        attention_head_dim=config.attention_head_dim,
+        norm_num_groups=config.norm_num_groups,
+        dropout=config.dropout,
+        num_class_embeds=classes_of(config, data) + 1 if classes_of(config, data) else None,
+    )
+
+
+def classes_of(config: TrainConfig, data: DataSet) -> int:
+    """The classes that the network is told of; 0 where it is unconditional."""
+    return data.classes if config.class_conditional else 0
+
+
+def load_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
+    """The U-Net of the checkpoint `config.init_from`, fitted to these pictures' size and classes.
+
+    Shape settings (widths, layers, attention) come from the checkpoint. A class embedding for other classes starts
+    anew. Raises ValueError, naming the field, where checkpoint and training don't fit together.
+    """
+    folder = Path(config.init_from)
+    if not (folder / "unet").is_dir() or not (folder / "scheduler").is_dir():
+        raise ValueError(f"init_from: {folder} is no checkpoint folder (it needs unet/ and scheduler/)")
+    unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
+    scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True).config
+    for field in ("prediction_type", "num_train_timesteps", "beta_schedule", "beta_start", "beta_end"):
+        if getattr(config, field) != scheduler[field]:
+            own = getattr(config, field)
+            raise ValueError(f"{field}: init_from was trained with {scheduler[field]!r}, this training has {own!r}")
+    height, _, channels = data.image_shape
+    if channels != unet.config.in_channels:
+        names = {1: "grey", 3: "rgb"}
+        raise ValueError(
+            f"color: init_from was trained on {names[unet.config.in_channels]} pictures, these are {names[channels]}"
+        )
+    levels = len(unet.config.block_out_channels)
+    if height % 2 ** (levels - 1):
+        raise ValueError(
+            f"image_size: must be a multiple of {2 ** (levels - 1)} for the {levels} levels of init_from, got {height}"
+        )
+    classes = classes_of(config, data)
+    settings = dict(
+        unet.config, sample_size=height, num_class_embeds=classes + 1 if classes else None, dropout=config.dropout
+    )
+    torch.manual_seed(config.seed)
+    fitted = UNet2DModel.from_config({key: value for key, value in settings.items() if not key.startswith("_")})
+    weights = unet.state_dict()
+    own = fitted.state_dict()
+    missing = fitted.load_state_dict(
+        {k: v for k, v in weights.items() if k in own and own[k].shape == v.shape}, strict=False
+    )
+    if any(not key.startswith("class_embedding") for key in missing.missing_keys):
+        raise ValueError(f"init_from: {folder} lacks the weights {', '.join(missing.missing_keys)}")
+    return fitted

@@ -1,0 +1,39 @@
+"""The recipes of the shipped checkpoints, and a starting point for one's own pictures."""
+
+PRESETS: dict[str, dict] = {
+    "pixel-faces": dict(
+        data="pixel-faces",
+        block_out_channels=(32, 64, 128),
+        layers_per_block=2,
+        minutes=60,
+    ),
+    "fashion-mnist": dict(
+        data="fashion-mnist",
+        block_out_channels=(32, 64, 128),
+        layers_per_block=1,
+        minutes=60,
+    ),
+    "mnist": dict(
+        data="mnist",
+        class_conditional=False,
+        block_out_channels=(32, 64, 128),
+        layers_per_block=1,
+        minutes=60,
+    ),
+    "small-pictures": dict(
+        data="pictures",
+        image_size=32,
+        block_out_channels=(32, 64, 128),
+        layers_per_block=1,
+        minutes=120,
+    ),
+}
+
+NO_PRESET = dict(minutes=60)
+
+
+def preset(name: str) -> dict:
+    """The fields of a preset; the run is called my-<preset>. Raises ValueError for an unknown one."""
+    if name not in PRESETS:
+        raise ValueError(f"preset: {name!r} is unknown; known are {', '.join(PRESETS)}")
+    return {"name": f"my-{name}", **PRESETS[name]}

@@ -1,0 +1,62 @@
+"""What a network can do at this moment: a grid of samples from a fixed x_T, and its error on held-out pictures."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from diffusion.denoisers import NetworkDenoiser
+from diffusion.objective import training_loss
+from diffusion.sampling import image_generators, noise_like, reverse_steps
+from diffusion.schedule import NoiseSchedule
+from diffusion.trajectory import pairs, visited_timesteps
+from training.batches import BatchSource
+from training.data import Pictures
+
+GRID_ROWS = GRID_COLUMNS = 8
+GRID_STEPS = 50
+GRID_SEED = 20_200_619  # the day the DDPM paper appeared; any number does, but it must stay the same
+HELD_OUT_PICTURES = 256
+
+
+@torch.no_grad()
+def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: int) -> np.ndarray:
+    """64 DDIM-50 samples from always the same x_T: (64, H, W, C) uint8. With classes, row r shows class r (mod)."""
+    count = GRID_ROWS * GRID_COLUMNS
+    size, channels = unet.config.sample_size, unet.config.in_channels
+    x_T = noise_like(torch.empty(count, channels, size, size), image_generators(GRID_SEED, count)).to(unet.device)
+    labels = (torch.arange(count) // GRID_COLUMNS % classes).to(unet.device) if classes else None
+    denoiser = NetworkDenoiser(unet, schedule, prediction_type, labels)
+    steps = visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule))
+    for step in reverse_steps(denoiser, x_T, pairs(steps), eta=0.0):
+        last = step
+    return to_uint8(last.x_s)
+
+
+@torch.no_grad()
+def held_out_eps_mse(unet, pictures: Pictures, schedule: NoiseSchedule, prediction_type: str, classes: int) -> float:
+    """Mean squared error of the predicted noise on test pictures, with always the same t (stratified) and noise."""
+    chosen = pictures.take(HELD_OUT_PICTURES)
+    source = BatchSource(chosen, GRID_SEED, len(chosen), len(schedule), "stratified", classes)
+    batch = source.part(0, np.arange(len(chosen))).to(unet.device)
+    terms = training_loss(
+        unet, batch.x_0, batch.t, batch.eps, schedule, prediction_type, class_labels=batch.class_labels
+    )
+    return terms.eps_mse.mean().item()
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """(B, C, H, W) in [-1, 1] -> (B, H, W, C) uint8, rounded."""
+    return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def contact_sheet(images: np.ndarray, columns: int = GRID_COLUMNS, scale: int = 1, gap: int = 2) -> Image.Image:
+    """(N, H, W, C) uint8 -> one picture, row by row, enlarged without smoothing; white between."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8)
+    for number, image in enumerate(images):
+        top, left = (number // columns) * (height + gap), (number % columns) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    picture = Image.fromarray(sheet[..., 0] if channels == 1 else sheet)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
