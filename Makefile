@@ -3,13 +3,15 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint format data clean
+.PHONY: run test dev lint format data clean
 
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
 
 test: $(VENV)/dev.stamp lint
 	$(BIN)/python -m pytest $(TESTS)
+
+dev: $(VENV)/dev.stamp
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from diffusion.objective import TimestepDraw, draw_timesteps
+from diffusion.pixels import to_unit_range
 from training.data import Pictures
 
 ORDER, DRAWS, DROPOUT = 0, 1, 2  # the purposes of random numbers, kept apart in the key
@@ -102,8 +103,3 @@ def process_share(batch_size: int, process: int, processes: int, accumulation: i
             f"batch_size: {batch_size} cannot be shared equally by {processes} processes x accumulation {accumulation}"
         )
     return [np.arange(part * processes + process, batch_size, parts) for part in range(accumulation)]
-
-
-def to_unit_range(images: np.ndarray) -> Tensor:
-    """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [-1, 1]: k / 127.5 - 1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()

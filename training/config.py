@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from diffusion.gaussian import PredictionType
 from diffusion.objective import LossWeighting, TimestepDraw
 from diffusion.schedule import BetaScheduleName, NoiseSchedule
+from diffusion.settings import one_line_each
 
 Width = Annotated[int, Field(ge=4, le=4096)]
 
@@ -143,7 +144,7 @@ class TrainConfig(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ValueError(_one_line_each(error)) from None
+            raise ValueError(one_line_each(error)) from None
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
@@ -178,13 +179,3 @@ FREE_ON_RESUME = frozenset({
     "output_dir", "checkpoints_dir", "resume", "overwrite",
     "log_every", "sample_every", "save_every", "keep_states", "trackers",
 })  # fmt: skip
-
-
-def _one_line_each(error: ValidationError) -> str:
-    """pydantic's findings as "field: what is wrong, got value", one a line."""
-    lines = []
-    for finding in error.errors():
-        message = finding["msg"].removeprefix("Value error, ")
-        field = ".".join(str(part) for part in finding["loc"])
-        lines.append(f"{field}: {message}, got {finding['input']!r}" if field else message)
-    return "\n".join(lines)

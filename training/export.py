@@ -60,6 +60,8 @@ def export_run(training: Training, run_id: str) -> Path:
     record = training_record(training, run_id)
     write_json(partial / "training.json", record)
     write_card(partial, training, record)
+    for file in filter(Path.is_file, partial.rglob("*")):
+        file.chmod(0o644)  # safetensors writes for the owner alone, which a server under another name cannot read
     if target.exists():
         os.replace(target, old)
     os.replace(partial, target)

@@ -45,6 +45,20 @@ def classes_of(config: TrainConfig, data: DataSet) -> int:
     return data.classes if config.class_conditional else 0
 
 
+def as_built(config: TrainConfig, unet: UNet2DModel) -> TrainConfig:
+    """The config with the shape that the network really has, which after init_from is the checkpoint's."""
+    built = unet.config
+    attention = (level for level, kind in enumerate(built.down_block_types) if kind.startswith("Attn"))
+    shape = dict(
+        block_out_channels=tuple(built.block_out_channels),
+        layers_per_block=built.layers_per_block,
+        attention_levels=tuple(attention),
+        attention_head_dim=built.attention_head_dim,
+        norm_num_groups=built.norm_num_groups,
+    )
+    return config.model_copy(update=shape)
+
+
 def load_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
     """The U-Net of the checkpoint `config.init_from`, fitted to these pictures' size and classes.
 

@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
 from diffusion.denoisers import NetworkDenoiser
 from diffusion.objective import training_loss
+from diffusion.pixels import to_uint8
 from diffusion.sampling import image_generators, noise_like, reverse_steps
 from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import pairs, visited_timesteps
@@ -43,11 +43,6 @@ def held_out_eps_mse(unet, pictures: Pictures, schedule: NoiseSchedule, predicti
         unet, batch.x_0, batch.t, batch.eps, schedule, prediction_type, class_labels=batch.class_labels
     )
     return terms.eps_mse.mean().item()
-
-
-def to_uint8(x: Tensor) -> np.ndarray:
-    """(B, C, H, W) in [-1, 1] -> (B, H, W, C) uint8, rounded."""
-    return ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def contact_sheet(images: np.ndarray, columns: int = GRID_COLUMNS, scale: int = 1, gap: int = 2) -> Image.Image:

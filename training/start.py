@@ -10,7 +10,7 @@ from accelerate.utils import ProjectConfiguration
 from training.config import TrainConfig
 from training.data import load_data
 from training.loop import Training
-from training.network import build_unet, load_unet
+from training.network import as_built, build_unet, load_unet
 from training.states import check_checkpoint, open_run, run_folder
 
 
@@ -38,7 +38,7 @@ def prepare(config: TrainConfig) -> tuple[Training, str]:
         follows = config if accelerator.is_main_process else config.model_copy(update={"resume": True})
         run_id, state = open_run(follows, data_hash)
     check_checkpoint(config, run_id)
-    training = Training(config, data, accelerator, unet)
+    training = Training(as_built(config, unet), data, accelerator, unet)
     if state:
         accelerator.load_state(str(state))
         training.ema.to(accelerator.device)

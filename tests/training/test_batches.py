@@ -3,7 +3,8 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from training.batches import BatchSource, epoch_order, process_share, to_unit_range
+from diffusion.pixels import to_unit_range
+from training.batches import BatchSource, epoch_order, process_share
 from training.data import Pictures
 
 

@@ -72,6 +72,12 @@ def test_an_unknown_preset_is_one_line():
     assert result.stderr.strip() == f"training: preset: 'cifar' is unknown; known are {', '.join(PRESETS)}"
 
 
+def test_an_unknown_tracker_is_refused_by_name(capsys, tmp_path):
+    assert main(command(tiny_config(tmp_path, trackers=("abacus",)))[3:]) == 1
+    error = capsys.readouterr().err
+    assert "trackers" in error and "abacus" in error
+
+
 def test_fp16_without_a_gpu_is_refused_by_name(capsys, tmp_path):
     config = tiny_config(tmp_path, mixed_precision="fp16")
     assert main(command(config)[3:]) == 1

@@ -121,13 +121,16 @@ def test_a_run_that_still_goes_on_can_be_exported(tmp_path, capsys):
 
 def test_fine_tuning_starts_from_the_checkpoints_weights(tmp_path):
     _, folder = exported(tmp_path)
-    training, _ = prepare(tiny_config(tmp_path, name="more", init_from=str(folder), data="mnist"))
+    training, _ = prepare(
+        tiny_config(tmp_path, name="more", init_from=str(folder), data="mnist", block_out_channels=(16, 32, 64))
+    )
     stock = UNet2DModel.from_pretrained(folder, subfolder="unet").state_dict()
     assert all(torch.equal(value, stock[key]) for key, value in training.raw_unet.state_dict().items())
     for _ in training.steps():
         pass
     record = json.loads((export_run(training, "id") / "training.json").read_text())
     assert record["hours_with_init_from"] >= record["hours"]
+    assert record["settings"]["block_out_channels"] == [8, 16]  # the checkpoint's, not the ones that were asked for
 
 
 def test_fine_tuning_on_other_classes_or_sizes_keeps_the_rest(tmp_path):

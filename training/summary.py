@@ -1,0 +1,50 @@
+"""One row a checkpoint, for the README: `python -m training.summary [CHECKPOINTS_FOLDER]`."""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DModel
+from diffusers.utils import logging
+from torch.utils.flop_counter import FlopCounterMode
+
+COLUMNS = ["checkpoint", "pictures", "classes", "parameters", "GFLOP", "steps", "hours", "held-out ε error"]
+
+
+def main(folder: Path) -> None:
+    """Print the table; checkpoints without a training.json are left out."""
+    logging.disable_progress_bar()
+    print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
+    for record in sorted(folder.glob("*/training.json")):
+        print(f"| {' | '.join(_row(record.parent, json.loads(record.read_text(encoding='utf-8'))))} |")
+
+
+def flops_of_one_call(unet: UNet2DModel) -> int:
+    """FLOPs of one call on one picture, by torch's counter (a multiplication and an addition are two)."""
+    x = torch.zeros(1, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
+    labels = {} if unet.config.num_class_embeds is None else {"class_labels": torch.zeros(1, dtype=torch.long)}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        unet(x, 5, **labels)
+    return counter.get_total_flops()
+
+
+def _row(folder: Path, record: dict) -> list[str]:
+    unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
+    size, channels = unet.config.sample_size, unet.config.in_channels
+    held_out = [entry["held_out_eps_mse_ema"] for entry in record["history"] if "held_out_eps_mse_ema" in entry]
+    classes = unet.config.num_class_embeds
+    return [
+        folder.name,
+        f"{size}×{size} {'RGB' if channels == 3 else 'grey'}",
+        "none" if classes is None else str(classes - 1),
+        f"{unet.num_parameters() / 1e6:.2f} M",
+        f"{flops_of_one_call(unet) / 1e9:.2f}",
+        f"{record['steps']:,} × {record['settings']['batch_size']}",
+        f"{record['hours_with_init_from']:.2f}",
+        f"{held_out[-1]:.4f}" if held_out else "-",
+    ]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "checkpoints"))
