@@ -13,7 +13,8 @@ from diffusion.trajectory import pairs, visited_timesteps
 from training.batches import BatchSource
 from training.data import Pictures
 
-GRID_ROWS = GRID_COLUMNS = 8
+GRID_COLUMNS = 8
+GRID_ROWS, MOST_ROWS = 8, 16
 GRID_STEPS = 50
 GRID_SEED = 20_200_619  # the day the DDPM paper appeared; any number does, but it must stay the same
 HELD_OUT_PICTURES = 256
@@ -21,8 +22,11 @@ HELD_OUT_PICTURES = 256
 
 @torch.no_grad()
 def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: int) -> np.ndarray:
-    """64 DDIM-50 samples from always the same x_T: (64, H, W, C) uint8. With classes, row r shows class r (mod)."""
-    count = GRID_ROWS * GRID_COLUMNS
+    """DDIM-50 samples from always the same x_T: (N, H, W, C) uint8, eight a row.
+
+    Eight rows, or with more classes up to sixteen; with classes, row r shows class r (modulo their number).
+    """
+    count = GRID_COLUMNS * min(max(GRID_ROWS, classes), MOST_ROWS)
     size, channels = unet.config.sample_size, unet.config.in_channels
     x_T = noise_like(torch.empty(count, channels, size, size), image_generators(GRID_SEED, count)).to(unet.device)
     labels = (torch.arange(count) // GRID_COLUMNS % classes).to(unet.device) if classes else None

@@ -83,6 +83,13 @@ def test_the_card_is_valid_and_names_data_licence_and_recipe(tmp_path):
     assert "$" not in card.text.replace("$\\", "")
 
 
+def test_a_sample_is_fair_to_the_classes_and_always_the_same():
+    faces = load_data("pixel-faces").train
+    sample = faces.take(4000)
+    assert abs(np.bincount(sample.labels) - 500).max() < 4.5 * 500**0.5
+    assert sample.sha256() == faces.take(4000).sha256()
+
+
 def test_reference_pictures_are_real_labelled_and_small(tmp_path):
     data = load_data("fashion-mnist")
     save_reference(data, tmp_path)

@@ -1,0 +1,63 @@
+"""Every step count from 1 to T, against the formula in exact fractions and against diffusers."""
+
+from fractions import Fraction
+from math import floor
+
+import pytest
+from diffusers import DDIMScheduler, DDPMScheduler
+
+from diffusion.trajectory import pairs, visited_timesteps
+
+T = 1000
+SPACINGS = ["even", "leading", "linspace", "trailing"]
+
+
+@pytest.mark.parametrize("T", [2, 3, 10, 1000])
+def test_even_is_the_rounded_formula_for_every_step_count(T):
+    for S in range(2, T + 1):
+        exact = [Fraction(T - 1) * (1 - Fraction(k, S - 1)) for k in range(S)]
+        assert visited_timesteps(S, T) == [floor(x + Fraction(1, 2)) for x in exact]
+    assert visited_timesteps(1, T) == [T - 1]
+    assert visited_timesteps(T, T) == list(range(T - 1, -1, -1))
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_every_step_count_gives_that_many_falling_timesteps(spacing):
+    for S in range(1, T + 1):
+        timesteps = visited_timesteps(S, T, spacing)
+        steps = pairs(timesteps)
+        assert len(steps) == S
+        assert all(0 <= t < T and -1 <= s < t for t, s in steps)
+        assert [t for t, _ in steps[1:]] == [s for _, s in steps[:-1]]
+        assert steps[-1][1] == -1
+        if spacing == "even":
+            assert timesteps[0] == T - 1
+            assert S == 1 or timesteps[-1] == 0
+
+
+@pytest.mark.parametrize("spacing", SPACINGS[1:])
+@pytest.mark.parametrize("scheduler", [DDPMScheduler, DDIMScheduler])
+def test_diffusers_spacings_for_every_step_count(spacing, scheduler):
+    stock = scheduler(timestep_spacing=spacing)
+    longer = []
+    for S in range(1, T + 1):
+        stock.set_timesteps(S)
+        theirs = stock.timesteps.tolist()
+        if len(theirs) != S:
+            assert theirs[S:] == [-1]  # one more, where np.arange's floats do not reach 0 exactly
+            longer.append(S)
+        assert visited_timesteps(S, T, spacing) == theirs[:S]
+    assert len(longer) == (62 if spacing == "trailing" else 0)
+    assert longer[:1] == ([61] if spacing == "trailing" else [])
+
+
+@pytest.mark.parametrize("S", [0, -1, 1001])
+@pytest.mark.parametrize("spacing", SPACINGS)
+def test_step_counts_outside_are_named(S, spacing):
+    with pytest.raises(ValueError, match=r"^num_inference_steps: must lie in \[1, 1000\]"):
+        visited_timesteps(S, T, spacing)
+
+
+def test_unknown_spacing_is_named():
+    with pytest.raises(ValueError, match=r"^timestep_spacing: 'quad' is unknown"):
+        visited_timesteps(10, T, "quad")
