@@ -1,0 +1,177 @@
+"""The diffusers pipeline of this program: a generator of steps, and __call__ on top of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+import torch
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, ImagePipelineOutput, UNet2DModel
+from torch import Tensor
+
+from diffusion.checkpoint import CheckpointError, check_network, check_scheduler, load_checkpoint
+from diffusion.conditioning import RescheduledDenoiser
+from diffusion.denoisers import Denoiser, NetworkDenoiser
+from diffusion.pixels import to_pictures
+from diffusion.plan import Plan, plan_run
+from diffusion.sampling import Step, image_generators, is_noisy, noise_like, reverse_steps
+from diffusion.settings import SamplingSettings
+
+
+class DDPMLabPipeline(DiffusionPipeline):
+    """Unconditional or class-conditional pictures by DDPM or DDIM, right for every step count and beta range.
+
+    The scheduler is asked for its betas and prediction type only; the steps are diffusion/sampling.py's. What it loads
+    and saves is diffusers' own: a UNet2DModel and a DDPMScheduler or DDIMScheduler.
+    """
+
+    model_cpu_offload_seq = "unet"
+
+    def __init__(self, unet: UNet2DModel, scheduler: DDPMScheduler | DDIMScheduler):
+        super().__init__()
+        check_network(unet)
+        if not isinstance(scheduler, DDPMScheduler | DDIMScheduler):
+            raise CheckpointError(
+                f"scheduler: must be a DDPMScheduler or DDIMScheduler, got {type(scheduler).__name__}"
+            )
+        check_scheduler(scheduler.config)
+        self.register_modules(unet=unet, scheduler=scheduler)
+        self.checkpoint: str | None = None
+
+    @classmethod
+    def from_checkpoint(cls, folder: str | Path) -> Self:
+        """The pipeline of a local checkpoint folder, which gives it its name. Raises CheckpointError (a ValueError).
+
+        from_pretrained works too; this one looks at every file first, reads safetensors only, and never downloads.
+        """
+        pipeline = cls(*load_checkpoint(folder))
+        pipeline.checkpoint = Path(folder).resolve().name
+        return pipeline
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
+        """Write a folder that diffusers' own DDPMPipeline loads, without this program."""
+        DDPMPipeline(unet=self.unet, scheduler=self.scheduler).save_pretrained(save_directory, **kwargs)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the network knows; 0 for one without labels. Its last label means "no class"."""
+        embeddings = self.unet.config.num_class_embeds
+        return 0 if embeddings is None else embeddings - 1
+
+    @property
+    def num_train_timesteps(self) -> int:
+        """T."""
+        return self.scheduler.config.num_train_timesteps
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        config = self.unet.config
+        return config.in_channels, config.sample_size, config.sample_size
+
+    def plan(self, settings: SamplingSettings) -> Plan:
+        """What a run would do. Raises ValueError naming the field that does not fit this checkpoint, and its range."""
+        return plan_run(settings, self.scheduler.config, self.classes, self.checkpoint)
+
+    def denoiser(self, plan: Plan) -> Denoiser:
+        """The network as a run uses it: with its labels and guidance, on the run's betas."""
+        labels = None if plan.class_labels is None else torch.tensor(plan.class_labels, device=self.device)
+        settings = plan.settings
+        network = NetworkDenoiser(
+            self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale
+        )
+        if plan.on_trained_betas:
+            return network
+        return RescheduledDenoiser(network, plan.schedule, settings.conditioning)
+
+    def steps(
+        self, settings: SamplingSettings | None = None, initial_noise: Tensor | None = None, **fields
+    ) -> Iterator[Step]:
+        """The run, one Step at a time; the last Step's x_s is the picture in [-1, 1] (unless clip_sample is off).
+
+        settings, or its fields as keywords. initial_noise: (num_images, C, H, W), the state at the first timestep that
+        the run visits, if it is not to be drawn from the seed. Image i's noise comes from its own generator, seeded
+        seed + i, in one order: x_T, then every step of the trajectory. Steps left out by start_step and an
+        initial_noise that replaces x_T use up their numbers too, so that a run which goes on from step k with the x_t
+        of step k is the same run. Raises ValueError, naming the field, before it returns.
+        """
+        settings = _settings(settings, fields)
+        plan = self.plan(settings)
+        generators = image_generators(settings.seed, settings.num_images)
+        eta = settings.effective_eta
+        x = noise_like(torch.empty(settings.num_images, *self.image_shape), generators)
+        for _, s in plan.pairs[: settings.start_step]:
+            if is_noisy(s, eta):
+                noise_like(x, generators)
+        if initial_noise is not None:
+            x = _checked(initial_noise, x.shape)
+        self.unet.eval()
+        return reverse_steps(
+            self.denoiser(plan),
+            x.to(self.device, torch.float32),
+            list(plan.run_pairs),
+            eta=eta,
+            clip=settings.clip_sample,
+            generators=generators,
+            variance=settings.reverse_variance,
+        )
+
+    def __call__(
+        self,
+        settings: SamplingSettings | None = None,
+        initial_noise: Tensor | None = None,
+        batch_size: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        **fields,
+    ) -> ImagePipelineOutput | tuple:
+        """The pictures of a run: see `steps`, whose arguments these are.
+
+        batch_size: pictures that go through the network at once, by default all. output_type: "pil", "np" ((B, H, W, C)
+        in [0, 1]) or "pt" ((B, C, H, W) in [0, 1]), as in diffusers' pipelines.
+        """
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f"output_type: {output_type!r} is unknown; known are pil, np, pt")
+        settings = _settings(settings, fields)
+        count = settings.num_images
+        batch_size = count if batch_size is None else batch_size
+        if not batch_size >= 1:
+            raise ValueError(f"batch_size: must be at least 1, got {batch_size}")
+        if initial_noise is not None:
+            initial_noise = _checked(initial_noise, (count, *self.image_shape))
+        starts = range(0, count, batch_size)
+        steps = len(self.plan(settings).run_pairs)
+        pictures = []
+        with self.progress_bar(total=steps * len(starts)) as bar:
+            for start in starts:
+                stop = min(start + batch_size, count)
+                noise = None if initial_noise is None else initial_noise[start:stop]
+                for step in self.steps(settings.part(start, stop), noise):
+                    bar.update()
+                    x = step.x_s
+                pictures.append(x)
+        images = _as_output(torch.cat(pictures), output_type)
+        self.maybe_free_model_hooks()
+        return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+
+def _settings(settings: SamplingSettings | None, fields: dict) -> SamplingSettings:
+    if settings is None:
+        return SamplingSettings(**fields)
+    if not isinstance(settings, SamplingSettings):
+        raise ValueError(f"settings: must be SamplingSettings, got {type(settings).__name__}")
+    return settings.replace(**fields) if fields else settings
+
+
+def _checked(initial_noise: Tensor, shape: tuple[int, ...]) -> Tensor:
+    if tuple(initial_noise.shape) != tuple(shape):
+        raise ValueError(f"initial_noise: must have shape {tuple(shape)}, got {tuple(initial_noise.shape)}")
+    if not bool(torch.isfinite(initial_noise).all()):
+        raise ValueError("initial_noise: holds a value that is not finite")
+    return initial_noise
+
+
+def _as_output(x: Tensor, output_type: str):
+    if output_type == "pil":
+        return to_pictures(x)
+    unit = (x / 2 + 0.5).clamp(0, 1)
+    return unit if output_type == "pt" else unit.permute(0, 2, 3, 1).cpu().numpy()

@@ -1,0 +1,32 @@
+"""Between 8-bit pictures and the tensors of the mathematics: k in 0..255 is k / 127.5 - 1."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+GREY_LEVELS = 256
+HALF_BIN = 1 / 255  # half the distance between two grey levels on [-1, 1]
+
+
+def to_unit_range(images: np.ndarray) -> Tensor:
+    """(B, H, W, C) uint8 -> (B, C, H, W) float32 in [-1, 1]."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
+
+
+def to_uint8(x: Tensor) -> np.ndarray:
+    """(B, C, H, W), clamped to [-1, 1] -> (B, H, W, C) uint8, rounded."""
+    return ((x.detach().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def to_pictures(x: Tensor) -> list[Image.Image]:
+    """(B, C, H, W) with C = 1 (grey) or 3 (RGB) -> B pictures."""
+    return [Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in to_uint8(x)]
+
+
+def check_grid(x_0: Tensor) -> None:
+    """Raises ValueError where a value is none of the 256 grey levels: such data have no likelihood in bits."""
+    k = (x_0.double() + 1) * 127.5
+    off = (k - k.round()).abs().max().item() if x_0.numel() else 0.0
+    if not off < 1e-3 or k.min().item() < -1e-3 or k.max().item() > 255 + 1e-3:  # NaN is refused too
+        raise ValueError("x_0: must lie on the 8-bit grid k / 127.5 - 1, k = 0..255; quantise after any resizing")

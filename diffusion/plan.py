@@ -1,0 +1,100 @@
+"""A run's settings and a checkpoint's facts, put together: the one place where they are checked against each other."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from diffusion.schedule import NoiseSchedule
+from diffusion.settings import SamplingSettings
+from diffusion.trajectory import pairs, visited_timesteps
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do, before any network is called.
+
+    schedule: the run's own, or `trained` itself where the run's betas are the trained ones. pairs: all S steps (t, s),
+    of which the first settings.start_step are left out. class_labels: one an image, or None for a network without
+    labels. evaluations: pictures that go through the network in the whole run, both halves of guidance counted.
+    """
+
+    settings: SamplingSettings
+    trained: NoiseSchedule
+    schedule: NoiseSchedule
+    pairs: tuple[tuple[int, int], ...]
+    class_labels: tuple[int, ...] | None
+    evaluations: int
+
+    @property
+    def run_pairs(self) -> tuple[tuple[int, int], ...]:
+        """The steps that the run takes."""
+        return self.pairs[self.settings.start_step :]
+
+    @property
+    def on_trained_betas(self) -> bool:
+        """Whether the run's noise schedule is the one of the training."""
+        return self.schedule is self.trained
+
+    @property
+    def signal_left(self) -> float:
+        """sqrt(alpha-bar) at the first timestep: the share of a picture's amplitude that pure noise lacks there."""
+        return self.schedule.alphas_cumprod[self.run_pairs[0][0]].sqrt().item()
+
+
+def plan_run(
+    settings: SamplingSettings, scheduler_config: Mapping, classes: int = 0, checkpoint: str | None = None
+) -> Plan:
+    """Check a run against a checkpoint. Raises ValueError naming the field and its range.
+
+    scheduler_config: of the checkpoint's diffusers scheduler. classes: 0 for a network without labels. checkpoint: its
+    name, if it has one.
+    """
+    if None not in (settings.checkpoint, checkpoint) and settings.checkpoint != checkpoint:
+        raise ValueError(f"checkpoint: these settings are for {settings.checkpoint}, not for {checkpoint}")
+    trained = NoiseSchedule.from_scheduler_config(scheduler_config)
+    timesteps = visited_timesteps(settings.num_inference_steps, len(trained), settings.timestep_spacing)
+    labels = _labels(settings, classes)
+    halves = 2 if settings.class_label is not None and settings.guidance_scale not in (0, 1) else 1
+    return Plan(
+        settings=settings,
+        trained=trained,
+        schedule=run_schedule(settings, scheduler_config, trained),
+        pairs=tuple(pairs(timesteps)),
+        class_labels=labels,
+        evaluations=(len(timesteps) - settings.start_step) * settings.num_images * halves,
+    )
+
+
+def run_schedule(settings: SamplingSettings, scheduler_config: Mapping, trained: NoiseSchedule) -> NoiseSchedule:
+    """The noise schedule of a run: T as trained, and what the settings leave out as trained.
+
+    `trained` itself where the betas come out the same. Raises ValueError naming the field.
+    """
+    if not settings.has_own_betas:
+        return trained
+    beta_schedule = settings.beta_schedule
+    if beta_schedule is None:
+        if scheduler_config.get("trained_betas") is not None:
+            raise ValueError(
+                "beta_schedule: this checkpoint's betas were given one by one; name a shape with the range"
+            )
+        beta_schedule = scheduler_config["beta_schedule"]
+        if beta_schedule == "squaredcos_cap_v2":
+            raise ValueError("beta_start, beta_end: this checkpoint's schedule, squaredcos_cap_v2, has no use for them")
+    beta_start = scheduler_config["beta_start"] if settings.beta_start is None else settings.beta_start
+    beta_end = scheduler_config["beta_end"] if settings.beta_end is None else settings.beta_end
+    schedule = NoiseSchedule.named(beta_schedule, beta_start, beta_end, len(trained))
+    return trained if bool((schedule.betas == trained.betas).all()) else schedule
+
+
+def _labels(settings: SamplingSettings, classes: int) -> tuple[int, ...] | None:
+    label = settings.class_label
+    if not classes:
+        if label is not None:
+            raise ValueError(f"class_label: this checkpoint has no classes, got {label}")
+        return None
+    if label is None:
+        return (classes,) * settings.num_images  # the network's last label means "no class"
+    labels = label if isinstance(label, tuple) else (label,) * settings.num_images
+    if max(labels) >= classes:
+        raise ValueError(f"class_label: must lie in [0, {classes}), got {max(labels)}")
+    return labels

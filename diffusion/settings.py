@@ -1,0 +1,166 @@
+"""Everything that decides a run of the sampler, in one frozen and validated object.
+
+What the app, the command line, a PNG's text and a URL know of a run is this. It holds no number of a checkpoint:
+limits that depend on one (steps, classes, betas) are checked where a run is planned, in diffusion/plan.py.
+"""
+
+import json
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from diffusion.conditioning import Conditioning
+from diffusion.sampling import ReverseVariance
+from diffusion.schedule import BetaScheduleName
+from diffusion.trajectory import TimestepSpacing
+
+SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
+MAX_IMAGES = 65_536
+
+SamplerName = Literal["ddpm", "ddim"]
+ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class SamplingSettings(BaseModel):
+    """A run: which pictures a checkpoint's sampler makes. Types are strict (no bool for a number, no text for one).
+
+    Raises ValueError with one line a field, "field: what is wrong, got value".
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    checkpoint: str | None = Field(
+        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the checkpoint; none is any."
+    )
+
+    # The sampler
+    sampler: SamplerName = Field("ddim", description="ddpm (Algorithm 2 of Ho et al.) or ddim (Song et al.).")
+    num_inference_steps: int = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
+    timestep_spacing: TimestepSpacing = Field(
+        "even", description="Which timesteps: even goes from T-1 to 0; the others are as diffusers means them."
+    )
+    start_step: int = Field(
+        0, ge=0, lt=2**31, description="Steps left out at the noisy end, in [0, num_inference_steps)."
+    )
+    eta: float | None = Field(
+        None, ge=0, le=1, description="ddim: share of fresh noise, by default 0; 1 is ddpm. ddpm: leave it out."
+    )
+    reverse_variance: ReverseVariance = Field(
+        "posterior", description="ddpm: posterior (beta tilde, diffusers' fixed_small) or beta (fixed_large)."
+    )
+    clip_sample: bool = Field(True, description="Clamp each predicted picture to [-1, 1].")
+
+    # The noise schedule; what is left out is as trained
+    beta_schedule: BetaScheduleName | None = Field(None, description="Shape of the betas; by default as trained.")
+    beta_start: float | None = Field(None, gt=0, lt=1, description="First beta; by default as trained.")
+    beta_end: float | None = Field(None, gt=0, lt=1, description="Last beta; by default as trained.")
+    conditioning: Conditioning = Field(
+        "matched", description="On other betas: tell the network the same noise level, or (naive) the same number."
+    )
+
+    # The pictures
+    seed: int = Field(0, ge=0, lt=SEEDS, description="Picture i is made from seed + i alone.")
+    num_images: int = Field(1, ge=1, le=MAX_IMAGES, description="How many pictures.")
+    class_label: ClassIndex | tuple[ClassIndex, ...] | None = Field(
+        None, description="Class of all pictures, or one class for each; none is without a class."
+    )
+    guidance_scale: float = Field(
+        1.0, ge=0, le=100, description="1: the conditional network; 0: the unconditional one; above 1: exaggerated."
+    )
+
+    def __init__(self, **fields):
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise ValueError(one_line_each(error)) from None
+
+    @field_validator("class_label", mode="before")
+    @classmethod
+    def _list_is_a_row(cls, value):
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _fields_fit_together(self) -> Self:
+        if self.start_step >= self.num_inference_steps:
+            raise ValueError(f"start_step: must lie in [0, {self.num_inference_steps}), got {self.start_step}")
+        if self.sampler == "ddpm" and self.eta not in (None, 1):
+            raise ValueError(f"eta: ddpm is eta = 1, another one needs the sampler ddim; got {self.eta}")
+        if self.sampler == "ddim" and self.reverse_variance != "posterior":
+            raise ValueError("reverse_variance: beta belongs to ddpm; in ddim eta decides the noise")
+        if self.beta_schedule == "squaredcos_cap_v2" and (self.beta_start, self.beta_end) != (None, None):
+            raise ValueError("beta_start, beta_end: the schedule squaredcos_cap_v2 has no use for them")
+        if None not in (self.beta_start, self.beta_end) and self.beta_end < self.beta_start:
+            raise ValueError(f"beta_end: must lie in [beta_start, 1) = [{self.beta_start}, 1), got {self.beta_end}")
+        if self.seed + self.num_images > SEEDS:
+            raise ValueError(f"seed: seed + num_images must not exceed {SEEDS}, got {self.seed} + {self.num_images}")
+        if isinstance(self.class_label, tuple) and len(self.class_label) != self.num_images:
+            raise ValueError(
+                f"class_label: needs one class or {self.num_images} (one a picture), got {len(self.class_label)}"
+            )
+        if self.class_label is None and self.guidance_scale != 1:
+            raise ValueError(f"guidance_scale: needs a class_label to guide to, got {self.guidance_scale}")
+        return self
+
+    @property
+    def effective_eta(self) -> float:
+        """The eta that the sampler runs with: 1 for ddpm."""
+        return 1.0 if self.sampler == "ddpm" else self.eta or 0.0
+
+    @property
+    def has_own_betas(self) -> bool:
+        """Whether the run states anything of its noise schedule."""
+        return (self.beta_schedule, self.beta_start, self.beta_end) != (None, None, None)
+
+    def replace(self, **changes) -> Self:
+        """The same run with some fields changed, validated anew."""
+        return type(self)(**(dict(self) | changes))
+
+    def part(self, start: int, stop: int) -> Self:
+        """The run that makes pictures start..stop-1 of this one, 0 <= start < stop <= num_images, and no other."""
+        if not 0 <= start < stop <= self.num_images:
+            raise ValueError(f"start, stop: need 0 <= start < stop <= {self.num_images}, got {start}, {stop}")
+        label = self.class_label[start:stop] if isinstance(self.class_label, tuple) else self.class_label
+        return self.replace(seed=self.seed + start, num_images=stop - start, class_label=label)
+
+    def to_json(self) -> str:
+        """One line with every field, so that a default changed later changes no old run."""
+        return json.dumps(self.model_dump(mode="json"), allow_nan=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The settings of a JSON object. Unknown and double fields, NaN and infinity are errors: ValueError."""
+        try:
+            fields = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
+        except RecursionError:
+            raise ValueError("settings: not JSON: nested too deeply") from None
+        except json.JSONDecodeError as error:
+            raise ValueError(f"settings: not JSON: {error}") from None
+        if not isinstance(fields, dict):
+            raise ValueError(f"settings: must be a JSON object, got {type(fields).__name__}")
+        return cls(**fields)
+
+
+def one_line_each(error: ValidationError) -> str:
+    """pydantic's findings as "field: what is wrong, got value", one line for each field."""
+    lines = {}
+    for finding in error.errors():
+        field = str(finding["loc"][0]) if finding["loc"] else ""
+        message = finding["msg"].removeprefix("Value error, ")
+        lines.setdefault(field, f"{field}: {message}, got {_short(finding['input'])}" if field else message)
+    return "\n".join(lines.values())
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _no_constant(name: str):
+    raise ValueError(f"settings: {name} is not a number of JSON")
+
+
+def _no_doubles(pairs: list[tuple[str, object]]) -> dict:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("settings: a field stands there twice")
+    return fields
