@@ -41,7 +41,7 @@ class TrainConfig(BaseModel):
         description="pixel-faces, fashion-mnist, mnist, a folder of images, or hub:owner/name.",
     )
     image_size: int | None = Field(
-        None, ge=8, le=256, description="Side of the square pictures; by default the data set's own, 32 for a folder."
+        None, ge=8, le=256, description="Side of the square pictures; by default a data set's own, 32 for a folder."
     )
     color: Literal["auto", "grey", "rgb"] = Field(
         "auto", description="Channels; auto is grey only where every picture is."

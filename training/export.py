@@ -22,23 +22,24 @@ from training.loop import Training
 from training.reporting import history
 from training.snapshots import contact_sheet, sample_grid
 from training.start import prepare
-from training.states import RunError, checkpoint_folder, run_folder, write_json
+from training.states import Run, RunError, checkpoint_folder, remove_folder, run_folder, write_json
 
 MAX_FILE = "9MB"  # the git of a Space takes files up to 10 MB without LFS
 REFERENCE_TRAIN, REFERENCE_TEST = 10_000, 2_000
 REFERENCE_BYTES = 8_000_000
+PROBE = 200
 PACKAGES = ("torch", "diffusers", "accelerate", "safetensors", "numpy")
 
 
-def export_run(training: Training, run_id: str) -> Path:
-    """Write the checkpoint folder of a run as it is now; the old one, if any, is replaced in one move.
+def export_run(training: Training, run: Run) -> Path:
+    """Write the checkpoint folder of a run as it is now, and only then put it in the place of the old one, if any.
 
     model_index.json, unet/ (EMA weights, safetensors), scheduler/, training.json, samples.png, README.md (the model
     card) and reference/ (a sample of the training and test pictures with their labels, 8-bit).
     """
     config, data = training.config, training.data
     target = checkpoint_folder(config)
-    partial, old = target.with_name(f".{target.name}.partial"), target.with_name(f".{target.name}.old")
+    partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     (partial / "reference").mkdir(parents=True)
     scheduler = DDPMScheduler(
@@ -57,15 +58,13 @@ def export_run(training: Training, run_id: str) -> Path:
         samples = sample_grid(unet, training.schedule, config.prediction_type, training.classes)
     contact_sheet(samples, scale=max(1, 64 // samples.shape[1])).save(partial / "samples.png", optimize=True)
     save_reference(data, partial / "reference")
-    record = training_record(training, run_id)
+    record = training_record(training, run)
     write_json(partial / "training.json", record)
     write_card(partial, training, record)
     for file in filter(Path.is_file, partial.rglob("*")):
         file.chmod(0o644)  # safetensors writes for the owner alone, which a server under another name cannot read
-    if target.exists():
-        os.replace(target, old)
+    remove_folder(target)
     os.replace(partial, target)
-    shutil.rmtree(old, ignore_errors=True)
     return target
 
 
@@ -73,25 +72,23 @@ def save_reference(data: DataSet, folder: Path) -> None:
     """train.npz and test.npz: what the app needs of the data. Fewer pictures where a file would pass the size limit."""
     for split, pictures, count in (("train", data.train, REFERENCE_TRAIN), ("test", data.test, REFERENCE_TEST)):
         path = folder / f"{split}.npz"
-        pictures.take(count).save(path)
-        while path.stat().st_size > REFERENCE_BYTES:
-            count = min(count, len(pictures)) * 2 // 3
-            pictures.take(count).save(path)
+        pictures.take(PROBE).save(path)  # packing everything first would take minutes for large pictures
+        fitting = int(0.9 * REFERENCE_BYTES * min(PROBE, len(pictures)) / path.stat().st_size)
+        pictures.take(min(count, fitting)).save(path)
     write_json(folder / "reference.json", {"data": data.name, "class_names": data.class_names, "license": data.license})
 
 
-def training_record(training: Training, run_id: str) -> dict:
+def training_record(training: Training, run: Run) -> dict:
     """Everything that a reader may ask of how the weights came to be."""
     config, progress = training.config, training.progress
     hours = progress.seconds / 3600
-    earlier = _earlier_hours(config.init_from)
     return {
-        "run_id": run_id,
+        "run_id": run.run_id,
         "exported": datetime.now(UTC).isoformat(timespec="seconds"),
         "steps": progress.step,
         "images": progress.step * config.batch_size,
         "hours": round(hours, 3),
-        "hours_with_init_from": round(hours + earlier, 3),
+        "hours_with_init_from": round(hours + run.earlier_hours, 3),
         "weights": "EMA",
         "ema_decay": training.ema.cur_decay_value,
         "data": {
@@ -115,13 +112,6 @@ def training_record(training: Training, run_id: str) -> dict:
     }
 
 
-def _earlier_hours(init_from: str | None) -> float:
-    record = Path(init_from or "") / "training.json"
-    return (
-        json.loads(record.read_text(encoding="utf-8"))["hours_with_init_from"] if init_from and record.exists() else 0.0
-    )
-
-
 def _device_name(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -136,10 +126,12 @@ def main(arguments: list[str]) -> int:
             raise RunError("usage: python -m training.export RUN_FOLDER (a folder that holds a run.json)")
         settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
         here = {"output_dir": str(folder.parent), "name": folder.name, "resume": True, "trackers": ()}
-        training, run_id = prepare(TrainConfig(**settings | here))
-        print(f"exported to {export_run(training, run_id)}")
+        training, run = prepare(TrainConfig(**settings | here))
+        if run.state is None:
+            raise RunError(f"{folder} has no saved state yet")
+        print(f"exported to {export_run(training, run)}")
         return 0
-    except (DataError, RunError, ValueError) as error:
+    except (DataError, RunError, ValueError, OSError) as error:
         print(f"export: {error}", file=sys.stderr)
         return 1
 

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 from accelerate import Accelerator
@@ -187,8 +188,10 @@ class Training:
             return
         raise TrainingStopped(
             f"step {step + 1}: the loss is {loss.mean().item()} and the gradient's norm {grad_norm}. This step did "
-            f"not change the weights, and the last saved state is in place. A smaller --learning-rate (now "
-            f"{self.config.learning_rate}), a longer --warmup-steps or --mixed-precision no usually cure it."
+            f"not change the weights, and the states saved before it are in place. To go on from the last one with a "
+            f"smaller --learning-rate (now {self.config.learning_rate}) or a longer --warmup-steps: "
+            f"python -m training.export {Path(self.config.output_dir, self.config.name)}, then a new --name with "
+            f"--init-from {Path(self.config.checkpoints_dir, self.config.name)}"
         )
 
     def _agreed(self, seconds: float) -> float:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import UNet2DModel
 
+from diffusion.checkpoint import CheckpointError, load_checkpoint
+from diffusion.schedule import NoiseSchedule
 from training.config import TrainConfig
 from training.data import DataSet
 
@@ -66,14 +68,20 @@ def load_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
     anew. Raises ValueError, naming the field, where checkpoint and training don't fit together.
     """
     folder = Path(config.init_from)
-    if not (folder / "unet").is_dir() or not (folder / "scheduler").is_dir():
-        raise ValueError(f"init_from: {folder} is no checkpoint folder (it needs unet/ and scheduler/)")
-    unet = UNet2DModel.from_pretrained(folder / "unet", use_safetensors=True, local_files_only=True)
-    scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True).config
-    for field in ("prediction_type", "num_train_timesteps", "beta_schedule", "beta_start", "beta_end"):
-        if getattr(config, field) != scheduler[field]:
-            own = getattr(config, field)
-            raise ValueError(f"{field}: init_from was trained with {scheduler[field]!r}, this training has {own!r}")
+    try:
+        unet, scheduler = load_checkpoint(folder)
+    except CheckpointError as error:
+        raise ValueError(f"init_from: {error}") from error
+    trained = scheduler.config
+    fields = ["prediction_type", "num_train_timesteps"]
+    if trained.get("trained_betas") is None:
+        fields += ["beta_schedule", "beta_start", "beta_end"]
+    elif not torch.equal(NoiseSchedule.from_scheduler_config(trained).betas, config.schedule().betas):
+        raise ValueError("beta_schedule: init_from was trained with other betas, given one by one")
+    for field in fields:
+        own = getattr(config, field)
+        if own != trained[field]:
+            raise ValueError(f"{field}: init_from was trained with {trained[field]!r}, this training has {own!r}")
     height, _, channels = data.image_shape
     if channels != unet.config.in_channels:
         names = {1: "grey", 3: "rgb"}

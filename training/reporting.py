@@ -102,8 +102,7 @@ class Reporter:
 
     def _forget_after(self, step: int) -> None:
         """Drop what a killed run logged after the state that it is resumed from, and a line cut short by the kill."""
-        whole = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-        kept = [line for line in whole if json.loads(line)["step"] <= step]
+        kept = [json.dumps(entry) for entry in whole_entries(self.metrics) if entry["step"] <= step]
         self.metrics.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
@@ -125,11 +124,16 @@ def means(records: list[StepRecord], num_train_timesteps: int) -> dict[str, floa
     }
 
 
+def whole_entries(metrics: Path) -> list[dict]:
+    """The entries of a log; a line that a kill cut short is passed over."""
+    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
 def history(metrics: Path, points: int = HISTORY_POINTS) -> list[dict]:
     """The log as a list of at most `points` entries, evenly chosen, and every one with a held-out figure."""
     if not metrics.exists():
         return []
-    entries = [json.loads(line) for line in metrics.read_text().splitlines()]
+    entries = whole_entries(metrics)
     plain = [entry for entry in entries if "loss" in entry]
     held_out = [entry for entry in entries if "loss" not in entry]
     chosen = np.linspace(0, len(plain) - 1, min(points, len(plain))).round().astype(int) if plain else []

@@ -30,11 +30,15 @@ def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: in
     size, channels = unet.config.sample_size, unet.config.in_channels
     x_T = noise_like(torch.empty(count, channels, size, size), image_generators(GRID_SEED, count)).to(unet.device)
     labels = (torch.arange(count) // GRID_COLUMNS % classes).to(unet.device) if classes else None
-    denoiser = NetworkDenoiser(unet, schedule, prediction_type, labels)
-    steps = visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule))
-    for step in reverse_steps(denoiser, x_T, pairs(steps), eta=0.0):
-        last = step
-    return to_uint8(last.x_s)
+    steps = pairs(visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule)))
+    rows = []
+    for start in range(0, count, GRID_COLUMNS):  # row by row: large pictures would not fit into memory together
+        row = slice(start, start + GRID_COLUMNS)
+        denoiser = NetworkDenoiser(unet, schedule, prediction_type, None if labels is None else labels[row])
+        for step in reverse_steps(denoiser, x_T[row], steps, eta=0.0):
+            last = step
+        rows.append(to_uint8(last.x_s))
+    return np.concatenate(rows)
 
 
 @torch.no_grad()

@@ -5,19 +5,19 @@ from pathlib import Path
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import ProjectConfiguration
+from accelerate.utils import ProjectConfiguration, broadcast_object_list
 
 from training.config import TrainConfig
 from training.data import load_data
 from training.loop import Training
 from training.network import as_built, build_unet, load_unet
-from training.states import check_checkpoint, open_run, run_folder
+from training.states import Run, RunError, claim_run, run_folder, state_folder
 
 
-def prepare(config: TrainConfig) -> tuple[Training, str]:
-    """The training that this config describes, at the start or at its last saved state, and the run's id.
+def prepare(config: TrainConfig) -> tuple[Training, Run]:
+    """The training that this config describes, at the start or at its last saved state, and its run.
 
-    Raises DataError, RunError or ValueError with what to do, before any hour is spent.
+    Raises DataError, RunError or ValueError with what to do, before anything is changed on the disk.
     """
     accelerator = make_accelerator(config, run_folder(config))
     data = load_data(
@@ -33,17 +33,29 @@ def prepare(config: TrainConfig) -> tuple[Training, str]:
     for warning in data.warnings:
         accelerator.print(f"warning: {warning}")
     unet = load_unet(config, data) if config.init_from else build_unet(config, data)
-    data_hash = data.sha256()
-    with accelerator.main_process_first():  # the others then enter the folder that the main process has opened
-        follows = config if accelerator.is_main_process else config.model_copy(update={"resume": True})
-        run_id, state = open_run(follows, data_hash)
-    check_checkpoint(config, run_id)
     training = Training(as_built(config, unet), data, accelerator, unet)
+    run = _claim_together(config, data.sha256(), accelerator)
+    state = state_folder(config, run)
     if state:
         accelerator.load_state(str(state))
         training.ema.to(accelerator.device)
+        training.ema.cur_decay_value = training.ema.get_decay(training.ema.optimization_step)  # it is not saved
         accelerator.print(f"going on from {state.name}, {training.progress.seconds / 60:.1f} minutes into the run")
-    return training, run_id
+    return training, run
+
+
+def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerator) -> Run:
+    """The main process claims the run; all processes learn the outcome, a refusal too."""
+    outcome: list[Run | str | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            outcome[0] = claim_run(config, data_hash)
+        except RunError as error:
+            outcome[0] = str(error)
+    broadcast_object_list(outcome)
+    if isinstance(outcome[0], str):
+        raise RunError(outcome[0])
+    return outcome[0]
 
 
 def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
@@ -59,7 +71,7 @@ def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
     if config.mixed_precision == "fp16" and (config.cpu or not torch.cuda.is_available()):
         raise ValueError("mixed_precision: fp16 needs a CUDA GPU; on a CPU use bf16 or no")
     try:
-        return Accelerator(
+        accelerator = Accelerator(
             mixed_precision=config.mixed_precision,
             cpu=config.cpu or None,
             log_with=list(config.trackers) or None,
@@ -68,3 +80,7 @@ def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
         )
     except (ValueError, ImportError) as error:
         raise ValueError(f"mixed_precision, trackers or compile: {error}") from error
+    there = {getattr(tracker, "value", tracker) for tracker in accelerator.log_with}
+    if missing := sorted(set(config.trackers) - there):  # Accelerate passes over them in silence
+        raise ValueError(f"trackers: {', '.join(missing)} is not installed; pip install it, or leave it out")
+    return accelerator

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import uuid
+from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
@@ -40,30 +41,52 @@ def check_checkpoint(config: TrainConfig, run_id: str) -> None:
     raise RunError(f"{target} already holds a checkpoint of another training: choose another --name, or --overwrite it")
 
 
-def open_run(config: TrainConfig, data_hash: str) -> tuple[str, Path | None]:
-    """Start or continue the run of this config: its id, and the state to go on from (None at the start).
+@dataclass(frozen=True)
+class Run:
+    """A run's folder as it stands: its id, the name of the state to go on from, and the hours of its init_from."""
 
-    Raises RunError where the folder holds another training, so that nothing is lost by a slip.
+    run_id: str
+    state: str | None
+    earlier_hours: float
+
+
+def claim_run(config: TrainConfig, data_hash: str) -> Run:
+    """Start or continue the run of this config, in the main process alone.
+
+    Everything is checked before anything is changed. Raises RunError where the folder, or the checkpoint that the run
+    would write, holds another training, so that nothing is lost by a slip.
     """
     folder = run_folder(config)
-    record = folder / "run.json"
-    state = latest_state(folder)
+    record, state = folder / "run.json", latest_state(folder)
     if record.exists() and config.resume:
-        known = json.loads(record.read_text())
+        known = json.loads(record.read_text(encoding="utf-8"))
         _refuse_another_training(config, known, data_hash)
-        return known["run_id"], state
+        check_checkpoint(config, known["run_id"])
+        return Run(known["run_id"], state.name if state else None, known.get("earlier_hours", 0.0))
     if record.exists() and not config.overwrite:
         at = f" at {state.name}" if state else ""
         raise RunError(
             f"{folder} already holds a training{at}: add --resume to go on with it, --overwrite to start again, "
             "or choose another --name"
         )
+    run = Run(uuid.uuid4().hex, None, _hours_of(config.init_from))
+    check_checkpoint(config, run.run_id)
     if record.exists():
-        shutil.rmtree(folder)
+        remove_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    run_id = uuid.uuid4().hex
-    write_json(record, {"run_id": run_id, "data_sha256": data_hash, "config": config.model_dump(mode="json")})
-    return run_id, None
+    written = {"run_id": run.run_id, "data_sha256": data_hash, "earlier_hours": run.earlier_hours}
+    write_json(record, written | {"config": config.model_dump(mode="json")})
+    return run
+
+
+def state_folder(config: TrainConfig, run: Run) -> Path | None:
+    """The state to go on from. Raises RunError where this process cannot see it."""
+    if run.state is None:
+        return None
+    folder = run_folder(config) / "states" / run.state
+    if not folder.is_dir():
+        raise RunError(f"output_dir: {folder} is not there; several machines need a folder that they share")
+    return folder
 
 
 def _refuse_another_training(config: TrainConfig, known: dict, data_hash: str) -> None:
@@ -85,6 +108,8 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, keep: int) -> 
     Written beside its place, flushed to the disk and renamed: a kill at any moment leaves a whole state or none.
     """
     final = folder / "states" / f"{STATE_PREFIX}{step:09d}"
+    if final.exists():  # a run that was killed between this state and the next, and does its steps again: the same ones
+        return final
     partial = final.with_name("." + final.name)
     if accelerator.is_main_process:
         shutil.rmtree(partial, ignore_errors=True)
@@ -96,14 +121,21 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, keep: int) -> 
         for file in partial.rglob("*"):
             _flush(file)
         _flush(partial)
-        if final.exists():
-            shutil.rmtree(final)
         partial.rename(final)
         _flush(final.parent)
         for old in _states(folder)[:-keep]:
-            shutil.rmtree(old)
+            remove_folder(old)
     accelerator.wait_for_everyone()
     return final
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder; killed on the way, it leaves a hidden rest, never half of it under its own name."""
+    rest = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(rest, ignore_errors=True)
+    if folder.exists():
+        folder.rename(rest)
+        shutil.rmtree(rest)
 
 
 def latest_state(folder: Path) -> Path | None:
@@ -114,6 +146,14 @@ def latest_state(folder: Path) -> Path | None:
 
 def _states(folder: Path) -> list[Path]:
     return sorted((folder / "states").glob(f"{STATE_PREFIX}*"))
+
+
+def _hours_of(checkpoint: str | None) -> float:
+    """The hours that a checkpoint was trained for, with those it started from."""
+    record = Path(checkpoint or "") / "training.json"
+    if checkpoint is None or not record.is_file():
+        return 0.0
+    return json.loads(record.read_text(encoding="utf-8")).get("hours_with_init_from", 0.0)
 
 
 def write_json(path: Path, content: dict) -> None:

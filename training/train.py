@@ -19,7 +19,9 @@ from training.snapshots import contact_sheet, held_out_eps_mse, sample_grid
 from training.start import prepare
 from training.states import RunError, run_folder, save_state
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if hasattr(signal, "SIGHUP"):  # the terminal was closed; Windows has none
+    SIGNALS.append(signal.SIGHUP)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -30,9 +32,11 @@ def main(arguments: list[str] | None = None) -> int:
             print(config.model_dump_json(indent=1))
             return 0
         return train(config)
-    except (DataError, RunError, TrainingStopped, ValueError) as error:
+    except (DataError, RunError, TrainingStopped, ValueError, OSError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:  # before the first step; later ones are StopSignal's
+        return 128 + signal.SIGINT
 
 
 def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
@@ -58,7 +62,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
 
 def train(config: TrainConfig) -> int:
     """Fit, save, report and export one run. Returns 0, or 128 + the signal that stopped it (its state is saved)."""
-    training, run_id = prepare(config)
+    training, run = prepare(config)
     accelerator, folder = training.accelerator, run_folder(config)
     accelerator.print(describe(training))
     accelerator.init_trackers(config.name, init_kwargs={"tensorboard": {"purge_step": training.progress.step}})
@@ -67,21 +71,21 @@ def train(config: TrainConfig) -> int:
     try:
         for record in training.steps():
             reporter.step(record)
-            if record.step % config.sample_every == 0 or record.fraction == 1:
-                take_snapshot(training, reporter)
-            stopped = stop.received()
-            if stopped or record.step % config.save_every == 0:
+            stopped, ended = stop.received(), record.fraction == 1
+            if stopped or ended or record.step % config.save_every == 0:
+                reporter.flush()  # what a state has behind it is in the log
                 save_state(accelerator, folder, record.step, config.keep_states)
             if stopped:
                 reporter.say(
                     f"stopped at step {record.step}, its state is saved; the same command with --resume goes on"
                 )
                 return 128 + stop.number
-        save_state(accelerator, folder, training.progress.step, config.keep_states)
+            if ended or record.step % config.sample_every == 0:
+                take_snapshot(training, reporter)
     finally:
         reporter.close()
     if accelerator.is_main_process:
-        print(next_steps(export_run(training, run_id)))
+        print(next_steps(export_run(training, run)))
     accelerator.wait_for_everyone()
     accelerator.end_training()
     return 0
@@ -108,13 +112,14 @@ def take_snapshot(training: Training, reporter: Reporter) -> None:
 
 
 class StopSignal:
-    """Remembers SIGINT or SIGTERM until the step is done; all processes learn of it together. A second one kills."""
+    """Remembers SIGINT, SIGTERM or SIGHUP until the step is done; all processes learn of it. A second one kills."""
 
     def __init__(self, accelerator: Accelerator):
         self.accelerator = accelerator
         self.number = signal.SIGTERM
         for number in SIGNALS:
-            signal.signal(number, self._remember)
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup asks not to be told
+                signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame) -> None:
         self.number = number

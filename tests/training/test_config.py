@@ -78,6 +78,17 @@ def test_an_unknown_tracker_is_refused_by_name(capsys, tmp_path):
     assert "trackers" in error and "abacus" in error
 
 
+def test_a_tracker_that_is_not_installed_is_not_passed_over_in_silence(capsys, tmp_path):
+    assert main(command(tiny_config(tmp_path, trackers=("clearml",)))[3:]) == 1
+    assert "trackers: clearml is not installed" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_one_line(capsys, tmp_path):
+    (tmp_path / "file").write_text("")
+    assert main(command(tiny_config(tmp_path, output_dir=str(tmp_path / "file" / "runs")))[3:]) == 1
+    assert capsys.readouterr().err.startswith("training: ")
+
+
 def test_fp16_without_a_gpu_is_refused_by_name(capsys, tmp_path):
     config = tiny_config(tmp_path, mixed_precision="fp16")
     assert main(command(config)[3:]) == 1

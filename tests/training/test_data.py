@@ -19,9 +19,10 @@ def gradient(width=40, height=20) -> np.ndarray:
 @pytest.fixture
 def folder(tmp_path):
     """Two classes of 30 pictures each, no two alike."""
+    tmp_path = tmp_path / "pets"
     rng = np.random.default_rng(0)
     for name in ("cats", "dogs"):
-        (tmp_path / name).mkdir()
+        (tmp_path / name).mkdir(parents=True)
         for number in range(30):
             Image.fromarray(rng.integers(0, 256, (12, 10, 3), dtype=np.uint8)).save(
                 tmp_path / name / f"{number:02}.png"
@@ -129,6 +130,35 @@ def test_a_ready_split_is_kept_and_unknown_test_classes_are_refused(folder, tmp_
         load_data(str(root), image_size=8)
 
 
+def test_train_alone_is_no_class_and_case_does_not_matter(folder, tmp_path):
+    root = tmp_path / "alone"
+    (root / "Train").mkdir(parents=True)
+    for name in ("cats", "dogs"):
+        (root / "Train" / name).symlink_to(folder / name)  # linked folders count too
+    data = load_data(str(root), image_size=8)
+    assert data.class_names == ("cats", "dogs") and len(data.train) == 54
+    (root / "TEST").symlink_to(folder)
+    assert len(load_data(str(root), image_size=8).test) == 60
+    (root / "birds").mkdir()
+    with pytest.raises(DataError, match="has a folder train beside birds"):
+        load_data(str(root), image_size=8)
+
+
+def test_test_pictures_without_classes_are_refused(folder, tmp_path):
+    root = tmp_path / "split"
+    root.mkdir()
+    (root / "train").symlink_to(folder)
+    (root / "test").symlink_to(folder / "cats")
+    with pytest.raises(DataError, match="lie in no sub-folder"):
+        load_data(str(root), image_size=8)
+
+
+def test_a_class_whose_files_are_all_broken_is_warned_of(folder):
+    for path in (folder / "dogs").iterdir():
+        path.write_bytes(b"")
+    assert any("the class dogs has only 0" in text for text in load_data(str(folder), image_size=8).warnings)
+
+
 def test_grey_is_found_by_itself(tmp_path):
     for number in range(20):
         Image.new("RGB" if number % 2 else "L", (9, 9), (number,) * 3 if number % 2 else number).save(
@@ -167,6 +197,8 @@ def test_fit_crops_the_centre_and_keeps_pixels_that_need_no_resizing():
 def test_fit_takes_16_bits_palette_and_cmyk():
     deep = Image.fromarray(np.full((8, 8), 257 * 77, np.uint16))
     assert np.all(fit(deep, 8, "L") == 77)
+    assert np.all(fit(Image.fromarray(np.full((8, 8), 300, np.uint16)), 8, "L") == 1)
+    assert np.all(fit(Image.fromarray(np.full((8, 8), 0.5, np.float32)), 8, "L") == 128)
     palette = Image.new("P", (8, 8), 0)
     palette.putpalette([10, 20, 30] + [0] * 765)
     assert np.all(fit(palette, 8, "RGB") == [10, 20, 30])
@@ -189,6 +221,45 @@ def test_a_hub_data_set_through_the_datasets_library(folder):
     plain = load_data(str(folder), image_size=8)
     both = [np.concatenate([found.train.images, found.test.images]).reshape(60, -1) for found in (data, plain)]
     assert np.array_equal(*(np.unique(pixels, axis=0) for pixels in both))
+
+
+def hub_rows(folder, features, rows):
+    """A local data set as the Hub would give it."""
+    import datasets
+
+    table = datasets.Dataset.from_dict(
+        {name: [row[name] for row in rows] for name in features}, datasets.Features(features)
+    )
+    folder.mkdir()
+    table.to_parquet(folder / "train.parquet")
+    return f"hub:{folder}"
+
+
+def test_hub_rows_that_are_missing_or_odd(tmp_path):
+    import datasets
+
+    file = io.BytesIO()
+    Image.fromarray(gradient(20, 20)).save(file, "png")
+    good = {"bytes": file.getvalue(), "path": None}
+    image, text = datasets.Image(), datasets.Value("string")
+    rows = [{"image": good, "kind": f"k{number % 2}"} for number in range(10)]
+    rows += [{"image": None, "kind": "k0"}, {"image": {"bytes": b"no picture", "path": None}, "kind": "k1"}]
+    for number, row in enumerate(rows[:10]):
+        varied = gradient(20, 20) + number
+        file = io.BytesIO()
+        Image.fromarray(varied.astype(np.uint8)).save(file, "png")
+        row["image"] = {"bytes": file.getvalue(), "path": None}
+    data = load_data(hub_rows(tmp_path / "a", {"image": image, "kind": text}, rows), label_column="kind")
+    assert data.class_names == ("k0", "k1") and len(data.train) + len(data.test) == 10
+    assert data.image_shape == (20, 20, 3)  # their own size, as all are equal squares
+    assert any(w.startswith("2 pictures could not be read") and "row 10" in w for w in data.warnings)
+    rows[3]["kind"] = None
+    with pytest.raises(DataError, match="no single label in row 3"):
+        load_data(hub_rows(tmp_path / "b", {"image": image, "kind": text}, rows), label_column="kind")
+    with pytest.raises(DataError, match="'kind' does not hold one picture a row"):
+        load_data(f"hub:{tmp_path / 'b'}", image_column="kind")
+    with pytest.raises(DataError, match="has no column 'weight'"):
+        load_data(f"hub:{tmp_path / 'b'}", label_column="weight")
 
 
 def test_a_hub_data_set_that_cannot_be_had_is_one_error():

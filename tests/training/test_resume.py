@@ -1,13 +1,16 @@
 """Exact resume: a run killed at any moment and resumed ends in the weights of a run that never stopped."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from PIL import Image
 
 from tests.training.tiny import REPOSITORY, command, run, same_tensors, state_weights, tiny_config
 from training.start import prepare
@@ -91,6 +94,76 @@ def test_a_half_written_state_is_never_taken_for_a_whole_one(tmp_path):
     assert sorted(path.name for path in states.iterdir()) == ["step-000000010", "step-000000020"]
     (states / "step-000000020").rename(states / ".step-000000020")
     assert latest_state(run_folder(config)).name == "step-000000010"
+
+
+def test_a_kill_while_a_state_is_removed_leaves_no_half_of_it(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, save_every=5, keep_states=1)
+    original = shutil.rmtree
+
+    def killed(path, *args, **kwargs):
+        if not args and not kwargs and "step-000000005" in str(path):
+            (path / "optimizer.bin").unlink()
+            raise KeyboardInterrupt
+        original(path, *args, **kwargs)
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    assert main(command(config)[3:]) == 128 + signal.SIGINT
+    monkeypatch.undo()
+    monkeypatch.setenv("DDPM_LAB_DATA", str(REPOSITORY / "tests" / "data"))
+    assert latest_state(run_folder(config)).name == "step-000000010"
+    assert main([*command(config)[3:], "--resume"]) == 0
+
+
+def test_a_leftover_of_a_killed_export_is_no_obstacle(tmp_path):
+    config = tiny_config(tmp_path)
+    for rest in (".tiny.old/unet", ".tiny.partial/unet"):
+        (tmp_path / "checkpoints" / rest).mkdir(parents=True)
+    assert main(command(config)[3:]) == 0
+    assert main([*command(tiny_config(tmp_path, steps=22))[3:], "--resume"]) == 0
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir() if not path.name.endswith(".partial")] == [
+        "tiny"
+    ]
+
+
+def test_a_refused_overwrite_has_deleted_nothing(tmp_path, capsys):
+    assert main(command(tiny_config(tmp_path))[3:]) == 0
+    before = sorted(path for path in (tmp_path / "runs").rglob("*"))
+    for wrong in (dict(block_out_channels=(8,) * 6), dict(data="nowhere"), dict(init_from="nowhere")):
+        assert main([*command(tiny_config(tmp_path, **wrong))[3:], "--overwrite"]) == 1
+    assert sorted(path for path in (tmp_path / "runs").rglob("*")) == before
+
+
+def test_a_refused_run_leaves_no_trace_that_stands_in_the_way(tmp_path, capsys):
+    first = tiny_config(tmp_path, output_dir=str(tmp_path / "first"))
+    assert main(command(first)[3:]) == 0
+    second = tiny_config(tmp_path, output_dir=str(tmp_path / "second"))
+    assert main(command(second)[3:]) == 1
+    assert not run_folder(second).exists()
+
+
+def test_the_state_is_saved_before_the_samples_are_drawn(tmp_path, monkeypatch):
+    config = tiny_config(tmp_path, sample_every=10, save_every=10)
+
+    def broken(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("training.train.take_snapshot", broken)
+    assert main(command(config)[3:]) == 1
+    assert latest_state(run_folder(config)).name == "step-000000010"
+
+
+def test_names_beyond_ascii_resume(tmp_path):
+    folder = tmp_path / "Köpfe 头像"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(20):
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    config = tiny_config(tmp_path, data=str(folder), image_size=8, batch_size=32)
+    assert main(command(config)[3:]) == 0  # a batch larger than the data
+    assert (
+        main([*command(tiny_config(tmp_path, data=str(folder), image_size=8, batch_size=32, steps=22))[3:], "--resume"])
+        == 0
+    )
 
 
 def test_old_states_are_dropped(tmp_path):

@@ -1,19 +1,16 @@
 """A folder of images as a data set: the class of a picture is the sub-folder it lies in."""
 
-from concurrent.futures import ThreadPoolExecutor
+import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
-from tqdm import tqdm
 
-from training.data.pictures import DataError, DataSet, Pictures, fit
+from training.data.pictures import DataError, DataSet, Pictures
+from training.data.reading import Source, read_all, warnings_of, with_channels
 from training.data.split import split_off_test
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 TEST_FOLDERS = ("test", "validation", "valid", "val")
-FEW_PICTURES = 1000  # below this a DDPM trained from scratch mostly learns its pictures by heart
-NAMED_IN_WARNING = 5
 
 
 def read_folder(
@@ -34,40 +31,48 @@ def read_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise DataError(f"data: {folder} is not a folder")
-    parts = {name: folder / name for name in ("train", *TEST_FOLDERS) if (folder / name).is_dir()}
-    held_out = next((parts[name] for name in TEST_FOLDERS if name in parts), None)
-    ready_split = "train" in parts and held_out is not None
-    train_root = parts["train"] if ready_split else folder
-    roots = [train_root, held_out] if ready_split else [train_root]
-
+    roots = _roots(folder)
     files = [_files_below(root) for root in roots]
-    class_names = _class_names(files[0], train_root)
+    class_names = _class_names(files[0], roots[0])
+    labels = [_labels(found, root, class_names) for found, root in zip(files, roots, strict=True)]
     broken: list[str] = []
-    read = [_read_all(found, image_size, color, resample, broken) for found in files]
-    channels = 1 if color == "grey" or (color == "auto" and all(_is_grey(images) for images, _ in read)) else 3
+    read = [read_all([Source(str(path), path) for path in found], image_size, resample, broken) for found in files]
+    images = with_channels(color, [pixels for pixels, _ in read])
     splits = [
-        Pictures(images[..., :channels], _labels(kept, root, class_names))
-        for (images, kept), root in zip(read, roots, strict=True)
+        Pictures(pixels, None if known is None else known[kept])
+        for pixels, (_, kept), known in zip(images, read, labels, strict=True)
     ]
-    train, test = splits if ready_split else split_off_test(splits[0], test_fraction, seed)
+    train, test = splits if len(splits) == 2 else split_off_test(splits[0], test_fraction, seed)
+    name = folder.resolve().name
     return DataSet(
-        folder.resolve().name,
+        name,
         train,
         test,
         class_names=class_names,
-        source=f"{len(train) + len(test)} pictures from a folder named {folder.resolve().name}",
-        warnings=tuple(_warnings(train, broken)),
+        source=f"{len(train) + len(test)} pictures from a folder named {name}",
+        warnings=warnings_of(train, class_names, broken),
     )
+
+
+def _roots(folder: Path) -> list[Path]:
+    """Where the training pictures lie, and, if they are apart, the test pictures."""
+    parts = {path.name.casefold(): path for path in sorted(folder.iterdir()) if path.is_dir()}
+    if "train" not in parts:
+        return [folder]
+    held_out = next((parts[name] for name in TEST_FOLDERS if name in parts), None)
+    known = {"train", held_out.name.casefold()} if held_out else {"train"}
+    others = sorted(path.name for name, path in parts.items() if name not in known and not name.startswith("."))
+    if others:
+        raise DataError(f"data: {folder} has a folder train beside {', '.join(others)}; which are the classes?")
+    return [parts["train"], held_out] if held_out else [parts["train"]]
 
 
 def _files_below(root: Path) -> list[Path]:
-    found = sorted(
-        path
-        for path in root.rglob("*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(p.startswith(".") for p in path.relative_to(root).parts)
-    )
+    found = []
+    for place, folders, names in os.walk(root, followlinks=True):  # Path.rglob passes over linked folders
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    found = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
     if not found:
         raise DataError(f"data: no pictures found below {root} (looked for {', '.join(sorted(SUFFIXES))})")
     return found
@@ -88,52 +93,13 @@ def _class_names(files: list[Path], root: Path) -> tuple[str, ...] | None:
 
 
 def _labels(files: list[Path], root: Path, class_names: tuple[str, ...] | None) -> np.ndarray | None:
+    own = _class_names(files, root)
     if class_names is None:
         return None
-    names = [path.relative_to(root).parts[0] for path in files]
-    unknown = sorted(set(names) - set(class_names))
+    if own is None:
+        raise DataError(f"data: the training pictures have classes, those in {root} lie in no sub-folder")
+    unknown = sorted(set(own) - set(class_names))
     if unknown:
         raise DataError(f"data: {root} has the classes {', '.join(unknown)}, which the training pictures do not have")
-    return np.array([class_names.index(name) for name in names], dtype=np.int64)
-
-
-def _read_all(
-    files: list[Path], image_size: int, color: str, resample: str, broken: list[str]
-) -> tuple[np.ndarray, list[Path]]:
-    """(N, size, size, 3) uint8 and the files they come from; what cannot be read is appended to `broken`."""
-    method = Image.Resampling[resample.upper()]
-    mode = "L" if color == "grey" else "RGB"
-
-    def read(path: Path) -> np.ndarray | str:
-        try:
-            with Image.open(path) as picture:
-                return fit(picture, image_size, mode, method)
-        except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-            return f"{path} ({error})"
-
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
-        results = list(tqdm(pool.map(read, files), total=len(files), desc="reading pictures", leave=False))
-    good = [(result, path) for result, path in zip(results, files, strict=True) if not isinstance(result, str)]
-    broken += [result for result in results if isinstance(result, str)]
-    if not good:
-        raise DataError(f"data: none of the {len(files)} pictures could be read; the first: {broken[0]}")
-    return np.stack([pixels for pixels, _ in good]), [path for _, path in good]
-
-
-def _is_grey(images: np.ndarray) -> bool:
-    return bool((images == images[..., :1]).all())
-
-
-def _warnings(train: Pictures, broken: list[str]):
-    if broken:
-        named = "; ".join(broken[:NAMED_IN_WARNING]) + ("; ..." if len(broken) > NAMED_IN_WARNING else "")
-        yield f"{len(broken)} pictures could not be read and are left out: {named}"
-    if len(train) < FEW_PICTURES:
-        yield (
-            f"only {len(train)} training pictures: from scratch a network learns fewer than {FEW_PICTURES} by heart. "
-            "More pictures, or --init-from a shipped checkpoint, help"
-        )
-    if train.labels is not None:
-        counts = np.bincount(train.labels)
-        if counts.min() < 10:
-            yield f"the smallest class has only {counts.min()} training pictures"
+    position = {name: number for number, name in enumerate(class_names)}
+    return np.array([position[path.relative_to(root).parts[0]] for path in files], dtype=np.int64)

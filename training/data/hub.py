@@ -1,12 +1,11 @@
 """Pictures from the Hub (or any local folder that `datasets` reads), through the `datasets` library."""
 
-import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from training.data.pictures import DataError, DataSet, Pictures, fit
+from training.data.pictures import DataError, DataSet, Pictures
+from training.data.reading import Source, own_size, read_all, warnings_of, with_channels
 from training.data.split import split_off_test
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
@@ -17,6 +16,7 @@ def read_hub(
     image_size: int | None = None,
     color: str = "auto",
     test_fraction: float = 0.1,
+    resample: str = "lanczos",
     image_column: str | None = None,
     label_column: str | None = None,
     seed: int = 0,
@@ -30,63 +30,76 @@ def read_hub(
         import datasets
     except ImportError as error:
         raise DataError("the `datasets` library is not installed: pip install datasets") from error
-    name, _, configuration = repo_id.partition(":")
+    name, _, configuration = repo_id.partition(":") if not Path(repo_id).is_dir() else (repo_id, "", "")
     try:
         splits = datasets.load_dataset(name, configuration or None)
     except Exception as error:  # the library raises dozens of kinds, from the network's to the parser's
         raise DataError(f"{repo_id}: could not be loaded: {type(error).__name__}: {error}") from error
     if "train" not in splits:
         raise DataError(f"{repo_id}: has no split named train; it has {', '.join(splits)}")
-    features = splits["train"].features
+    held_out = next((split for split in TEST_SPLITS if split in splits), None)
+    used = [splits["train"]] + ([splits[held_out]] if held_out else [])
+
+    features = used[0].features
     image_column = image_column or _column_of_type(features, datasets.Image, repo_id)
     labelled = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     label_column = label_column or (labelled[0] if labelled else None)
-    for column in filter(None, (image_column, label_column)):
-        if column not in features:
-            raise DataError(f"{repo_id}: has no column {column!r}; it has {', '.join(features)}")
+    for split in used:
+        for column in filter(None, (image_column, label_column)):
+            if column not in split.features:
+                raise DataError(f"{repo_id}: a split has no column {column!r}; it has {', '.join(split.features)}")
+        if not isinstance(split.features[image_column], datasets.Image):
+            raise DataError(f"{repo_id}: the column {image_column!r} does not hold one picture a row")
 
-    names = getattr(features[label_column], "names", None) if label_column else None
-    if label_column and names is None:
-        names = sorted({str(value) for split in splits.values() for value in split[label_column]})
-
-    def pictures(split, size: int | None, color: str) -> Pictures:
-        split = split.cast_column(image_column, datasets.Image(decode=False))
-        mode = {"grey": "L", "rgb": "RGB"}.get(color)
-        rows, labels = [], []
-        for row in split:
-            picture = _open(row[image_column])
-            size = size or min(picture.size)
-            mode = mode or ("L" if picture.mode in ("L", "1") else "RGB")
-            rows.append(fit(picture, size, mode))
-            if label_column:
-                value = row[label_column]
-                labels.append(
-                    value if isinstance(features[label_column], datasets.ClassLabel) else names.index(str(value))
-                )
-        if not rows:
-            raise DataError(f"{repo_id}: a split holds no pictures")
-        return Pictures(np.stack(rows), np.array(labels, dtype=np.int64) if label_column else None)
-
-    train = pictures(splits["train"], image_size, color)
-    held_out = next((splits[split] for split in TEST_SPLITS if split in splits), None)
-    if held_out is None:
-        train, test = split_off_test(train, test_fraction, seed)
-    else:
-        test = pictures(held_out, train.images.shape[1], "grey" if train.images.shape[-1] == 1 else "rgb")
+    class_names, labels = _labels(used, label_column, repo_id)
+    sources = [_sources(split.cast_column(image_column, datasets.Image(decode=False)), image_column) for split in used]
+    size = image_size or own_size(sources[0])
+    broken: list[str] = []
+    read = [read_all(found, size, resample, broken) for found in sources]
+    images = with_channels(color, [pixels for pixels, _ in read])
+    pictures = [
+        Pictures(pixels, None if known is None else known[kept])
+        for pixels, (_, kept), known in zip(images, read, labels, strict=True)
+    ]
+    train, test = pictures if held_out else split_off_test(pictures[0], test_fraction, seed)
     return DataSet(
-        name.rsplit("/", 1)[-1],
+        Path(name).name,
         train,
         test,
-        class_names=tuple(map(str, names)) if names else None,
-        license=str(splits["train"].info.license or "unknown"),
+        class_names=class_names,
+        license=str(used[0].info.license or "unknown"),
         source=f"Hugging Face Hub: {repo_id}",
+        warnings=warnings_of(train, class_names, broken),
         hub_id=name,
     )
 
 
-def _open(stored: dict) -> Image.Image:
-    """A picture as `datasets` stores it: its bytes, or the path of its file."""
-    return Image.open(io.BytesIO(stored["bytes"]) if stored.get("bytes") else Path(stored["path"]))
+def _sources(split, column: str) -> list[Source]:
+    """The rows of a split whose pictures are left undecoded: each is its bytes, or the path of its file, or missing."""
+
+    def content(stored: dict | None) -> Path | bytes | None:
+        if not stored:
+            return None
+        return stored.get("bytes") or (Path(stored["path"]) if stored.get("path") else None)
+
+    return [Source(f"row {number}", content(row[column])) for number, row in enumerate(split)]
+
+
+def _labels(splits: list, column: str | None, repo_id: str) -> tuple[tuple[str, ...] | None, list[np.ndarray | None]]:
+    """The classes' names, and for each split (N,) int64."""
+    if column is None:
+        return None, [None for _ in splits]
+    values = [split[column] for split in splits]
+    for rows in values:
+        missing = next((number for number, value in enumerate(rows) if value is None or isinstance(value, list)), None)
+        if missing is not None:
+            raise DataError(f"{repo_id}: the column {column!r} has no single label in row {missing}")
+    names = getattr(splits[0].features[column], "names", None)
+    if names is not None:
+        return tuple(map(str, names)), [np.array(rows, dtype=np.int64) for rows in values]
+    names = sorted({str(value) for rows in values for value in rows})
+    position = {name: number for number, name in enumerate(names)}
+    return tuple(names), [np.array([position[str(value)] for value in rows], dtype=np.int64) for rows in values]
 
 
 def _column_of_type(features, kind, repo_id: str) -> str:

@@ -7,9 +7,9 @@ from training.data.folder import read_folder
 from training.data.hub import read_hub
 from training.data.named import NAMED
 from training.data.pictures import DataError, DataSet
+from training.data.reading import DEFAULT_SIZE
 
 HUB_PREFIX = "hub:"
-DEFAULT_FOLDER_SIZE = 32
 
 
 def load_data(
@@ -24,7 +24,8 @@ def load_data(
 ) -> DataSet:
     """`data`: a known name, "hub:owner/name", or the path of a folder of images.
 
-    image_size: None keeps a named data set's own size and means 32 for a folder. color: "grey", "rgb" or "auto".
+    image_size: None keeps the own size of a data set whose pictures are squares of one size,
+    else means 32. color: "grey", "rgb" or "auto".
     Raises DataError with what to do.
     """
     if data in NAMED:
@@ -34,10 +35,10 @@ def load_data(
         )
     if data.startswith(HUB_PREFIX):
         return read_hub(
-            data.removeprefix(HUB_PREFIX), image_size, color, test_fraction, image_column, label_column, seed
+            data.removeprefix(HUB_PREFIX), image_size, color, test_fraction, resample, image_column, label_column, seed
         )
     if Path(data).is_dir():
-        return read_folder(Path(data), image_size or DEFAULT_FOLDER_SIZE, color, test_fraction, resample, seed)
+        return read_folder(Path(data), image_size or DEFAULT_SIZE, color, test_fraction, resample, seed)
     raise DataError(
         f"data: {data!r} is neither a known data set ({', '.join(NAMED)}), nor a folder, nor {HUB_PREFIX}owner/name"
     )

@@ -119,6 +119,14 @@ class DataSet:
         return hashlib.sha256(f"{self.train.sha256()} {self.test.sha256()}".encode()).hexdigest()
 
 
+def _grey_scale(picture: Image.Image) -> float:
+    """What turns the levels of a deep grey picture into 0..255."""
+    if picture.mode.startswith("I;16"):
+        return 1 / 257
+    top = np.asarray(picture).max()
+    return 255.0 if picture.mode == "F" and top <= 1 else 1 / 257 if top > 255 else 1.0
+
+
 def to_pillow(image: np.ndarray) -> Image.Image:
     """(H, W, 1 or 3) uint8 -> a Pillow picture of mode L or RGB."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
@@ -133,9 +141,8 @@ def fit(
     mode: "L" (C = 1) or "RGB" (C = 3).
     """
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":  # 16 bits: Pillow's own conversion would saturate
-        wide = np.asarray(picture, dtype=np.float64)
-        picture = Image.fromarray((wide / (257 if wide.max() > 255 else 1)).round().clip(0, 255).astype(np.uint8))
+    if picture.mode.startswith("I") or picture.mode == "F":  # Pillow's own conversion would saturate
+        picture = Image.fromarray((np.asarray(picture) * _grey_scale(picture)).round().clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)

@@ -1,0 +1,168 @@
+"""Which checkpoints there are, what is known of each, and their pipelines: read when first asked for, then kept."""
+
+import json
+import re
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.messages import Refusal
+from diffusion.pipeline import DDPMLabPipeline
+
+MAX_JSON = 4_000_000
+FAVOURITE = "pixel-faces"  # opens the page where it is there: quick, in colour, and judged at a glance
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # what SamplingSettings.checkpoint takes
+PARTS = ("model_index.json", "unet", "scheduler", "reference/reference.json", "training.json", "samples.png")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the page needs to know of a checkpoint that can be used.
+
+    class_names: one a class, empty for a network without labels. beta_schedule, beta_start, beta_end: as trained; None
+    where the training had no such number (betas given one by one; cosine has no range).
+    """
+
+    name: str
+    folder: Path
+    data_name: str
+    class_names: tuple[str, ...]
+    num_train_timesteps: int
+    beta_schedule: str | None
+    beta_start: float | None
+    beta_end: float | None
+    image_shape: tuple[int, int, int]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+
+class Catalogue:
+    """The checkpoints below a folder. Safe to use from many threads.
+
+    A folder that is added, replaced or taken away while the page runs is seen at the next look. `keep` pipelines stay
+    in memory, the ones used last.
+    """
+
+    def __init__(self, folder: Path, keep: int = 3):
+        self.folder = folder
+        self._keep = keep
+        self._lock = threading.RLock()
+        self._known: dict[str, tuple[tuple, Checkpoint | ValueError]] = {}
+        self._pipelines: OrderedDict[tuple, DDPMLabPipeline] = OrderedDict()
+
+    def names(self) -> list[str]:
+        """The checkpoint folders that are there now, good ones and bad ones."""
+        try:
+            folders = [path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        except OSError:
+            return []
+        return sorted(folders)
+
+    def checkpoint(self, name: str) -> Checkpoint:
+        """What is known of a checkpoint. Raises ValueError (one sentence) where it cannot be used or is not there."""
+        with self._lock:
+            signature = self._signature(name)
+            known = self._known.get(name)
+            if known is None or known[0] != signature:
+                known = (signature, self._look(name, signature))
+                self._known[name] = known
+        if isinstance(known[1], ValueError):
+            raise known[1]
+        return known[1]
+
+    def pipeline(self, name: str) -> DDPMLabPipeline:
+        """The pipeline of a checkpoint. Raises ValueError (one sentence), as `checkpoint` does."""
+        with self._lock:
+            return self._load(name, self._signature(name))
+
+    def error_of(self, name: str) -> ValueError | None:
+        """Why a checkpoint cannot be used, or None."""
+        try:
+            self.checkpoint(name)
+        except ValueError as error:
+            return error
+        return None
+
+    def default(self) -> str | None:
+        """The favourite or else the first checkpoint that can be used, else the first of all, or None without any."""
+        names = sorted(self.names(), key=lambda name: name != FAVOURITE)
+        return next((name for name in names if self.error_of(name) is None), names[0] if names else None)
+
+    def _look(self, name: str, signature: tuple) -> Checkpoint | ValueError:
+        try:
+            return describe(self.folder / name, self._load(name, signature))
+        except ValueError as error:
+            return error
+
+    def _load(self, name: str, signature: tuple) -> DDPMLabPipeline:
+        key = (name, signature)
+        if key not in self._pipelines:
+            if not NAME.fullmatch(name):
+                raise Refusal("checkpoint_name", name=name)
+            self._pipelines[key] = DDPMLabPipeline.from_checkpoint(self.folder / name)
+            while len(self._pipelines) > self._keep:
+                self._pipelines.popitem(last=False)
+        self._pipelines.move_to_end(key)
+        return self._pipelines[key]
+
+    def _signature(self, name: str) -> tuple:
+        """Changes when a file of the checkpoint does. Raises Refusal for a name that is none of `names()`."""
+        if not isinstance(name, str) or name not in self.names():
+            raise Refusal("unknown_checkpoint", name=str(name)[:80])
+        files = []
+        for part in PARTS:
+            path = self.folder / name / part
+            files += sorted(path.iterdir()) if path.is_dir() else [path]
+        return tuple((path.name, *_stamp(path)) for path in files)
+
+
+def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
+    """The facts of a checkpoint: from its pipeline, and from the JSON beside it as far as that fits."""
+    config = pipeline.scheduler.config
+    schedule = None if config.get("trained_betas") is not None else config["beta_schedule"]
+    has_range = schedule not in (None, "squaredcos_cap_v2")
+    reference = read_json(folder / "reference" / "reference.json")
+    data_name = reference.get("data")
+    return Checkpoint(
+        name=folder.name,
+        folder=folder,
+        data_name=data_name if isinstance(data_name, str) and data_name else folder.name,
+        class_names=_class_names(folder, reference, pipeline.classes),
+        num_train_timesteps=pipeline.num_train_timesteps,
+        beta_schedule=schedule,
+        beta_start=config["beta_start"] if has_range else None,
+        beta_end=config["beta_end"] if has_range else None,
+        image_shape=pipeline.image_shape,
+    )
+
+
+def read_json(path: Path) -> dict:
+    """A JSON object; an empty one where there is none that can be read."""
+    try:
+        if path.stat().st_size > MAX_JSON:
+            return {}
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _class_names(folder: Path, reference: dict, classes: int) -> tuple[str, ...]:
+    if not classes:
+        return ()
+    data = read_json(folder / "training.json").get("data")
+    for names in (reference.get("class_names"), data.get("class_names") if isinstance(data, dict) else None):
+        if isinstance(names, list) and len(names) == classes and all(isinstance(name, str) and name for name in names):
+            return tuple(names)
+    return tuple(map(str, range(classes)))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_size)

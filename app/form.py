@@ -1,0 +1,131 @@
+"""From what stands in the controls to the settings of a run, and back to what a control may show."""
+
+import math
+from collections.abc import Mapping
+
+from app.catalogue import Checkpoint
+from app.messages import Refusal
+from app.options import Options
+from diffusion.plan import Plan
+from diffusion.settings import SamplingSettings
+
+MIXED, NO_CLASS = "mixed", "none"
+TRAINED_ONE_BY_ONE = "trained"  # the choice of schedule that stands for betas without a name
+COSINE = "squaredcos_cap_v2"
+USUAL_BETAS = (1e-4, 0.02)  # Ho et al. 2020, where a checkpoint has no range of its own
+
+DEFAULTS = {
+    "class_choice": MIXED,
+    "sampler": "ddim",
+    "num_inference_steps": 50,
+    "seed": 0,
+    "num_images": 18,  # three rows of six fill the stage
+    "guidance_scale": 1.0,
+    "eta": 0.0,
+    "reverse_variance": "posterior",
+    "timestep_spacing": "even",
+    "clip_sample": True,
+    "conditioning": "matched",
+}
+
+
+def defaults(checkpoint: Checkpoint, options: Options) -> dict:
+    """What the controls of a checkpoint hold at first: every control but the checkpoint's own."""
+    return DEFAULTS | trained_betas(checkpoint) | {
+        "num_inference_steps": min(DEFAULTS["num_inference_steps"], checkpoint.num_train_timesteps),
+        "num_images": min(DEFAULTS["num_images"], options.max_images),
+    }  # fmt: skip
+
+
+def trained_betas(checkpoint: Checkpoint) -> dict:
+    """The controls of the noise schedule, as trained."""
+    start, end = USUAL_BETAS
+    return {
+        "beta_schedule": checkpoint.beta_schedule or TRAINED_ONE_BY_ONE,
+        "beta_start": start if checkpoint.beta_start is None else checkpoint.beta_start,
+        "beta_end": end if checkpoint.beta_end is None else checkpoint.beta_end,
+    }
+
+
+def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> SamplingSettings:
+    """The run that the controls describe. A control that means nothing beside the others is not looked at.
+
+    values: a control's name -> its value, whatever a browser sent. Raises ValueError naming the field.
+    """
+    sampler = values["sampler"]
+    settings = SamplingSettings(
+        checkpoint=checkpoint.name,
+        sampler=sampler,
+        num_inference_steps=_whole(values["num_inference_steps"]),
+        timestep_spacing=values["timestep_spacing"],
+        eta=_given(values, "eta") if sampler == "ddim" else None,
+        reverse_variance=values["reverse_variance"] if sampler == "ddpm" else "posterior",
+        clip_sample=values["clip_sample"],
+        conditioning=values["conditioning"],
+        seed=_whole(values["seed"]),
+        num_images=_whole(values["num_images"]),
+        **_betas(values, checkpoint),
+    )
+    check_images(settings, options)
+    label = class_label(values["class_choice"], settings.num_images, checkpoint.classes)
+    return settings if label is None else settings.replace(class_label=label, guidance_scale=values["guidance_scale"])
+
+
+def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | None:
+    """The classes of `count` pictures: "mixed" takes each class in turn, "none" gives none, else a class's number."""
+    if not classes or choice == NO_CLASS:
+        return None
+    if choice == MIXED:
+        return tuple(number % classes for number in range(count))
+    if choice in [str(number) for number in range(classes)]:
+        return int(choice)
+    raise Refusal("class_choice", got=_short(choice))
+
+
+def check_images(settings: SamplingSettings, options: Options) -> None:
+    """Raises Refusal where a request asks for more pictures than this server makes at once."""
+    if settings.num_images > options.max_images:
+        raise Refusal("images", most=options.max_images, got=settings.num_images)
+
+
+def check_cost(plan: Plan, options: Options) -> None:
+    """Raises Refusal where a run is larger than this server allows in one request."""
+    if plan.evaluations > options.max_cost:
+        raise Refusal("cost", asked=f"{plan.evaluations:,}", most=f"{options.max_cost:,}")
+
+
+def _betas(values: Mapping, checkpoint: Checkpoint) -> dict:
+    trained = trained_betas(checkpoint)
+    schedule = _given(values, "beta_schedule")
+    if schedule == TRAINED_ONE_BY_ONE == trained["beta_schedule"]:
+        return {}
+    if schedule == COSINE:
+        return {} if trained["beta_schedule"] == COSINE else {"beta_schedule": COSINE}
+    # A slider's arithmetic may hand back 0.020000000000000004; what equals the trained value is the trained value
+    ends = {
+        field: trained[field] if _close(values[field], trained[field]) else _given(values, field)
+        for field in ("beta_start", "beta_end")
+    }
+    chosen = {"beta_schedule": schedule, **ends}
+    return {} if chosen == trained else chosen
+
+
+def _given(values: Mapping, field: str):
+    """A value that the settings may leave out, but a control may not."""
+    if values[field] is None:
+        raise ValueError(f"{field}: needs a value")
+    return values[field]
+
+
+def _whole(value):
+    """JavaScript has no integers: 50.0 is one. Anything else is left for the settings to refuse."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _close(a, b: float) -> bool:
+    return type(a) in (int, float) and math.isclose(a, b, rel_tol=1e-9)
+
+
+def _short(value) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

@@ -1,0 +1,59 @@
+"""Errors in the reader's language: what diffusion/ says in English, "field: what is wrong", said anew."""
+
+import re
+
+from app.texts import say, texts
+
+FIELD_LABELS = {"class_label": "class_choice"}  # a setting whose control has another name
+
+# What pydantic and diffusion/ write -> the text that says it; the groups are the text's places, in order.
+PATTERNS = tuple(
+    (re.compile(pattern, re.DOTALL), key, places)
+    for pattern, key, places in (
+        (r"(needs a value|.*, got None)", "missing", ("english",)),
+        (r"must lie in (?:.+? = )?([\[(][^\])]+[\])]), got (.+)", "within", ("range", "got")),
+        (r"Input should be greater than or equal to (\S+), got (.+)", "at_least", ("bound", "got")),
+        (r"Input should be greater than (\S+), got (.+)", "above", ("bound", "got")),
+        (r"Input should be less than or equal to (\S+), got (.+)", "at_most", ("bound", "got")),
+        (r"Input should be less than (\S+), got (.+)", "below", ("bound", "got")),
+        (r"Input should be a valid integer.*, got (.+)", "whole_number", ("got",)),
+        (r"Input should be a (?:finite|valid) number.*, got (.+)", "number", ("got",)),
+        (r"Input should be a valid boolean.*, got (.+)", "yes_no", ("got",)),
+        (r"Input should be ('.+'), got (.+)", "choice", ("choices", "got")),
+        (r"seed \+ num_images must not exceed (\S+), got (.+)", "seed_sum", ("bound", "got")),
+        (r"(too large together).*", "too_noisy", ("english",)),
+    )
+)
+
+
+class Refusal(ValueError):
+    """Something that the page does not do; `key` and `values` are its text, the rest of errors.* in app/texts."""
+
+    def __init__(self, key: str, **values):
+        super().__init__(say("en", f"errors.{key}", **values))
+        self.key, self.values = key, values
+
+
+def explain(error: ValueError, language: str) -> str:
+    """An error as one sentence a line, in a language. Plain text: escape it where it becomes HTML."""
+    if isinstance(error, Refusal):
+        return say(language, f"errors.{error.key}", **error.values)
+    return "\n".join(_sentence(line, language) for line in str(error).splitlines())
+
+
+def _sentence(line: str, language: str) -> str:
+    field, separator, problem = line.partition(": ")
+    if not separator or not re.fullmatch(r"[\w, ]+", field):
+        return say(language, "errors.other", english=line)
+    for pattern, key, places in PATTERNS:
+        if found := pattern.fullmatch(problem):
+            problem = say(language, f"errors.{key}", **dict(zip(places, found.groups(), strict=True)))
+            break
+    else:
+        problem = say(language, "errors.other", english=problem)
+    return say(language, "errors.field", field=_label(field, language), problem=problem)
+
+
+def _label(field: str, language: str) -> str:
+    control = FIELD_LABELS.get(field, field)
+    return texts(language).get(f"controls.{control}.label", field)

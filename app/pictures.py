@@ -1,0 +1,83 @@
+"""Pixels to PNGs. Nothing here is ever smoothed: enlarging means larger squares."""
+
+import base64
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+RECIPE = "ddpm-lab"  # the keyword of the PNG text chunk that holds a picture's settings, as JSON
+GAP = 1  # between the pictures of a sheet, transparent
+SAVED_SIDE = 224  # a saved picture is enlarged to about this many pixels
+FASTEST = 1  # zlib level: a preview lives a quarter of a second
+
+
+def picture(pixels: np.ndarray) -> Image.Image:
+    """(H, W, C) uint8 with C = 1 (grey) or 3 (RGB) -> a picture."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def enlarged(image: Image.Image, side: int = SAVED_SIDE) -> Image.Image:
+    """The picture with squares for pixels, by the largest whole factor (at least 1) that keeps it within `side`."""
+    factor = max(1, side // max(image.size))
+    return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
+
+
+def sheet(images: np.ndarray, columns: int) -> Image.Image:
+    """(N, H, W, C) uint8 -> one picture, row by row, transparent between."""
+    count, height, width, channels = images.shape
+    rows = -(-count // columns)
+    canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels + 1), dtype=np.uint8)
+    for number, image in enumerate(images):
+        top, left = (number // columns) * (height + GAP), (number % columns) * (width + GAP)
+        canvas[top : top + height, left : left + width, :channels] = image
+        canvas[top : top + height, left : left + width, channels] = 255
+    return Image.fromarray(canvas)
+
+
+def square_columns(count: int) -> int:
+    """Columns of the sheet of `count` square pictures that is nearest to a square and not taller than wide."""
+    return max(1, int(np.ceil(np.sqrt(count))))
+
+
+def png(image: Image.Image, recipe: str | None = None, level: int = 6) -> bytes:
+    """A picture as a PNG file, with its recipe inside if it has one."""
+    info = PngInfo()
+    if recipe is not None:
+        info.add_text(RECIPE, recipe)
+    buffer = BytesIO()
+    image.save(buffer, format="PNG", pnginfo=info, compress_level=level)
+    return buffer.getvalue()
+
+
+def data_uri(content: bytes) -> str:
+    """A PNG file as an address that holds the file: nothing is stored on the server, nobody else can ask for it."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+
+
+def tiles_of(image: Image.Image, side: int) -> tuple[np.ndarray, int] | None:
+    """The pictures on a checkpoint's samples.png, (N, side, side, C) uint8, and its columns; None where it is no such
+    sheet.
+
+    Such a sheet is N pictures of side x side with two white pixels between, all enlarged by one whole factor.
+    """
+    gap = 2
+    for scale in range(1, 17):
+        width, height = image.width / scale, image.height / scale
+        if not (width.is_integer() and height.is_integer()):
+            continue
+        columns, rows = (width + gap) / (side + gap), (height + gap) / (side + gap)
+        if columns.is_integer() and rows.is_integer():
+            small = image.convert("L" if image.mode == "L" else "RGB").resize(
+                (int(width), int(height)), Image.Resampling.NEAREST
+            )
+            pixels = np.atleast_3d(np.asarray(small))
+            corners = [
+                (row * (side + gap), column * (side + gap))
+                for row in range(int(rows))
+                for column in range(int(columns))
+            ]
+            tiles = np.stack([pixels[top : top + side, left : left + side] for top, left in corners])
+            return tiles, int(columns)
+    return None

@@ -1,0 +1,126 @@
+"""Runs the sampler in the network's own thread, and says now and then how far it is."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Literal
+
+import numpy as np
+import torch
+
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.pixels import to_uint8
+from diffusion.sampling import Step
+from diffusion.settings import SamplingSettings
+
+NETWORK = "network"  # the concurrency_id of everything that runs the network: one run at a time
+PREVIEW_SECONDS = 0.25
+
+# One thread for all runs: OpenMP keeps a pool of threads for each thread that calls it
+_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=NETWORK)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A run after a step. x_t, x_0_hat: (B, H, W, C) uint8.
+
+    finite: whether every number of x_t is one; those that are not are shown as 0.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    x_t: np.ndarray
+    x_0_hat: np.ndarray
+    finite: bool
+    state: Literal["running", "done", "stopped"]
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds / self.step * (self.steps - self.step)
+
+
+class StopSigns:
+    """Who has pressed Stop, by session. Only the newest `size` are kept, so that nobody fills the memory."""
+
+    def __init__(self, size: int = 1000):
+        self._size = size
+        self._lock = threading.Lock()
+        self._signs: OrderedDict[str, None] = OrderedDict()
+
+    def put_up(self, session: str | None) -> None:
+        with self._lock:
+            self._signs[str(session)] = None
+            while len(self._signs) > self._size:
+                self._signs.popitem(last=False)
+
+    def take_down(self, session: str | None) -> None:
+        with self._lock:
+            self._signs.pop(str(session), None)
+
+    def is_up(self, session: str | None) -> bool:
+        return str(session) in self._signs
+
+
+def watch(
+    pipeline: DDPMLabPipeline,
+    settings: SamplingSettings,
+    is_stopped: Callable[[], bool] = lambda: False,
+    every_seconds: float = PREVIEW_SECONDS,
+) -> Iterator[Moment]:
+    """A run's moments, computed in the network's thread: who shows them does not hold the network up.
+
+    The first step, then at most one moment every `every_seconds`, then the last one: "done", or "stopped" after the
+    step in which is_stopped() became true. Closing the generator ends the run within a step. Raises whatever the run
+    raises.
+    """
+    arrived: SimpleQueue[Moment | Exception] = SimpleQueue()
+    closed = threading.Event()
+
+    def run():
+        try:
+            for moment in moments(pipeline, settings, lambda: closed.is_set() or is_stopped(), every_seconds):
+                arrived.put(moment)
+        except Exception as error:
+            arrived.put(error)
+
+    running = _executor.submit(run)
+    try:
+        state = "running"
+        while state == "running":
+            moment = arrived.get()
+            while not arrived.empty():
+                moment = arrived.get()
+            if isinstance(moment, Exception):
+                raise moment
+            state = moment.state
+            yield moment
+    finally:
+        closed.set()
+        running.exception()  # waits for the step at hand
+
+
+def moments(
+    pipeline: DDPMLabPipeline, settings: SamplingSettings, is_stopped: Callable[[], bool], every_seconds: float
+) -> Iterator[Moment]:
+    """The moments of a run, in this thread; see `watch`."""
+    steps = len(pipeline.plan(settings).run_pairs)
+    start = time.monotonic()
+    shown = float("-inf")
+    for number, step in enumerate(pipeline.steps(settings), 1):
+        state = "done" if number == steps else "stopped" if is_stopped() else "running"
+        now = time.monotonic()
+        if state != "running" or now - shown >= every_seconds:
+            shown = now
+            yield Moment(number, steps, now - start, *_pixels(step), state)
+        if state == "stopped":
+            return
+
+
+def _pixels(step: Step) -> tuple[np.ndarray, np.ndarray, bool]:
+    x_t, x_0_hat = (to_uint8(torch.nan_to_num(x, nan=0.0)) for x in (step.x_s, step.x_0_hat))
+    return x_t, x_0_hat, bool(torch.isfinite(step.x_s).all())

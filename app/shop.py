@@ -1,0 +1,34 @@
+"""What the parts of the page share: the owner's options, the checkpoints, and who has pressed Stop."""
+
+from dataclasses import dataclass, field
+
+from app.catalogue import Catalogue, Checkpoint
+from app.form import check_cost, settings_of
+from app.options import Options
+from app.runs import StopSigns
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.plan import Plan
+
+
+@dataclass(frozen=True)
+class Shop:
+    """One for the whole server. Nothing of a visitor is kept in it but a pressed Stop."""
+
+    options: Options
+    catalogue: Catalogue
+    stop_signs: StopSigns = field(default_factory=StopSigns)
+
+    def checkpoint(self, name) -> Checkpoint | None:
+        """What is known of a checkpoint; None where it cannot be used or is not there."""
+        try:
+            return self.catalogue.checkpoint(name)
+        except ValueError:
+            return None
+
+    def plan(self, values: dict) -> tuple[DDPMLabPipeline, Plan]:
+        """The run that the controls describe, checked against the checkpoint and this server. Raises ValueError."""
+        checkpoint = self.catalogue.checkpoint(values["checkpoint"])
+        pipeline = self.catalogue.pipeline(checkpoint.name)
+        plan = pipeline.plan(settings_of(values, checkpoint, self.options))
+        check_cost(plan, self.options)
+        return pipeline, plan

@@ -1,0 +1,89 @@
+"""The HTML of what stands on the right of the page: pictures, plan and progress. Text comes in from app/texts.
+
+The states of the stage have one and the same outline, so that nothing jumps when one follows another. What stays on
+the page while the visitor changes the language stands there in every language; style.css shows the right one.
+"""
+
+from dataclasses import dataclass
+from html import escape
+
+WIDE, NARROW = 2.0, 4 / 3  # width over height of the stage on a wide and on a narrow screen, as in style.css
+
+
+Words = dict[str, str]  # a sentence in each language
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the stage. address: of the image. alt: for those who do not see it. caption: stands below it."""
+
+    address: str
+    alt: str
+    caption: Words | None = None
+
+
+def words(sentence: Words) -> str:
+    """A sentence in every language; the page's language decides which one shows."""
+    spans = "".join(f'<span lang="{language}">{escape(text)}</span>' for language, text in sentence.items())
+    return f'<span class="words">{spans}</span>'
+
+
+def panels(shown: list[Shown]) -> str:
+    """Sheets of pictures side by side, each with its sentence."""
+    images = "".join(f'<img src="{one.address}" alt="{escape(one.alt)}">' for one in shown)
+    captions = "".join(f"<p>{words(one.caption)}</p>" for one in shown)
+    return f'<div class="stage"><div class="box panels">{images}</div><div class="captions">{captions}</div></div>'
+
+
+def results(pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words) -> str:
+    """Single pictures in a grid, each a link that saves it, and one link that saves them all."""
+    wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
+    links = "".join(
+        f'<a href="{one.address}" download="{escape(file_stem)}-{number}.png" title="{escape(one.alt)}">'
+        f'<img src="{one.address}" alt="{escape(one.alt)}"></a>'
+        for number, one in enumerate(pictures, 1)
+    )
+    style = ";".join(
+        f"--{name}:{columns};--{name}-width:{width:.2f}%"
+        for name, (columns, width) in (("wide", wide), ("narrow", narrow))
+    )
+    save_all = f'<a href="{all_address}" download="{escape(file_stem)}.png">{words(all_label)}</a>'
+    return (
+        f'<div class="stage"><div class="box results"><div class="grid" style="{style}">{links}</div></div>'
+        f'<div class="captions"><p>{words(sentence)} {save_all}</p></div></div>'
+    )
+
+
+def notice(title: Words, body: Words) -> str:
+    """A message where the pictures would be."""
+    return (
+        f'<div class="stage"><div class="box notice"><div><h2>{words(title)}</h2><p>{words(body)}</p></div></div>'
+        '<div class="captions"><p></p></div></div>'
+    )
+
+
+def best_columns(count: int, ratio: float) -> tuple[int, float]:
+    """How many columns show `count` squares largest in a box of width : height = ratio, and the % of width they take.
+
+    A grid of c columns and r rows that fills the box's height takes c / (r ratio) of its width.
+    """
+    sizes = {
+        columns: min(1 / columns, 1 / (-(-count // columns) * ratio)) for columns in range(1, count + 1)
+    }  # the side of a picture, the box's width being 1
+    columns = max(sizes, key=lambda columns: (sizes[columns], -columns))
+    return columns, 100 * columns * sizes[columns]
+
+
+def plan_line(text: str, is_error: bool = False) -> str:
+    """What the settings will do, or what is wrong with them; one paragraph a line."""
+    lines = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
+    return f'<div class="plan{" wrong" if is_error else ""}" role="status">{lines}</div>'
+
+
+def progress_line(sentence: Words, label: str, done: int = 0, of: int = 1) -> str:
+    """A bar and a sentence. Read aloud only when nothing runs: a sentence each quarter of a second helps nobody."""
+    is_running = 0 < done < of
+    return (
+        f'<div class="progress"><progress value="{done}" max="{of}" aria-label="{escape(label)}"></progress>'
+        f'<p aria-live="{"off" if is_running else "polite"}">{words(sentence)}</p></div>'
+    )

@@ -1,0 +1,137 @@
+"""What the stage and the lines above it show, from numbers to HTML. Pure functions."""
+
+from app.catalogue import Checkpoint
+from app.pictures import FASTEST, data_uri, enlarged, picture, png, sheet, square_columns
+from app.runs import Moment
+from app.showcase import data_uri_of, samples_uri
+from app.stage import Shown, notice, panels, progress_line, results
+from app.texts import in_each, say, say_name
+from diffusion.plan import Plan
+
+PREVIEW_PIXELS = 2**16  # of a preview; pictures beyond that are not previewed
+
+
+def opening(checkpoint: Checkpoint, language: str) -> str:
+    """Before any run: what the checkpoint learned from, and what it draws."""
+
+    def data_name(language: str) -> str:
+        return say_name(language, "checkpoints", checkpoint.data_name)
+
+    shown = []
+    if address := data_uri_of(checkpoint):
+        caption = in_each(lambda language: say(language, "stage.data", name=data_name(language)))
+        shown.append(Shown(address, say(language, "stage.alt_data", name=data_name(language)), caption))
+    if address := samples_uri(checkpoint):
+        caption = in_each(lambda language: say(language, "stage.samples"))
+        shown.append(Shown(address, say(language, "stage.alt_samples"), caption))
+    if not shown:
+        title = in_each(lambda language: say_name(language, "checkpoints", checkpoint.name))
+        return notice(title, in_each(lambda language: say(language, "stage.samples_none")))
+    return panels(shown)
+
+
+def running(moment: Moment, language: str) -> str:
+    """While a run goes on: x_t and the predicted x_0 side by side."""
+    shown = []
+    for key, images in (("x_t", moment.x_t), ("x_0_hat", moment.x_0_hat)):
+        _, height, width, _ = images.shape
+        images = images[: max(1, PREVIEW_PIXELS // (height * width))]
+        address = data_uri(png(sheet(images, square_columns(len(images))), level=FASTEST))
+        alt = say(language, f"stage.alt_{key}", step=moment.step, steps=moment.steps)
+        shown.append(Shown(address, alt, in_each(lambda language, key=key: say(language, f"stage.{key}"))))
+    return panels(shown)
+
+
+def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, language: str) -> str:
+    """After a run: each picture to look at and to save. After Stop it is the guess of that moment.
+
+    A picture of a whole run carries its settings, with its own seed; a guess carries none, for no settings make it.
+    """
+    settings = plan.settings
+    is_done = moment.state == "done"
+    images = moment.x_t if is_done else moment.x_0_hat
+    shown = []
+    for number, image in enumerate(images):
+        recipe = settings.part(number, number + 1).to_json() if is_done else None
+        what = _picture_name(
+            settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
+        )
+        alt = say(language, "stage.alt_picture", number=number + 1, what=what)
+        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe)), alt))
+    together = enlarged(sheet(images, square_columns(len(images))), side=1200)
+    places = {"step": moment.step, "steps": moment.steps, "seconds": f"{moment.seconds:.1f}"}
+
+    def sentence(language: str) -> str:
+        said = say(language, f"stage.{moment.state}", images=_images(len(images), language), **places)
+        return said if moment.finite else f"{said} {say(language, 'stage.overflow')}"
+
+    return results(
+        shown,
+        in_each(sentence),
+        f"{checkpoint.name}-{settings.sampler}-{settings.seed}",
+        data_uri(png(together, settings.to_json() if is_done else None)),
+        in_each(lambda language: say(language, "stage.download_all")),
+    )
+
+
+def broken(error: str) -> str:
+    """A checkpoint that cannot be used. error: why, in the visitor's language."""
+    return notice(in_each(lambda language: say(language, "broken.title")), in_each(lambda _: error))
+
+
+def empty(folder: str) -> str:
+    """A folder without checkpoints."""
+    title = in_each(lambda language: say(language, "empty.title"))
+    return notice(title, in_each(lambda language: say(language, "empty.body", folder=folder)))
+
+
+def plan_sentence(plan: Plan, language: str) -> str:
+    """What a run will do, before it does it."""
+    settings = plan.settings
+    first, last = plan.run_pairs[0][0], plan.run_pairs[-1][0]
+    is_guided = plan.evaluations > len(plan.run_pairs) * settings.num_images
+    sentence = say(
+        language,
+        "plan.guided" if is_guided else "plan.run",
+        calls=len(plan.run_pairs),
+        images=_images(settings.num_images, language),
+        first=first,
+        last=last,
+        evaluations=f"{plan.evaluations:,}",
+        signal=percent(plan.signal_left),
+    )
+    return sentence if plan.on_trained_betas else f"{sentence} {say(language, 'plan.own_betas')}"
+
+
+def percent(share: float) -> str:
+    """A share of 1 in percent, with two digits that count."""
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.4g}%"
+
+
+def status(key: str, language: str) -> str:
+    """The progress line of a page on which nothing runs."""
+    return progress_line(in_each(lambda language: say(language, f"status.{key}")), say(language, "status.progress"))
+
+
+def progress(moment: Moment, language: str) -> str:
+    """The progress line of a run after a step."""
+    places = {"step": moment.step, "steps": moment.steps, "seconds": f"{moment.seconds:.1f}"}
+
+    def sentence(language: str) -> str:
+        if moment.state != "running":
+            return say(language, f"status.{moment.state}", **places)
+        left = say(language, "status.left", seconds=max(1, round(moment.seconds_left)))
+        return f"{say(language, 'status.step', **places)} · {left}"
+
+    return progress_line(in_each(sentence), say(language, "status.progress"), moment.step, moment.steps)
+
+
+def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:
+    if label is None or label >= checkpoint.classes:  # the label after the last class means "no class"
+        return say(language, "stage.picture_plain", seed=seed)
+    name = say_name(language, "classes", checkpoint.class_names[label])
+    return say(language, "stage.picture_class", name=name, seed=seed)
+
+
+def _images(count: int, language: str) -> str:
+    return say(language, "plan.images_one") if count == 1 else say(language, "plan.images_many", count=count)

@@ -1,0 +1,77 @@
+"""One app over tiny checkpoints for all tests of a session, and a browser."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.app.checkpoints import make_all
+from tests.app.server import SPACE, running_app
+
+os.environ["NO_PROXY"] = "localhost,127.0.0.1"
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory):
+    """The folder of the tiny checkpoints: see make_all."""
+    return make_all(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def app(checkpoints, tmp_path_factory):
+    """The address of an app over the tiny checkpoints that was started as a Space starts it."""
+    with running_app(checkpoints, tmp_path_factory.mktemp("space"), variables=SPACE) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def home_app(checkpoints, tmp_path_factory):
+    """The same app, started at home. (A Space's page asks for fonts and for its owner on the net.)"""
+    with running_app(checkpoints, tmp_path_factory.mktemp("home")) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless browser. Where none is installed the tests fail: a page that nobody looked at is not tested."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.fail("no chromium: apt-get install chromium (Debian, Ubuntu), or name one in the variable CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, home_app):
+    """open_page(locale, width, dark) -> the page, ready; the test fails where its console shows an error."""
+    contexts, complaints = [], []
+
+    def open_page(locale: str = "en-US", width: int = 1440, dark: bool = False, address: str = home_app):
+        context = chromium.new_context(locale=locale, viewport={"width": width, "height": 900}, reduced_motion="reduce")
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(f"{address}/?__theme={'dark' if dark else 'light'}")
+        page.locator("body.ready").wait_for()
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []

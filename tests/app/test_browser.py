@@ -1,0 +1,233 @@
+"""The page in a real browser: what a visitor sees and does, in both languages."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.app.server import running_app
+
+RUN_SECONDS = 40_000
+
+
+def generate(page: Page, name: str = "Generate") -> None:
+    """Press Generate and wait for the pictures."""
+    before = page.locator(".stage .grid").inner_html() if page.locator(".stage .grid").count() else ""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_function(
+        "before => (document.querySelector('.stage .grid')?.innerHTML ?? before) !== before", arg=before
+    )
+    expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Take an option of a dropdown."""
+    page.get_by_label(label, exact=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def choose_checkpoint(page: Page, name: str) -> None:
+    """Take another checkpoint, and wait until the page has its limits, defaults and pictures."""
+    choose(page, "Checkpoint", name)
+    expect(page.locator(f".stage .panels img[alt*='{name}']")).to_be_visible()
+
+
+def set_number(page: Page, label: str, value: str) -> None:
+    """Type into the number beside a slider."""
+    page.get_by_label(f"number input for {label}").fill(value)
+    page.keyboard.press("Tab")
+
+
+def natural_sizes(page: Page) -> list[int]:
+    return page.locator(".stage img").evaluate_all("images => images.map(image => image.naturalWidth)")
+
+
+def plan(page: Page):
+    return page.locator(".plan")
+
+
+def test_opens_with_pictures(open_page):
+    page = open_page()
+    expect(page).to_have_title("DDPM Lab")
+    expect(page.locator(".stage img")).to_have_count(2)
+    assert all(size > 20 for size in natural_sizes(page))
+    expect(plan(page)).to_contain_text("50 network calls for 18 pictures")
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+    assert "__i18n__" not in page.content()
+    assert page.locator(".stage img").first.evaluate("image => getComputedStyle(image).imageRendering") == "pixelated"
+
+
+def test_every_checkpoint_generates_with_ddpm_and_ddim_and_other_betas(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Noise schedule").click()
+    for checkpoint in ("clothes", "faces"):
+        choose_checkpoint(page, checkpoint)
+        for sampler in ("DDIM", "DDPM"):
+            page.get_by_role("radio", name=sampler).click()
+            generate(page)
+            expect(page.locator(".stage .grid img")).to_have_count(18)
+            assert natural_sizes(page) == [224] * 18
+        if checkpoint == "faces":
+            choose(page, "Shape of the schedule", "Linear")
+        set_number(page, "β last (β_end)", "0.1")
+        set_number(page, "β first (β_start)", "0.001")
+        expect(plan(page)).to_contain_text("not those of the training")
+        for told in ("matched", "naive"):
+            page.get_by_label(re.compile(told)).click()
+            generate(page)
+        page.get_by_role("button", name="Back to the trained values").click()
+        expect(plan(page)).not_to_contain_text("not those of the training")
+
+
+def test_the_same_seed_gives_the_same_pictures(open_page):
+    page, other = open_page(), open_page("zh-CN")
+    generate(page)
+    generate(other, "开始生成")
+    address = "images => images.map(image => image.src)"
+    assert page.locator(".stage img").evaluate_all(address) == other.locator(".stage img").evaluate_all(address)
+    page.get_by_role("button", name="Roll").click()
+    expect(page.get_by_label("Seed", exact=True)).not_to_have_value("0")
+    generate(page)
+    assert page.locator(".stage img").evaluate_all(address) != other.locator(".stage img").evaluate_all(address)
+
+
+def test_stop_keeps_what_is_there(open_page):
+    page = open_page()
+    choose_checkpoint(page, "slow")
+    set_number(page, "Steps", "1000")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator(".stage .panels img[alt*='guessed']")).to_be_visible(timeout=RUN_SECONDS)
+    expect(page.locator(".progress")).to_contain_text(re.compile(r"Step \d+ of 1000 · about \d+ s left"))
+    page.get_by_role("button", name="Stop").click()
+    start = time.monotonic()
+    expect(page.locator(".progress")).to_contain_text(re.compile(r"Stopped after step \d+ of 1000"))
+    assert time.monotonic() - start < 5
+    expect(page.locator(".stage .grid img")).to_have_count(18)
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
+    expect(page.get_by_role("button", name="Stop")).to_be_disabled()
+
+
+def test_nothing_jumps(open_page):
+    page = open_page()
+    box = "box => { const r = box.getBoundingClientRect(); return [r.x, r.y, r.width, r.height].map(Math.round) }"
+    opened = page.locator(".stage .box").evaluate(box)
+    choose_checkpoint(page, "slow")
+    set_number(page, "Steps", "20")
+    page.get_by_role("button", name="Generate", exact=True).click()
+    expect(page.locator(".stage .panels img[alt*='guessed']")).to_be_visible(timeout=RUN_SECONDS)
+    running = page.locator(".stage .box").evaluate(box)
+    expect(page.locator(".stage .grid")).to_be_visible(timeout=RUN_SECONDS)
+    assert opened == running == page.locator(".stage .box").evaluate(box)
+
+
+def test_pictures_are_saved_as_png(open_page):
+    page = open_page()
+    generate(page)
+    for link in (page.locator(".stage .grid a").first, page.get_by_role("link", name="Save all")):
+        with page.expect_download() as download:
+            link.click()
+        assert download.value.suggested_filename.endswith(".png")
+        with open(download.value.path(), "rb") as file:
+            assert file.read(8) == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.mark.parametrize("locale", ["zh", "zh-CN", "zh-TW", "zh-HK", "zh-Hans", "zh-SG"])
+def test_chinese_browsers_get_chinese(open_page, locale):
+    page = open_page(locale)
+    expect(page.get_by_role("button", name="开始生成")).to_be_visible()
+    expect(page).to_have_title("DDPM 实验室")
+    assert page.evaluate("document.documentElement.lang") == "zh-Hans"
+    seen = page.locator("#page").inner_text()
+    known = r"DDPM|DDIM|MNIST|PNG|Python|English|Language|clothes|faces|slow|diffusers|x_t|\bt\b"
+    assert re.findall(r"[A-Za-z]{2,}", re.sub(known, "", seen)) == []
+    assert "__i18n__" not in page.content()
+
+
+def test_the_language_is_switched_in_place_and_remembered(open_page):
+    page = open_page("en-US")
+    set_number(page, "Steps", "7")
+    generate(page)
+    pictures = page.locator(".stage .grid").inner_html()
+    page.get_by_label("中文").click()
+    expect(page.get_by_role("button", name="开始生成")).to_be_visible()
+    expect(plan(page)).to_contain_text("请网络看 7 遍")
+    expect(page.locator(".captions")).to_contain_text("18 张图")
+    expect(page.locator(".progress")).to_contain_text("画好了：7 步")
+    assert page.locator(".stage .grid").inner_html() == pictures
+    page.reload()
+    expect(page.get_by_role("button", name="开始生成")).to_be_visible()
+    page.get_by_label("English").click()
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("button", name="Generate", exact=True)).to_be_visible()
+
+
+@pytest.mark.parametrize("locale, go, said", [("en-US", "Generate", "must lie in"), ("zh-HK", "开始生成", "应在")])
+def test_an_error_is_shown_in_words(open_page, locale, go, said):
+    page = open_page(locale)
+    page.locator("button.label-wrap").nth(1).click()
+    page.locator("[aria-label^='number input'][aria-label*='β_start']").fill("0.01")
+    page.locator("[aria-label^='number input'][aria-label*='β_end']").fill("0.001")
+    page.keyboard.press("Tab")
+    expect(plan(page)).to_contain_text(said)
+    expect(plan(page)).to_have_class(re.compile("wrong"))
+    page.get_by_role("button", name=go, exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text(said)
+    assert page.locator(".toast-title").evaluate("title => getComputedStyle(title).fontSize") == "0px"
+    expect(page.get_by_role("button", name=go, exact=True)).to_be_enabled()
+
+
+def test_a_broken_checkpoint_says_why_and_the_others_work(open_page):
+    page = open_page()
+    choose(page, "Checkpoint", "broken (cannot be used)")
+    expect(page.locator(".stage .notice")).to_contain_text("EvilPipeline")
+    choose(page, "Checkpoint", "faces")
+    expect(page.locator(".stage .panels img")).to_have_count(2)
+    expect(page.get_by_label("What to draw", exact=True)).to_have_count(0)
+
+
+def test_hides_what_means_nothing(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Sampler in detail").click()
+    expect(page.get_by_label("number input for η (eta)")).to_be_visible()
+    page.get_by_role("radio", name="DDPM").click()
+    expect(page.get_by_label("number input for η (eta)")).to_have_count(0)
+    expect(page.get_by_text("Variance of a step")).to_be_visible()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_fits_a_phone(open_page, locale, dark):
+    page = open_page(locale, width=390, dark=dark)
+    for group in page.locator("button.label-wrap").all():
+        group.click()
+    generate(page, "Generate" if locale == "en-US" else "开始生成")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    assert page.evaluate("document.body.classList.contains('dark')") == dark
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_is_accessible(open_page, dark):
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = open_page(dark=dark)
+    for group in page.locator("button.label-wrap").all():
+        group.click()
+    generate(page)
+    page.mouse.move(0, 0)
+    violations = Axe().run(page).response["violations"]
+    grave = [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]][:3])
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+    ]
+    assert grave == []
+
+
+def test_a_page_without_checkpoints_says_so(open_page, tmp_path):
+    (tmp_path / "none").mkdir()
+    with running_app(tmp_path / "none", tmp_path) as address:
+        page = open_page("zh-CN", address=address)
+        expect(page.locator(".stage .notice")).to_contain_text("还没有模型")
+        page.close()

@@ -1,0 +1,182 @@
+"""`python app.py` with a Space's variables, and the endpoint /generate through gradio_client and raw HTTP."""
+
+import base64
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from io import BytesIO
+
+import numpy as np
+import pytest
+import torch
+from gradio_client import Client
+from PIL import Image
+
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.settings import SamplingSettings
+from tests.app.server import REPOSITORY, running_app
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As many threads as the server has: the same engine gives the same bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return Client(app, verbose=False, download_files=False)
+
+
+@pytest.fixture(scope="module")
+def pipeline(checkpoints):
+    pipeline = DDPMLabPipeline.from_checkpoint(checkpoints / "clothes")
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def post(address: str, body: str) -> str:
+    request = urllib.request.Request(address, body.encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def get(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        return answer.read().decode()
+
+
+def opened(address: str) -> Image.Image:
+    return Image.open(BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"sampler": "ddpm", "num_inference_steps": 13, "num_images": 3, "class_label": [0, 2, 1], "seed": 12345},
+        {"sampler": "ddpm", "num_inference_steps": 1000, "reverse_variance": "beta"},
+        {"num_inference_steps": 7, "eta": 0.5, "class_label": 1, "guidance_scale": 2.5, "num_images": 2},
+        {"num_inference_steps": 9, "beta_start": 0.001, "beta_end": 0.05, "conditioning": "naive"},
+        {"num_inference_steps": 9, "beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "start_step": 2},
+    ],
+)
+def test_pixels_are_those_of_python(client, pipeline, fields):
+    images, run = client.predict(checkpoint="clothes", **fields, api_name="/generate")
+    expected = pipeline(SamplingSettings(checkpoint="clothes", **fields)).images
+    assert len(images) == len(expected)
+    for number, (address, image) in enumerate(zip(images, expected, strict=True)):
+        png = opened(address)
+        assert np.array_equal(np.asarray(png), np.asarray(image))
+        own = SamplingSettings.from_json(png.text["ddpm-lab"])
+        assert own == SamplingSettings(checkpoint="clothes", **fields).part(number, number + 1)
+    assert run["settings"]["num_inference_steps"] == fields.get("num_inference_steps", 50)
+
+
+def test_colour_and_few_timesteps(client, checkpoints):
+    images, _ = client.predict(checkpoint="faces", num_inference_steps=100, num_images=2, api_name="/generate")
+    assert all(opened(address).mode == "RGB" and opened(address).size == (8, 8) for address in images)
+
+
+@pytest.mark.parametrize(
+    "fields, said",
+    [
+        ({"checkpoint": "nobody"}, "none named nobody"),
+        ({"checkpoint": "../clothes"}, "checkpoint"),
+        ({"checkpoint": None}, "Checkpoint"),
+        ({"checkpoint": "broken"}, "EvilPipeline"),
+        ({"num_inference_steps": 0}, "num_inference_steps.*1"),
+        ({"num_inference_steps": 1001}, r"num_inference_steps.*\[1, 1000\]"),
+        ({"num_inference_steps": "many"}, "num_inference_steps.*integer"),
+        ({"num_inference_steps": True}, "num_inference_steps.*integer"),
+        ({"num_images": 65}, "Number of pictures.*1 to 64"),
+        ({"num_images": 10**12}, "num_images"),
+        ({"num_inference_steps": 1000, "num_images": 64}, "Steps × pictures.*64,000.*40,000"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 2**32}, "seed"),
+        ({"eta": 1.5}, "eta"),
+        ({"beta_start": 0.5, "beta_end": 0.1}, "beta_end"),
+        ({"beta_start": 0.9, "beta_end": 0.99}, "betas.*too large"),
+        ({"class_label": 3}, r"class_label.*\[0, 3\)"),
+        ({"class_label": [0, 1]}, "class_label"),
+        ({"guidance_scale": 3}, "guidance_scale"),
+        ({"sampler": "euler"}, "sampler.*ddpm"),
+        ({"sampler": {"a": []}}, "sampler"),
+        ({"clip_sample": "no"}, "clip_sample"),
+    ],
+)
+def test_bad_values_name_the_field_and_the_server_goes_on(client, fields, said):
+    with pytest.raises(Exception, match=f"(?s){said}") as caught:
+        client.predict(**{"checkpoint": "clothes"} | fields, api_name="/generate")
+    assert "Traceback" not in str(caught.value)
+    images, _ = client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
+    assert len(images) == 1
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_what_is_no_number_is_refused(app, client, number):
+    """Python's JSON reads them, and Gradio's own limits let NaN through."""
+    for field in ("eta", "beta_end", "guidance_scale", "seed"):
+        body = f'{{"checkpoint": "clothes", "num_inference_steps": 1, "class_label": 0, "{field}": {number}}}'
+        event = json.loads(post(f"{app}/gradio_api/call/v2/generate", body))["event_id"]
+        answer = get(f"{app}/gradio_api/call/generate/{event}")
+        assert "event: error" in answer and field in answer and "Traceback" not in answer
+    assert client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
+
+
+def test_only_generate_is_public(client):
+    endpoints = client.view_api(return_format="dict")
+    assert list(endpoints["named_endpoints"]) == ["/generate"]
+    assert endpoints["unnamed_endpoints"] == {}
+
+
+def test_private_events_say_what_is_wrong_with_what_they_get(app, client):
+    config = json.loads(get(f"{app}/config"))
+    events = [event for event in config["dependencies"] if event["backend_fn"] and event["inputs"]]
+    assert len(events) >= 7
+    for event in events:
+        for number, value in enumerate((None, {"a": []}, "x" * 1000, -1, 1e308, [[[]]], float("nan"))):
+            data = [value] * len(event["inputs"])
+            for place, sent in enumerate((data, ["zh", "clothes", *data][: len(data)])):
+                session = f"fuzz-{event['id']}-{number}-{place}"
+                body = {"data": sent, "fn_index": event["id"], "session_hash": session}
+                if event["queue"]:
+                    post(f"{app}/gradio_api/queue/join", json.dumps(body))
+                    answer = get(f"{app}/gradio_api/queue/data?session_hash={session}")
+                    assert '"success":false' in answer and '"error":null' not in answer
+                else:
+                    answer = post(f"{app}/gradio_api/run/predict", json.dumps(body))
+                assert "Traceback" not in answer
+    assert client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
+
+
+@pytest.mark.parametrize("path", ["checkpoints/x/README.md", "app.py", "app/demo.py", ".git/config", "README.md"])
+def test_source_is_not_served(app, path):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(f"{app}/gradio_api/file={REPOSITORY / path}", timeout=20)
+    assert caught.value.code in (403, 404)
+
+
+def test_the_queue_is_the_only_door(app):
+    with pytest.raises(urllib.error.HTTPError):
+        post(f"{app}/gradio_api/run/generate", '{"data": ["clothes"]}')
+
+
+def test_an_own_limit(checkpoints, tmp_path):
+    with running_app(checkpoints, tmp_path, "--max-cost", "10") as address:
+        client = Client(address, verbose=False, download_files=False)
+        assert client.predict(checkpoint="clothes", num_inference_steps=10, api_name="/generate")
+        with pytest.raises(Exception, match=r"11.*10"):
+            client.predict(checkpoint="clothes", num_inference_steps=11, api_name="/generate")
+
+
+def test_wrong_flags_end_in_a_sentence():
+    command = [sys.executable, "app.py", "--max-cost", "-3"]
+    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 2
+    assert "--max-cost: must be a whole number" in result.stderr and "Traceback" not in result.stderr

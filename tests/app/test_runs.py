@@ -1,0 +1,191 @@
+"""Runs in the network's thread, and the pictures made of them."""
+
+import base64
+import json
+import time
+from html.parser import HTMLParser
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app import views
+from app.catalogue import Catalogue
+from app.pictures import RECIPE, enlarged, picture, png, sheet, square_columns, tiles_of
+from app.runs import StopSigns, watch
+from app.stage import NARROW, WIDE, best_columns, notice, plan_line
+from diffusion.settings import SamplingSettings
+
+
+@pytest.fixture(scope="module")
+def catalogue(checkpoints):
+    return Catalogue(checkpoints)
+
+
+@pytest.fixture(scope="module")
+def pipeline(catalogue):
+    return catalogue.pipeline("clothes")
+
+
+class Images(HTMLParser):
+    """The pictures and links of a piece of HTML."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.found = {"img": [], "a": []}
+        self.feed(html)
+
+    def handle_starttag(self, tag, attributes):
+        if tag in self.found:
+            self.found[tag].append(dict(attributes))
+
+
+def opened(address: str) -> Image.Image:
+    return Image.open(BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+
+
+def test_the_last_moment_is_what_the_pipeline_makes(pipeline):
+    settings = SamplingSettings(checkpoint="clothes", num_inference_steps=7, num_images=3, sampler="ddpm", seed=5)
+    *_, last = watch(pipeline, settings)
+    assert (last.state, last.step, last.steps, last.finite) == ("done", 7, 7, True)
+    expected = np.stack([np.asarray(image) for image in pipeline(settings).images])[..., None]
+    assert np.array_equal(last.x_t, expected)
+
+
+def test_moments_are_rare(pipeline):
+    settings = SamplingSettings(num_inference_steps=40)
+    assert [moment.step for moment in watch(pipeline, settings, every_seconds=1000)] == [1, 40]
+    assert len(list(watch(pipeline, settings, every_seconds=0))) >= 2
+
+
+def test_stop_ends_within_a_step_and_keeps_what_is_there(pipeline):
+    settings = SamplingSettings(num_inference_steps=1000)
+    seen = 0
+
+    def is_stopped():
+        nonlocal seen
+        seen += 1
+        return seen == 5
+
+    *_, last = watch(pipeline, settings, is_stopped)
+    assert (last.state, last.step) == ("stopped", 5)
+    assert last.x_0_hat.shape == (1, 8, 8, 1)
+
+
+def test_a_closed_run_frees_the_network(catalogue, pipeline):
+    slow = watch(catalogue.pipeline("slow"), SamplingSettings(num_inference_steps=1000, num_images=16))
+    next(slow)
+    start = time.monotonic()
+    slow.close()
+    assert [moment.state for moment in watch(pipeline, SamplingSettings(num_inference_steps=1))] == ["done"]
+    assert time.monotonic() - start < 5
+
+
+def test_an_error_in_a_run_arrives(pipeline):
+    with pytest.raises(ValueError, match="num_inference_steps"):
+        list(watch(pipeline, SamplingSettings(num_inference_steps=5000)))
+    assert len(list(watch(pipeline, SamplingSettings(num_inference_steps=1)))) == 1
+
+
+def test_numbers_that_overflow_are_said_and_are_no_nan(catalogue, pipeline, monkeypatch):
+    monkeypatch.setattr(pipeline.unet.conv_out.bias, "data", pipeline.unet.conv_out.bias.data + 1e38)
+    settings = SamplingSettings(num_inference_steps=20, clip_sample=False)
+    *_, last = watch(pipeline, settings)
+    assert not last.finite
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), "en")
+    assert "outgrew" in html
+
+
+def test_stop_signs_are_one_visitors_own():
+    signs = StopSigns(size=2)
+    signs.put_up("a")
+    assert signs.is_up("a") and not signs.is_up("b")
+    signs.take_down("a")
+    signs.take_down("nobody")
+    assert not signs.is_up("a")
+    for name in "abc":
+        signs.put_up(name)
+    assert [signs.is_up(name) for name in "abc"] == [False, True, True]
+
+
+def test_saved_pictures_carry_their_settings(catalogue, pipeline):
+    settings = SamplingSettings(
+        checkpoint="clothes", num_inference_steps=3, num_images=3, class_label=(0, 1, 2), seed=9
+    )
+    *_, last = watch(pipeline, settings)
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), "en")
+    found = Images(html).found
+    assert len(found["img"]) == 3 and len(found["a"]) == 4
+    for number, (image, link) in enumerate(zip(found["img"], found["a"], strict=False)):
+        saved = opened(link["href"])
+        assert saved.format == "PNG" and link["download"].endswith(".png")
+        own = SamplingSettings.from_json(saved.text[RECIPE])
+        assert own == settings.part(number, number + 1) and own.seed == 9 + number
+        small = np.asarray(saved.resize((8, 8), Image.Resampling.NEAREST))
+        assert np.array_equal(small, last.x_t[number, ..., 0])
+        assert np.array_equal(np.asarray(pipeline(own).images[0]), small) or own.num_images == 1
+        assert image["alt"]
+    assert json.loads(opened(found["a"][3]["href"]).text[RECIPE])["num_images"] == 3
+
+
+def test_a_stopped_guess_carries_no_settings(catalogue, pipeline):
+    settings = SamplingSettings(checkpoint="clothes", num_inference_steps=30)
+    *_, last = watch(pipeline, settings, lambda: True)
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), "zh")
+    for link in Images(html).found["a"]:
+        assert RECIPE not in opened(link["href"]).text
+
+
+def test_previews_have_a_limit(pipeline):
+    settings = SamplingSettings(num_inference_steps=2, num_images=4)
+    moment = next(watch(pipeline, settings))
+    large = np.zeros((64, 128, 128, 3), dtype=np.uint8)
+    object.__setattr__(moment, "x_t", large)
+    shown = opened(Images(views.running(moment, "en")).found["img"][0]["src"])
+    assert shown.width * shown.height <= 2**16 * 1.1
+
+
+def test_sheets_and_tiles_are_each_others_inverse():
+    pixels = np.random.default_rng(1).integers(0, 256, (10, 8, 8, 3), dtype=np.uint8)
+    together = np.asarray(sheet(pixels, 4))
+    assert together.shape == (26, 35, 4)
+    assert np.array_equal(together[9:17, 18:26, :3], pixels[6])
+    assert not together[8].any()
+    white = np.full((18, 38, 3), 255, dtype=np.uint8)
+    for number in range(8):
+        top, left = number // 4 * 10, number % 4 * 10
+        white[top : top + 8, left : left + 8] = pixels[number]
+    for scale in (1, 2, 5):
+        image = Image.fromarray(white)
+        tiles, columns = tiles_of(image.resize((38 * scale, 18 * scale), Image.Resampling.NEAREST), 8)
+        assert columns == 4 and np.array_equal(tiles, pixels[:8])
+    assert tiles_of(Image.new("L", (37, 19)), 8) is None
+
+
+def test_pngs_hold_the_very_pixels():
+    for channels in (1, 3):
+        pixels = np.random.default_rng(2).integers(0, 256, (8, 8, channels), dtype=np.uint8)
+        image = picture(pixels)
+        again = Image.open(BytesIO(png(image, '{"a": 1}')))
+        assert np.array_equal(np.asarray(again), np.asarray(image)) and again.text == {RECIPE: '{"a": 1}'}
+        large = np.asarray(enlarged(image, 50))
+        assert large.shape[:2] == (48, 48)
+        assert np.array_equal(large[::6, ::6], np.asarray(image))
+
+
+@pytest.mark.parametrize("count", range(1, 65))
+def test_grids_fit_the_stage(count):
+    columns = square_columns(count)
+    assert columns * columns >= count > (columns - 1) ** 2
+    for ratio in (WIDE, NARROW):
+        columns, width = best_columns(count, ratio)
+        rows = -(-count // columns)
+        assert 0 < width <= 100 + 1e-9
+        assert rows * width / columns <= 100 / ratio + 1e-9
+
+
+def test_what_a_visitor_typed_is_no_html():
+    assert "<b>" not in plan_line("<b>x</b>", is_error=True)
+    assert "<b>" not in notice({"en": "<b>"}, {"en": "<b>"})
+    assert "<b>" not in views.broken("<b>")

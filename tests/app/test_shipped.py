@@ -1,0 +1,38 @@
+"""The checkpoints that come with the program: each can be used, and draws."""
+
+import numpy as np
+import pytest
+
+from app.catalogue import Catalogue
+from app.form import defaults, settings_of
+from app.options import Options
+from app.runs import watch
+from app.showcase import data_uri_of, samples_uri
+from app.texts import LANGUAGES, texts
+
+SHIPPED = Catalogue(Options().checkpoints)
+
+
+def test_something_is_shipped():
+    assert SHIPPED.names()
+
+
+@pytest.mark.parametrize("name", SHIPPED.names())
+def test_loads_and_generates(name):
+    options = Options()
+    checkpoint = SHIPPED.checkpoint(name)
+    values = {"checkpoint": name} | defaults(checkpoint, options) | {"num_images": 2, "num_inference_steps": 5}
+    for sampler in ("ddim", "ddpm"):
+        settings = settings_of(values | {"sampler": sampler}, checkpoint, options)
+        *_, last = watch(SHIPPED.pipeline(name), settings)
+        assert last.finite and np.ptp(last.x_t) > 50
+    assert samples_uri(checkpoint) and data_uri_of(checkpoint)
+
+
+@pytest.mark.parametrize("name", SHIPPED.names())
+def test_has_names_in_every_language(name):
+    checkpoint = SHIPPED.checkpoint(name)
+    for language in LANGUAGES:
+        known = texts(language)
+        assert f"checkpoints.{checkpoint.data_name}" in known
+        assert all(f"classes.{label}" in known or label.isdigit() for label in checkpoint.class_names)

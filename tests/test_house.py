@@ -1,0 +1,79 @@
+"""The rooms of the house: who may import whom. Read from the source, so that no import needs to run."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+ROOMS = ("diffusion", "training", "app")
+MAY_NOT = {
+    "diffusion": {"training", "app", "gradio", "accelerate"},
+    "app": {"training", "accelerate"},
+    "training": {"app", "gradio"},
+}
+
+
+def modules() -> dict[str, Path]:
+    """Every module of the rooms by its dotted name."""
+    found = {}
+    for room in ROOMS:
+        for path in sorted((REPOSITORY / room).rglob("*.py")):
+            parts = path.relative_to(REPOSITORY).with_suffix("").parts
+            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return found
+
+
+MODULES = modules()
+
+
+def imports(name: str) -> set[str]:
+    """The dotted names that a module imports, wherever in the file; of ours the modules, of others the packages."""
+    package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                above = package.split(".")[: len(package.split(".")) - node.level + 1]
+                base = ".".join([*above, *([base] if base else [])])
+            inner = {f"{base}.{alias.name}" for alias in node.names} & set(MODULES)
+            found |= inner or {base}
+    return found
+
+
+def test_the_rooms_are_there():
+    assert {name.split(".")[0] for name in MODULES} == set(ROOMS)
+    assert "diffusion.pipeline" in imports("app.catalogue")
+    assert "app.views" in imports("app.tabs.generate")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_run_one_way(room):
+    for name in MODULES:
+        if name.split(".")[0] == room:
+            forbidden = {other for other in imports(name) if other.split(".")[0] in MAY_NOT[room]}
+            assert not forbidden, f"{name} imports {forbidden}"
+
+
+def test_there_is_no_circle():
+    graph = {name: imports(name) & set(MODULES) - {name} for name in MODULES}
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join([*path[path.index(name) :], name])
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_the_page_starts_from_its_own_package():
+    source = (REPOSITORY / "app.py").read_text(encoding="utf-8")
+    named = {node.module.split(".")[0] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
+    assert named == {"app"}
