@@ -113,11 +113,7 @@ def nearest(queries, pool):
     # float64 holds the sums of squares (at most 768 * 255**2) without rounding.
     flat_queries = queries.reshape(len(queries), -1).astype(np.float64)
     flat_pool = pool.reshape(len(pool), -1).astype(np.float64)
-    squares = (
-        (flat_queries**2).sum(1)[:, None]
-        - 2 * flat_queries @ flat_pool.T
-        + (flat_pool**2).sum(1)[None]
-    )
+    squares = (flat_queries**2).sum(1)[:, None] - 2 * flat_queries @ flat_pool.T + (flat_pool**2).sum(1)[None]
     best = squares.argmin(1)
     rms = np.sqrt(squares[np.arange(len(queries)), best] / flat_pool.shape[1])
     changed = (queries != pool[best]).any(axis=3).sum(axis=(1, 2))
@@ -127,9 +123,7 @@ def nearest(queries, pool):
 def percentiles(values, digits):
     """Return the minimum, some percentiles and the maximum of `values` as text."""
     points = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
-    return ", ".join(
-        f"{name} {np.percentile(values, point):.{digits}f}" for name, point in points.items()
-    )
+    return ", ".join(f"{name} {np.percentile(values, point):.{digits}f}" for name, point in points.items())
 
 
 def check(folder):
@@ -163,9 +157,7 @@ def check(folder):
             sha256(images) == IMAGES_SHA256[split],
             f"{split}: the images have the sha256 {sha256(images)}",
         )
-        require(
-            (labels == np.arange(count) % CLASSES).all(), f"{split}: label i is not i % {CLASSES}"
-        )
+        require((labels == np.arange(count) % CLASSES).all(), f"{split}: label i is not i % {CLASSES}")
         print(f"{path.name}: {path.stat().st_size} bytes")
         print(f"  images {images.dtype} {images.shape}, labels {labels.dtype} {labels.shape}")
         print(f"  pictures in each of the {CLASSES} classes: {in_class[0]}")
