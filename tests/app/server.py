@@ -23,7 +23,9 @@ SPACE = {
 
 
 @contextmanager
-def running_app(checkpoints: Path, folder: Path, *flags: str, variables: dict[str, str] | None = None):
+def running_app(
+    checkpoints: Path, folder: Path, *flags: str, variables: dict[str, str] | None = None, python: str = sys.executable
+):
     """The address of the app, on a free port, over these checkpoints; it ends with the block. Log: folder/app.log."""
     port = free_port()
     environment = (
@@ -37,7 +39,7 @@ def running_app(checkpoints: Path, folder: Path, *flags: str, variables: dict[st
             "NO_PROXY": "localhost,127.0.0.1",
         }
     )
-    command = [sys.executable, "app.py", "--checkpoints", str(checkpoints), "--threads", "1", *flags]
+    command = [python, "app.py", "--checkpoints", str(checkpoints), "--threads", "1", *flags]
     log = folder / "app.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
