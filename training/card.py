@@ -8,6 +8,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from training.loop import Training
 
 CARD = Path(__file__).with_name("card.md")
+EVALUATION = ("<!-- evaluation -->", "<!-- /evaluation -->")
 
 UNCONDITIONAL_USAGE = """\
 from diffusers import DDPMPipeline
@@ -77,3 +78,14 @@ def write_card(folder: Path, training: Training, record: dict) -> None:
         usage=usage,
     )
     ModelCard(text).save(folder / "README.md")
+
+
+def write_evaluation(folder: Path, table: str, command: str) -> None:
+    """Put an evaluation's table into a checkpoint's card, in place of the old one. Raises ValueError without a place."""
+    card = folder / "README.md"
+    text = card.read_text(encoding="utf-8")
+    before, begun, rest = text.partition(EVALUATION[0])
+    _, ended, after = rest.partition(EVALUATION[1])
+    if not begun or not ended:
+        raise ValueError(f"{card}: has no place for an evaluation (between {EVALUATION[0]} and {EVALUATION[1]})")
+    card.write_text(f"{before}{begun}\n{table}\n\n`{command}`\n{ended}{after}", encoding="utf-8")

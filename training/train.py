@@ -152,6 +152,7 @@ def next_steps(target: Path) -> str:
     return (
         f"\nexported to {target}\n"
         f"  look at it     {target / 'samples.png'}\n"
+        f"  evaluate it    python -m training.evaluate {target}\n"
         f"  open it        python app.py\n"
         f"  publish it     hf upload YOUR-NAME/{target.name} {target}\n"
         f"  train further  python -m training.train --init-from {target} --name {target.name}-2 ..."
