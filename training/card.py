@@ -81,7 +81,7 @@ def write_card(folder: Path, training: Training, record: dict) -> None:
 
 
 def write_evaluation(folder: Path, table: str, command: str) -> None:
-    """Put an evaluation's table into a checkpoint's card, in place of the old one. Raises ValueError without a place."""
+    """Put an evaluation's table into a checkpoint's card, in place of the old one. ValueError where it has no place."""
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8")
     before, begun, rest = text.partition(EVALUATION[0])
