@@ -6,7 +6,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.server import running_app
+from tests.app.server import REPOSITORY, running_app
 
 RUN_SECONDS = 40_000
 
@@ -231,3 +231,18 @@ def test_a_page_without_checkpoints_says_so(open_page, tmp_path):
         page = open_page("zh-CN", address=address)
         expect(page.locator(".stage .notice")).to_contain_text("还没有模型")
         page.close()
+
+
+def test_the_shipped_checkpoints_generate_with_ddpm_and_ddim_on_other_betas(open_page, tmp_path):
+    with running_app(REPOSITORY / "checkpoints", tmp_path) as address:
+        page = open_page(address=address)
+        page.get_by_role("button", name="Noise schedule").click()
+        for checkpoint in ("Clothes (Fashion-MNIST)", "Handwritten digits (MNIST)", "Pixel faces"):
+            choose_checkpoint(page, checkpoint)
+            set_number(page, "Steps", "5")
+            set_number(page, "β last (β_end)", "0.03")
+            for sampler in ("DDIM", "DDPM"):
+                page.get_by_role("radio", name=sampler).click()
+                expect(plan(page)).to_contain_text("not those of the training")
+                generate(page)
+                expect(page.locator(".progress")).to_contain_text("Done: 5 steps")
