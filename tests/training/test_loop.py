@@ -92,7 +92,7 @@ def test_bf16_and_dropout_train_and_unconditional_networks_have_no_labels(tmp_pa
 
 def test_minutes_end_a_run_and_drive_its_learning_rate(tmp_path):
     training, records = trained(tmp_path, steps=None, minutes=0.02)
-    assert 1.2 <= training.progress.seconds < 3
+    assert training.progress.seconds >= 1.2 > training.progress.seconds - records[-1].seconds  # it ends at once
     assert records[-1].learning_rate < 0.1 * max(record.learning_rate for record in records)
 
 
