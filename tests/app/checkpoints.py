@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-import torch
-from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler
 from PIL import Image
+
+from tests.networks import make_unet
 
 SIDE = 8
 CLASS_NAMES = ["T-shirt/top", "Trouser", "a name the texts do not know"]
@@ -16,21 +17,7 @@ def make_checkpoint(
     folder: Path, classes: int = 0, channels: int = 1, widths: tuple[int, int] = (8, 16), blocks: int = 1, **scheduler
 ) -> Path:
     """A folder that the catalogue reads. Its network answers differently at every t and for every class."""
-    torch.manual_seed(7)
-    unet = UNet2DModel(
-        sample_size=SIDE,
-        in_channels=channels,
-        out_channels=channels,
-        block_out_channels=widths,
-        layers_per_block=blocks,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-        attention_head_dim=8,
-        num_class_embeds=classes + 1 if classes else None,
-    )
-    if classes:
-        torch.nn.init.normal_(unet.class_embedding.weight, std=3.0)
+    unet = make_unet(classes, channels, SIDE, widths, blocks)
     DDPMPipeline(unet, DDPMScheduler(**scheduler)).save_pretrained(folder)
     add_showcase(folder, classes, channels)
     return folder

@@ -5,6 +5,7 @@ import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
 from diffusion.pipeline import DDPMLabPipeline
+from tests.networks import make_unet
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -14,26 +15,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
-
-
-def make_unet(classes: int = 0, channels: int = 1, size: int = 8) -> UNet2DModel:
-    """A U-Net of some thousand weights that answers differently at every t and for every class."""
-    torch.manual_seed(7)
-    unet = UNet2DModel(
-        sample_size=size,
-        in_channels=channels,
-        out_channels=channels,
-        block_out_channels=(8, 16),
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "DownBlock2D"),
-        up_block_types=("UpBlock2D", "UpBlock2D"),
-        norm_num_groups=4,
-        attention_head_dim=8,
-        num_class_embeds=classes + 1 if classes else None,
-    )
-    if classes:
-        torch.nn.init.normal_(unet.class_embedding.weight, std=3.0)
-    return unet.eval()
 
 
 def make_pipeline(unet: UNet2DModel, **scheduler) -> DDPMLabPipeline:

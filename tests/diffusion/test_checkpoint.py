@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from diffusion.checkpoint import CheckpointError, load_checkpoint
 from diffusion.pipeline import DDPMLabPipeline
-from tests.diffusion.conftest import make_unet
+from tests.networks import make_unet
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 

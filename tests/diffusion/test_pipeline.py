@@ -11,7 +11,8 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.sampling import image_generators
 from diffusion.settings import SamplingSettings
-from tests.diffusion.conftest import make_pipeline, make_unet
+from tests.diffusion.conftest import make_pipeline
+from tests.networks import make_unet
 
 # A whole run of a random network in float32, pictures in [0, 1]: a tenth of a grey level. Every step differs from
 # diffusers' by the rounding of its float32 table, and a run of hundreds of steps passes that on.
