@@ -135,6 +135,9 @@ class TrainConfig(BaseModel):
     sample_every: int = Field(1000, ge=1, description="Steps between two sample grids.")
     save_every: int = Field(500, ge=1, description="Steps between two saved states.")
     keep_states: int = Field(2, ge=1, description="How many saved states are kept.")
+    milestones: int = Field(
+        0, ge=0, le=20, description="EMA networks kept along the run, in half precision, at 1, 1/2, 1/4, ... of it."
+    )
     trackers: tuple[str, ...] = Field(
         ("tensorboard",),
         description="Accelerate's trackers (tensorboard, wandb, aim, ...); none with --trackers alone.",
@@ -177,5 +180,5 @@ class TrainConfig(BaseModel):
 # What may differ between a run and its resumption: nothing here touches a number that the run computes.
 FREE_ON_RESUME = frozenset({
     "output_dir", "checkpoints_dir", "resume", "overwrite",
-    "log_every", "sample_every", "save_every", "keep_states", "trackers",
+    "log_every", "sample_every", "save_every", "keep_states", "milestones", "trackers",
 })  # fmt: skip

@@ -19,6 +19,7 @@ from training.card import write_card
 from training.config import TrainConfig
 from training.data import DataError, DataSet
 from training.loop import Training
+from training.milestones import export_milestones
 from training.reporting import history
 from training.snapshots import contact_sheet, sample_grid
 from training.start import prepare
@@ -35,7 +36,7 @@ def export_run(training: Training, run: Run) -> Path:
     """Write the checkpoint folder of a run as it is now, and only then put it in the place of the old one, if any.
 
     model_index.json, unet/ (EMA weights, safetensors), scheduler/, training.json, samples.png, README.md (the model
-    card) and reference/ (a sample of the training and test pictures with their labels, 8-bit).
+    card), reference/ (a sample of the training and test pictures with their labels, 8-bit) and the run's milestones/.
     """
     config, data = training.config, training.data
     target = checkpoint_folder(config)
@@ -58,6 +59,7 @@ def export_run(training: Training, run: Run) -> Path:
         samples = sample_grid(unet, training.schedule, config.prediction_type, training.classes)
     contact_sheet(samples, scale=max(1, 64 // samples.shape[1])).save(partial / "samples.png", optimize=True)
     save_reference(data, partial / "reference")
+    export_milestones(training, partial)
     record = training_record(training, run)
     write_json(partial / "training.json", record)
     write_card(partial, training, record)

@@ -13,6 +13,7 @@ from training.config import TrainConfig
 from training.data import DataError
 from training.export import export_run
 from training.loop import Training, TrainingStopped
+from training.milestones import milestone_passed, save_milestone
 from training.presets import NO_PRESET, PRESETS, preset
 from training.reporting import Reporter
 from training.snapshots import contact_sheet, held_out_eps_mse, sample_grid
@@ -68,9 +69,13 @@ def train(config: TrainConfig) -> int:
     accelerator.init_trackers(config.name, init_kwargs={"tensorboard": {"purge_step": training.progress.step}})
     reporter = Reporter(accelerator, folder, config.num_train_timesteps, config.log_every, training.progress)
     stop = StopSignal(accelerator)
+    done = training.progress.fraction(config)
     try:
         for record in training.steps():
             reporter.step(record)
+            if milestone := milestone_passed(done, record.fraction, config.milestones):
+                save_milestone(training, milestone)
+            done = record.fraction
             stopped, ended = stop.received(), record.fraction == 1
             if stopped or ended or record.step % config.save_every == 0:
                 reporter.flush()  # what a state has behind it is in the log

@@ -1,0 +1,54 @@
+"""A few EMA networks along one training, in half precision, so that training time can be looked at afterwards.
+
+Milestone k of n is taken when 2^(k - n) of the run is done: each has twice the training of the one before.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from training.loop import Training
+from training.states import run_folder, write_json
+
+FOLDER = "milestones"
+RECORD = "milestones.json"
+
+
+def milestone_passed(before: float, after: float, count: int) -> int | None:
+    """The last milestone of `count` that a step from this fraction of the run to that one passes, 1-based, or None."""
+    passed = [k for k in range(1, count + 1) if before < 2.0 ** (k - count) <= after]
+    return passed[-1] if passed else None
+
+
+def save_milestone(training: Training, milestone: int) -> None:
+    """Keep the EMA weights as they are now in the run's folder; a run that does these steps again replaces them."""
+    if not training.accelerator.is_main_process:
+        return
+    config, progress = training.config, training.progress
+    folder = run_folder(config) / FOLDER
+    folder.mkdir(exist_ok=True)
+    file = folder / f"ema-{milestone}-of-{config.milestones}.safetensors"
+    with training.ema_weights() as unet:
+        weights = {name: weight.to(torch.float16).contiguous() for name, weight in unet.state_dict().items()}
+    partial = file.with_name("." + file.name)
+    save_file(weights, partial)
+    partial.replace(file)
+    record = folder / RECORD
+    known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
+    known[file.name] = {
+        "step": progress.step,
+        "images": progress.step * config.batch_size,
+        "hours": round(progress.seconds / 3600, 4),
+        "ema_decay": training.ema.cur_decay_value,
+    }
+    write_json(record, dict(sorted(known.items())))
+
+
+def export_milestones(training: Training, target: Path) -> None:
+    """Copy the run's milestones, if it has any, into a checkpoint folder, beside unet/, whose config fits them."""
+    source = run_folder(training.config) / FOLDER
+    if (source / RECORD).exists():
+        shutil.copytree(source, target / FOLDER, ignore=shutil.ignore_patterns(".*"))
