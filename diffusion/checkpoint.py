@@ -4,6 +4,7 @@ A checkpoint is what diffusers' DDPMPipeline.save_pretrained writes: model_index
 scheduler/. Pickled weights, other classes and code of one's own are refused.
 """
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -45,6 +46,21 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
         # pictures are those of the network that was saved, to the last bit.
         parameter.data = parameter.data.clone()
     return unet.eval(), scheduler
+
+
+def checkpoint_sha256(folder: str | Path) -> str:
+    """The hash of everything that decides a checkpoint's pictures: the files of its network and scheduler."""
+    folder = Path(folder)
+    files = [
+        folder / "unet" / "config.json",
+        *(folder / "unet").glob("*.safetensors"),
+        *(folder / "scheduler").iterdir(),
+    ]
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        digest.update(f"{content}  {file.relative_to(folder).as_posix()}\n".encode())  # as sha256sum prints it
+    return digest.hexdigest()
 
 
 def check_network(unet: UNet2DModel, name: str = "unet") -> None:

@@ -1,168 +1,197 @@
-"""How well does a checkpoint explain pictures it never saw? `python -m training.evaluate CHECKPOINT`
+"""How good is a checkpoint? `python -m training.evaluate CHECKPOINT` measures it, and tells in its card.
 
-Bits per dimension (an estimate of an upper bound; lower is better) and the error of the predicted noise, on the test
-pictures of the checkpoint's reference/: nothing else is needed. Written to evaluation.json and into the model card.
+- fid: FID and KID in the feature space of its data (training.features makes one where it is missing), with their floor:
+  DDIM-50 at N = 10,000 (the headline) and at 2,048, DDPM with all its steps at 2,048. Hours on two cores: samples are
+  kept in the cache, so a stopped run goes on. --quick draws 1,000 by DDIM-50 alone, in minutes.
+- bits: bits per dimension of test pictures, and the error of the predicted noise.
+- accuracy: does the classifier see in a sample the class it was asked for, with guidance and without?
+- neighbours: are samples copies of training pictures?
+
+Several processes share the sampling:
+accelerate launch --multi_gpu --num_processes 2 -m training.evaluate CHECKPOINT --threads 1
 """
 
 import argparse
+import json
 import sys
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
-from tqdm import tqdm
 
-from diffusion.bound import (
-    BoundEstimate,
-    StepError,
-    bits_per_dim,
-    estimate,
-    join,
-    measure,
-    prior_nats,
-    reverse_variances,
-)
-from diffusion.bound_plan import BoundPlan
-from diffusion.denoisers import NetworkDenoiser
-from diffusion.objective import training_loss
+from diffusion.checkpoint import checkpoint_sha256
+from diffusion.features import FeatureSpace, has_feature_space, load_feature_space, save_feature_space
+from diffusion.metrics import distance, nearest
 from diffusion.pipeline import DDPMLabPipeline
-from diffusion.pixels import to_unit_range
-from diffusion.sampling import image_generators, noise_like
-from diffusion.schedule import NoiseSchedule
-from diffusion.trajectory import visited_timesteps
+from diffusion.settings import SamplingSettings
+from training.bits import measure_bits
 from training.card import write_evaluation
 from training.data import DataError, Pictures
+from training.features import data_of, fit_features
+from training.report import as_markdown
+from training.samples import CACHE, draw_samples, drawn_classes, processes
+from training.snapshots import contact_sheet
 from training.states import write_json
 
-VARIANCES = ("posterior", "beta")
-QUARTILES = 4
+PARTS = ("fid", "bits", "accuracy", "neighbours")
+HEADLINE, SMALL, QUICK = 10_000, 2_048, 1_000
+GUIDANCE = 2.0
+GUIDED = 1_000
+SHOWN = 12
+SEED = 0
+FILE = "evaluation.json"
 
 
-@dataclass(frozen=True)
-class Bits:
-    """An upper bound in bits per dimension: the estimate, its standard error over pictures and noise, and the floor:
-    what the fixed reverse variance alone would cost a network that knew every picture."""
-
-    bpd: float
-    standard_error_bpd: float
-    floor_bpd: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """bits: by reverse variance. eps_mse: mean squared error of the predicted noise in each quarter of [0, T)."""
-
-    pictures: int
-    evaluations: int
-    seed: int
-    conditional: bool
-    bits: dict[str, Bits]
-    eps_mse: list[float]
-
-
-def evaluate(folder: Path, pictures: int = 256, evaluations: int = 64, batch: int = 64, seed: int = 0) -> Evaluation:
-    """Measure a checkpoint on `pictures` of its test pictures, each with its own label where it has classes.
-
-    evaluations: network calls a picture, a stratified subset of the T terms (64 or more). Raises ValueError naming the
-    argument, and DataError where the checkpoint has no reference pictures.
-    """
-    if pictures < 2:
-        raise ValueError(f"pictures: must be at least 2 for a standard error, got {pictures}")
-    pipeline = DDPMLabPipeline.from_checkpoint(folder)
-    test = Pictures.read(folder / "reference" / "test.npz").take(pictures)
-    x_0 = to_unit_range(test.images)
-    labels = torch.from_numpy(test.labels) if pipeline.classes else None
-    schedule = NoiseSchedule.from_scheduler_config(pipeline.scheduler.config)
-    timesteps = visited_timesteps(len(schedule), len(schedule))
-    plan = BoundPlan.stratified(schedule, timesteps, evaluations, decoder_draws=2, seed=seed)
-    generators = image_generators(seed, len(x_0))
-
-    measured, eps_mse = [], []
-    for start in tqdm(range(0, len(x_0), batch), desc="test pictures", leave=False):
-        part = slice(start, start + batch)
-        own = None if labels is None else labels[part]
-        denoiser = NetworkDenoiser(pipeline.unet, schedule, pipeline.scheduler.config.prediction_type, own)
-        measured.append(list(measure(denoiser, x_0[part], plan, generators[part])))
-        eps_mse.append(_eps_mse_by_quartile(pipeline, schedule, x_0[part], own, generators[part]))
-    errors = join(measured)
-    prior = prior_nats(x_0, timesteps[0], schedule)
-    return Evaluation(
-        pictures=len(x_0),
-        evaluations=len(plan.evaluations),
-        seed=seed,
-        conditional=labels is not None,
-        bits={variance: _bits(plan, prior, errors, variance) for variance in VARIANCES},
-        eps_mse=torch.cat(eps_mse, dim=1).mean(1).tolist(),
-    )
-
-
-def _bits(plan: BoundPlan, prior: Tensor, errors: list[StepError], variance: str) -> Bits:
-    variances = reverse_variances(plan, variance)
-    bound: BoundEstimate = estimate(plan, prior, errors, variances)
-    knowing = [replace(e, x_0_mse=torch.zeros_like(e.x_0_mse), x_0_hat=e.x_0) for e in errors]
-    floor = estimate(plan, prior, knowing, variances)
-    return Bits(bound.bpd, bound.standard_error_bpd, bits_per_dim(floor.nats.mean().item(), floor.dims))
-
-
-@torch.no_grad()
-def _eps_mse_by_quartile(pipeline, schedule, x_0: Tensor, labels: Tensor | None, generators) -> Tensor:
-    """(4, B): each picture once in each quarter of [0, T), at a t of its own."""
-    rows, quarter = [], len(schedule) / QUARTILES
-    for q in range(QUARTILES):
-        uniforms = torch.cat([torch.rand(1, generator=generator) for generator in generators])
-        t = ((q + uniforms) * quarter).long().clamp(max=len(schedule) - 1)
-        eps = noise_like(x_0, generators)
-        prediction_type = pipeline.scheduler.config.prediction_type
-        terms = training_loss(pipeline.unet, x_0, t, eps, schedule, prediction_type, class_labels=labels)
-        rows.append(terms.eps_mse)
-    return torch.stack(rows)
-
-
-def as_table(found: Evaluation) -> str:
-    """The evaluation as the model card shows it."""
-    lines = [
-        f"On {found.pictures} test pictures, {found.evaluations} network calls each, EMA weights, no guidance"
-        + (", each picture with its own class" if found.conditional else "")
-        + ":",
-        "",
-        "| reverse variance | bits/dim (upper bound, lower is better) | of which the fixed variance alone |",
-        "|---|---|---|",
+def protocols(total_steps: int, quick: bool) -> list[tuple[str, int, int]]:
+    """(sampler, steps, N) of each distance, the cheapest first."""
+    if quick:
+        return [("ddim", min(50, total_steps), QUICK)]
+    return [
+        ("ddim", min(50, total_steps), SMALL),
+        ("ddim", min(50, total_steps), HEADLINE),
+        ("ddpm", total_steps, SMALL),
     ]
-    for name, bits in found.bits.items():
-        symbol = {"posterior": "β̃ (posterior)", "beta": "β"}[name]
-        lines.append(f"| {symbol} | ≤ {bits.bpd:.3f} ± {bits.standard_error_bpd:.3f} | {bits.floor_bpd:.3f} |")
-    quarters = " | ".join(f"{value:.5f}" for value in found.eps_mse)
-    return "\n".join(
-        [
-            *lines,
-            "",
-            "| quarter of [0, T), from the least noisy | 1st | 2nd | 3rd | 4th |",
-            "|---|---|---|---|---|",
-            f"| mean squared error of the predicted noise | {quarters} |",
-        ]
-    )
+
+
+class Evaluation:
+    """The measurements of one checkpoint; each part is a dict that goes into evaluation.json as it is."""
+
+    def __init__(self, checkpoint: Path, cache: Path = CACHE, quick: bool = False, seed: int = SEED):
+        self.checkpoint, self.cache, self.quick, self.seed = checkpoint, cache, quick, seed
+        self.pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
+        self.space = feature_space(checkpoint)
+
+    def samples(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> np.ndarray:
+        """(N, H, W, C) uint8 of this checkpoint; each of a class drawn at random, where it has some."""
+        settings = SamplingSettings(
+            sampler=sampler,
+            num_inference_steps=steps,
+            seed=self.seed,
+            num_images=count,
+            class_label=0 if self.pipeline.classes else None,
+            guidance_scale=guidance_scale,
+        )
+        return draw_samples(self.checkpoint, settings, self.cache, self.seed if self.pipeline.classes else None)
+
+    def fid(self) -> list[dict]:
+        """FID and KID of each protocol."""
+        rows = []
+        for sampler, steps, count in protocols(self.pipeline.num_train_timesteps, self.quick):
+            features = self.space.features(self.samples(sampler, steps, count))
+            rows.append({"sampler": sampler, "steps": steps, **asdict(distance(self.space, features))})
+        return rows
+
+    def bits(self) -> dict:
+        """Bits per dimension and the error of the predicted noise."""
+        return asdict(measure_bits(self.checkpoint, pictures=64 if self.quick else 256, seed=self.seed))
+
+    def accuracy(self) -> dict | None:
+        """The share of samples in which the classifier sees the class asked for; None where there are no classes."""
+        classes = self.pipeline.classes
+        if not classes or self.space.network.to_class is None:
+            return None
+        count = QUICK if self.quick else SMALL
+        rows = []
+        for guidance, n in ((1.0, count), (GUIDANCE, GUIDED)):
+            seen = self.space.classes(self.samples("ddim", 50, n, guidance))
+            asked = torch.tensor(drawn_classes(classes, n, self.seed))
+            right = (seen == asked).double()
+            each = [right[asked == c].mean().item() for c in range(classes) if (asked == c).any()]
+            rows.append({"guidance_scale": guidance, "n": n, "all": right.mean().item(), "each": each})
+        return {"sampler": "ddim", "steps": 50, "real": self.space.record["accuracy"], "samples": rows}
+
+    def neighbours(self) -> dict:
+        """Distances in feature space to the nearest training picture: of samples, and of as many test pictures."""
+        count = QUICK if self.quick else SMALL
+        images = self.samples("ddim", 50, count)
+        pool = training_pictures(self.checkpoint)
+        features = self.space.features(pool.images)
+        of_samples, index = nearest(self.space.features(images), features)
+        of_held_out, _ = nearest(self.space.held_out[:count], features)
+        if processes().is_main_process:
+            pairs = np.concatenate([images[:SHOWN], pool.images[index[:SHOWN].numpy()]])
+            sheet = contact_sheet(pairs, columns=SHOWN, scale=max(1, 64 // images.shape[1]))
+            sheet.save(self.checkpoint / "neighbours.png", optimize=True)
+        quantiles = torch.tensor([0.01, 0.1, 0.5], dtype=torch.float64)
+        return {
+            "n": count,
+            "training_pictures": len(pool),
+            "quantiles": quantiles.tolist(),
+            "samples": of_samples.quantile(quantiles).tolist(),
+            "held_out": of_held_out.quantile(quantiles).tolist(),
+            "identical": int(sum(bool((images[i] == pool.images[k]).all()) for i, k in enumerate(index.tolist()))),
+        }
+
+
+def feature_space(checkpoint: Path) -> FeatureSpace:
+    """The checkpoint's feature space, fitted first where it has none (which needs its data)."""
+    state = processes()
+    if not has_feature_space(checkpoint) and state.is_main_process:
+        print(f"{checkpoint.name}: fitting a feature network to its data, once ...")
+        reference = Pictures.read(checkpoint / "reference" / "train.npz")
+        save_feature_space(fit_features(data_of(checkpoint), reference), checkpoint / "reference")
+    state.wait_for_everyone()
+    return load_feature_space(checkpoint)
+
+
+def training_pictures(checkpoint: Path) -> Pictures:
+    """All training pictures, or those of reference/ where the data set is not at hand."""
+    try:
+        return data_of(checkpoint).train
+    except (DataError, OSError):
+        return Pictures.read(checkpoint / "reference" / "train.npz")
+
+
+def merge(checkpoint: Path, found: dict) -> dict:
+    """What is known of a checkpoint with what was found now; what belongs to other weights is forgotten."""
+    file, key = checkpoint / FILE, checkpoint_sha256(checkpoint)
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if known.get("checkpoint_sha256") != key:
+        known = {"checkpoint_sha256": key}
+    if "fid" in found:
+        rows = {(row["sampler"], row["steps"], row["n"]): row for row in known.get("fid", []) + found["fid"]}
+        found = found | {"fid": list(rows.values())}
+    return known | found
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Evaluate, print, and write into the checkpoint's folder. Returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--pictures", type=int, default=256, help="test pictures (default 256)")
-    parser.add_argument("--evaluations", type=int, default=64, help="network calls a picture (default 64)")
-    parser.add_argument("--batch", type=int, default=64, help="pictures at once (default 64)")
-    parser.add_argument("--seed", type=int, default=0)
-    options = vars(parser.parse_args(arguments))
-    folder = options.pop("checkpoint")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="parts to measure (default: all)")
+    parser.add_argument("--quick", action="store_true", help="small numbers of pictures, in minutes")
+    parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of the samples (default {CACHE})")
+    parser.add_argument("--threads", type=int, help="CPU threads of each process")
+    options = parser.parse_args(arguments)
+    if options.threads is not None:
+        if options.threads < 1:
+            parser.error(f"--threads: must be at least 1, got {options.threads}")
+        torch.set_num_threads(options.threads)
+    state = processes()
     try:
-        found = evaluate(folder, **options)
-        write_json(folder / "evaluation.json", asdict(found))
-        write_evaluation(folder, as_table(found), f"python -m training.evaluate checkpoints/{folder.resolve().name}")
+        evaluation = Evaluation(options.checkpoint, options.cache, options.quick)
+        for part in options.only:
+            found = getattr(evaluation, part)()
+            if state.is_main_process:
+                report(options.checkpoint, merge(options.checkpoint, {part: found}))
+            state.wait_for_everyone()
+        if state.is_main_process:
+            print(as_markdown(json.loads((options.checkpoint / FILE).read_text(encoding="utf-8"))))
     except (DataError, ValueError, OSError) as error:
         print(f"evaluate: {error}", file=sys.stderr)
         return 1
-    print(as_table(found))
     return 0
+
+
+def report(checkpoint: Path, found: dict) -> None:
+    """Write what is known into the checkpoint's JSON and card, part by part: nothing is lost by a stop."""
+    write_json(checkpoint / FILE, found)
+    write_evaluation(
+        checkpoint, as_markdown(found), f"python -m training.evaluate checkpoints/{checkpoint.resolve().name}"
+    )
 
 
 if __name__ == "__main__":

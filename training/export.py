@@ -18,6 +18,7 @@ from diffusers import DDPMPipeline, DDPMScheduler
 from training.card import write_card
 from training.config import TrainConfig
 from training.data import DataError, DataSet
+from training.features import carry_over
 from training.loop import Training
 from training.milestones import export_milestones
 from training.reporting import history
@@ -59,6 +60,7 @@ def export_run(training: Training, run: Run) -> Path:
         samples = sample_grid(unet, training.schedule, config.prediction_type, training.classes)
     contact_sheet(samples, scale=max(1, 64 // samples.shape[1])).save(partial / "samples.png", optimize=True)
     save_reference(data, partial / "reference")
+    carry_over(target, partial, data.sha256())
     export_milestones(training, partial)
     record = training_record(training, run)
     write_json(partial / "training.json", record)

@@ -1,87 +1,139 @@
-"""The evaluation against the mathematics typed anew, and against networks that are worse by construction."""
+"""The evaluation as a whole: what it writes, what it keeps, and samples that are drawn once."""
 
+import functools
 import json
+import sys
 
 import numpy as np
 import pytest
 import torch
-from diffusers import UNet2DModel
+from safetensors.torch import load_file, save_file
 
-from tests.training.tiny import tiny_config
-from training.data import Pictures
-from training.evaluate import evaluate, main
+from diffusion.metrics import distance
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.pixels import to_uint8
+from diffusion.settings import SamplingSettings
+from tests.training.test_processes import LAUNCH, NO_MORE
+from tests.training.tiny import run, tiny_config
+from training import evaluate, samples
+from training.evaluate import Evaluation, main, merge, protocols
 from training.export import export_run
+from training.features import fit_features
+from training.samples import draw_samples, drawn_classes
 from training.start import prepare
 
 
 @pytest.fixture
+def small(monkeypatch):
+    """The same program with small numbers of pictures."""
+    monkeypatch.setattr(evaluate, "QUICK", 40)
+    monkeypatch.setattr(evaluate, "SMALL", 40)
+    monkeypatch.setattr(evaluate, "HEADLINE", 60)
+    monkeypatch.setattr(evaluate, "GUIDED", 30)
+    monkeypatch.setattr(samples, "SHARD", 16)
+    monkeypatch.setattr(evaluate, "fit_features", functools.partial(fit_features, images=512))
+
+
+@pytest.fixture
 def checkpoint(tmp_path):
-    training, run = prepare(tiny_config(tmp_path, image_size=8, steps=200, learning_rate=5e-3, ema_max_decay=0.9))
+    training, run = prepare(tiny_config(tmp_path, num_train_timesteps=60, beta_end=0.3))
     for _ in training.steps():
         pass
     return export_run(training, run)
 
 
-def test_bits_of_a_network_and_its_floor(checkpoint):
-    found = evaluate(checkpoint, pictures=16)
-    assert found.conditional and found.pictures == 16 and found.evaluations <= 64
-    posterior, beta = found.bits["posterior"], found.bits["beta"]
-    x_0 = Pictures.read(checkpoint / "reference" / "test.npz").take(16).images
-    edge = np.isin(x_0, (0, 255)).mean()
-    # golden numbers of a network that knows the picture: bits in L_0 of an edge and of an inner grey level, and the
-    # sum of the offsets of sigma^2 = beta over all other terms; a subset of the terms estimates the latter
-    assert posterior.floor_bpd == pytest.approx(edge * 0.50983 + (1 - edge) * 1.30538, abs=2e-4)
-    assert beta.floor_bpd - posterior.floor_bpd == pytest.approx(0.48642, rel=0.02)
-    assert posterior.bpd > posterior.floor_bpd and beta.bpd > beta.floor_bpd
-    assert all(bits.standard_error_bpd > 0 for bits in found.bits.values())
-    assert found.eps_mse[0] > found.eps_mse[3]  # low noise is hard to see
+def test_samples_are_those_of_the_pipeline_and_independent_of_shards(checkpoint, tmp_path, small):
+    settings = SamplingSettings(num_inference_steps=3, sampler="ddpm", num_images=20, class_label=3)
+    found = draw_samples(checkpoint, settings, tmp_path / "cache")
+    for step in DDPMLabPipeline.from_checkpoint(checkpoint).steps(settings):
+        last = step.x_s
+    assert np.abs(found.astype(int) - to_uint8(last).astype(int)).max() <= 1
 
 
-def test_the_noise_error_is_that_of_the_stock_network(checkpoint):
-    """Its mean over all t, with other noise and many more draws, within the scatter."""
-    found = evaluate(checkpoint, pictures=64)
-    unet = UNet2DModel.from_pretrained(checkpoint, subfolder="unet")
-    test = Pictures.read(checkpoint / "reference" / "test.npz").take(64)
-    x_0 = torch.from_numpy(test.images).permute(0, 3, 1, 2) / 127.5 - 1
-    ab = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000), 0)
-    means = []
-    for t in range(5, 1000, 30):
-        eps = torch.randn_like(x_0)
-        with torch.no_grad():
-            answer = unet(ab[t].sqrt() * x_0 + (1 - ab[t]).sqrt() * eps, t, class_labels=torch.from_numpy(test.labels))
-        means.append((answer.sample - eps).square().mean().item())
-    assert np.mean(found.eps_mse) == pytest.approx(np.mean(means), rel=0.15)
+def test_samples_are_drawn_once_and_a_stopped_run_goes_on(checkpoint, tmp_path, small, monkeypatch):
+    cache = tmp_path / "cache"
+    settings = SamplingSettings(num_inference_steps=2, num_images=40)
+    whole = draw_samples(checkpoint, settings, cache, classes_seed=0)
+    files = sorted(cache.rglob("*.npy"))
+    assert len(files) == 3
+    files[1].unlink()
+    drawn = []
+    steps = DDPMLabPipeline.steps
+    monkeypatch.setattr(
+        DDPMLabPipeline, "steps", lambda self, s: drawn.append((s.seed, s.num_images)) or steps(self, s)
+    )
+    assert (draw_samples(checkpoint, settings, cache, classes_seed=0) == whole).all()
+    assert drawn == [(16, 16)]
+    more = draw_samples(checkpoint, settings.replace(num_images=48), cache, classes_seed=0)
+    assert (more[:40] == whole).all() and drawn == [(16, 16), (32, 16)]
+    assert not (draw_samples(checkpoint, settings, cache, classes_seed=1) == whole).all()
 
 
-def test_a_worse_network_has_more_bits(checkpoint):
-    before = evaluate(checkpoint, pictures=8)
-    unet = UNet2DModel.from_pretrained(checkpoint, subfolder="unet")
-    with torch.no_grad():
-        for parameter in unet.parameters():
-            parameter += 0.3 * parameter.std(correction=0) * torch.randn_like(parameter)
-    unet.save_pretrained(checkpoint / "unet")
-    after = evaluate(checkpoint, pictures=8)
-    assert after.bits["posterior"].bpd > before.bits["posterior"].bpd
-    assert after.bits["posterior"].floor_bpd == pytest.approx(before.bits["posterior"].floor_bpd)
+def test_another_network_is_not_given_the_samples_of_this_one(checkpoint, tmp_path, small):
+    settings = SamplingSettings(num_inference_steps=2, num_images=16)
+    before = draw_samples(checkpoint, settings, tmp_path / "cache")
+    file = next((checkpoint / "unet").glob("*.safetensors"))
+    save_file({name: weight * 1.1 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+    assert not (draw_samples(checkpoint, settings, tmp_path / "cache") == before).all()
 
 
-def test_the_command_prints_writes_json_and_fills_the_card_once(checkpoint, capsys):
-    for _ in range(2):
-        assert main([str(checkpoint), "--pictures", "4"]) == 0
-    table = capsys.readouterr().out
+def test_classes_are_uniform_and_more_samples_begin_alike():
+    classes = drawn_classes(10, 5000, seed=0)
+    assert drawn_classes(10, 300, seed=0) == classes[:300] and drawn_classes(0, 10, seed=0) is None
+    assert np.bincount(classes).min() > 400
+
+
+def test_the_protocols():
+    assert ("ddim", 50, 10_000) in protocols(1000, quick=False) and ("ddpm", 1000, 2048) in protocols(1000, quick=False)
+    assert protocols(1000, quick=True) == [("ddim", 50, 1000)]
+    assert protocols(20, quick=True) == [("ddim", 20, 1000)]
+
+
+def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small, capsys):
+    assert main([str(checkpoint), "--cache", str(tmp_path / "cache")]) == 0
+    found = json.loads((checkpoint / "evaluation.json").read_text())
+    assert [(row["sampler"], row["steps"], row["n"]) for row in found["fid"]] == [
+        ("ddim", 50, 40), ("ddim", 50, 60), ("ddpm", 60, 40),
+    ]  # fmt: skip
+    space = Evaluation(checkpoint, tmp_path / "cache").space
+    again = distance(space, space.features(Evaluation(checkpoint, tmp_path / "cache").samples("ddim", 50, 60)))
+    assert found["fid"][1]["fid"] == pytest.approx(again.fid)
+    assert found["accuracy"]["real"] == space.record["accuracy"]
+    seen = space.classes(Evaluation(checkpoint, tmp_path / "cache").samples("ddim", 50, 40))
+    assert found["accuracy"]["samples"][0]["all"] == pytest.approx(
+        (seen == torch.tensor(drawn_classes(10, 40, 0))).double().mean().item()
+    )
+    assert found["neighbours"]["training_pictures"] == 512 and found["neighbours"]["identical"] == 0
+    assert (checkpoint / "neighbours.png").exists()
     card = (checkpoint / "README.md").read_text(encoding="utf-8")
-    row = next(line for line in table.splitlines() if line.startswith("| β |"))
-    assert card.count(row) == 1 and "Not evaluated yet" not in card
-    assert json.loads((checkpoint / "evaluation.json").read_text())["pictures"] == 4
+    table = capsys.readouterr().out
+    row = next(line for line in table.splitlines() if line.startswith("| DDPM | 60 | 40 |"))
+    assert card.count(row) == 1 and "Not evaluated yet" not in card and str(tmp_path) not in card
+    assert "| β |" in card and "| guidance | N |" in card
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [(["--pictures", "1"], "pictures: must be at least 2"), (["--evaluations", "5"], "evaluations: must be at least")],
-)
-def test_bad_arguments_are_refused_by_name(checkpoint, capsys, arguments, message):
-    assert main([str(checkpoint), *arguments]) == 1
-    assert message in capsys.readouterr().err
+def test_parts_are_merged_and_results_of_other_weights_are_forgotten(checkpoint, tmp_path, small):
+    cache = ["--cache", str(tmp_path / "cache")]
+    assert main([str(checkpoint), "--quick", "--only", "fid", *cache]) == 0
+    assert main([str(checkpoint), "--quick", "--only", "bits", *cache]) == 0
+    found = json.loads((checkpoint / "evaluation.json").read_text())
+    assert len(found["fid"]) == 1 and found["bits"]["pictures"] == 64
+    assert main([str(checkpoint), "--only", "fid", *cache]) == 0
+    assert len(json.loads((checkpoint / "evaluation.json").read_text())["fid"]) == 3  # the quick one is one of these
+    file = next((checkpoint / "unet").glob("*.safetensors"))
+    save_file({name: weight * 1.1 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
+    assert "bits" not in merge(checkpoint, {})
+
+
+def test_two_processes_draw_the_same_samples(checkpoint, tmp_path):
+    """Each takes every second shard; the pictures are those of one process, within rounding."""
+    for folder, launcher in (("two", (*LAUNCH, *NO_MORE)), ("one", ())):
+        module = ("-m", "tests.training.draw_shards", str(checkpoint), str(tmp_path / folder))
+        done = run([sys.executable, *launcher, *module])
+        assert done.returncode == 0, done.stderr[-2000:]
+    one, two = (np.load(tmp_path / folder / "all-0.npy").astype(int) for folder in ("one", "two"))
+    assert (np.load(tmp_path / "two" / "all-1.npy") == two).all()
+    assert np.abs(one - two).max() <= 1
 
 
 def test_a_folder_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys):

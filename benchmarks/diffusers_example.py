@@ -1,0 +1,86 @@
+"""The recipe of diffusers' examples/unconditional_image_generation/train_unconditional.py, typed anew as a loop.
+
+Its optimiser, schedule, loss, clipping and EMA with their defaults; its batch of 16. What is not the recipe (data set,
+U-Net, length) is given. Flipping is off, as its --random_flip is, and so is mixed precision.
+"""
+
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from diffusers.optimization import get_scheduler
+from diffusers.training_utils import EMAModel
+from torch.utils.data import DataLoader
+
+from diffusion.pixels import to_unit_range
+from training.states import latest_state, save_state
+
+BATCH_SIZE = 16
+
+
+class DiffusersExample:
+    """One training of that recipe. images: (N, H, W, C) uint8; steps: where its cosine ends."""
+
+    def __init__(self, unet: UNet2DModel, images, steps: int, seed: int = 0):
+        torch.manual_seed(seed)
+        self.length, self.step = steps, 0
+        self.accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+        self.noise_scheduler = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
+        optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
+        lr_scheduler = get_scheduler("cosine", optimizer=optimizer, num_warmup_steps=500, num_training_steps=steps)
+        pictures = to_unit_range(images)
+        loader = DataLoader(pictures, batch_size=BATCH_SIZE, shuffle=True, drop_last=True)
+        self.model, self.optimizer, self.loader, self.lr_scheduler = self.accelerator.prepare(
+            unet, optimizer, loader, lr_scheduler
+        )
+        self.ema = EMAModel(
+            unet.parameters(), decay=0.9999, use_ema_warmup=True, inv_gamma=1.0, power=0.75, model_cls=UNet2DModel
+        )
+        self.ema.to(self.accelerator.device)
+        self.accelerator.register_for_checkpointing(self.ema)
+
+    def steps(self) -> Iterator[int]:
+        """Train to the end; yields the number of steps done."""
+        self.model.train()
+        for clean_images in cycle_anew(self.loader):
+            if self.step >= self.length:
+                return
+            noise = torch.randn_like(clean_images)
+            timesteps = torch.randint(0, 1000, (len(clean_images),), device=clean_images.device).long()
+            noisy_images = self.noise_scheduler.add_noise(clean_images, noise, timesteps)
+            loss = F.mse_loss(self.model(noisy_images, timesteps).sample.float(), noise.float())
+            self.accelerator.backward(loss)
+            self.accelerator.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimizer.step()
+            self.lr_scheduler.step()
+            self.optimizer.zero_grad()
+            self.ema.step(self.model.parameters())
+            self.step += 1
+            yield self.step
+
+    def save(self, folder: Path) -> None:
+        """A state to go on from. The order of the pictures is drawn anew afterwards."""
+        save_state(self.accelerator, folder, self.step, keep=1)
+
+    def go_on(self, folder: Path) -> None:
+        """Take up the last saved state, if there is one."""
+        if state := latest_state(folder):
+            self.accelerator.load_state(str(state))
+            self.ema.to(self.accelerator.device)
+            self.step = int(state.name.split("-")[-1])
+
+    def export(self, folder: Path) -> None:
+        """The EMA weights as a plain diffusers folder."""
+        unet = self.accelerator.unwrap_model(self.model)
+        self.ema.copy_to(unet.parameters())
+        DDPMPipeline(unet=unet.eval(), scheduler=self.noise_scheduler).save_pretrained(folder, safe_serialization=True)
+
+
+def cycle_anew(loader: DataLoader) -> Iterator[torch.Tensor]:
+    """Epoch after epoch, each in a new order (itertools.cycle would repeat the first)."""
+    for _ in cycle([None]):
+        yield from loader

@@ -1,0 +1,78 @@
+"""An evaluation (evaluation.json) as the tables of the model card."""
+
+
+def as_markdown(found: dict) -> str:
+    """All parts that were measured, one table each."""
+    writers = {"fid": _fid_table, "accuracy": _accuracy_table, "neighbours": _neighbours_table, "bits": _bits_table}
+    return "\n\n".join(write(found[part]) for part, write in writers.items() if found.get(part))
+
+
+def _fid_table(rows: list[dict]) -> str:
+    lines = [
+        "Distance to training pictures in the feature space of `reference/` (lower is better; not comparable with "
+        "FIDs of other feature spaces). The floor is that of real test pictures in the place of the samples.",
+        "",
+        "| sampler | steps | N | FID | floor | KID × 1000 | floor |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        n = f"{row['n']:,}" if row["floor_n"] == row["n"] else f"{row['n']:,} (floor: {row['floor_n']:,})"
+        lines.append(
+            f"| {row['sampler'].upper()} | {row['steps']} | {n} | {row['fid']:.2f} | {row['floor_fid']:.2f} "
+            f"| {1000 * row['kid']:.2f} ± {1000 * row['kid_standard_error']:.2f} "
+            f"| {1000 * row['floor_kid']:.2f} ± {1000 * row['floor_kid_standard_error']:.2f} |"
+        )
+    return "\n".join(lines)
+
+
+def _accuracy_table(found: dict) -> str:
+    lines = [
+        f"The classifier of `reference/` sees the right class in {found['real']:.1%} of real test pictures, and in "
+        f"these shares of samples ({found['sampler'].upper()}-{found['steps']}):",
+        "",
+        "| guidance | N | all | worst class |",
+        "|---|---|---|---|",
+    ]
+    for row in found["samples"]:
+        lines.append(f"| {row['guidance_scale']:g} | {row['n']:,} | {row['all']:.1%} | {min(row['each']):.1%} |")
+    return "\n".join(lines)
+
+
+def _neighbours_table(found: dict) -> str:
+    lines = [
+        f"Distance in feature space to the nearest of {found['training_pictures']:,} training pictures, for "
+        f"{found['n']:,} samples and as many test pictures; copies would be nearer than test pictures are. "
+        f"Samples identical to their nearest training picture: {found['identical']}. `neighbours.png`: samples above, "
+        "their nearest training pictures below.",
+        "",
+        "| | " + " | ".join(f"{q:.0%} are nearer than" for q in found["quantiles"]) + " |",
+        "|---|" + "---|" * len(found["quantiles"]),
+    ]
+    for name, key in (("samples", "samples"), ("test pictures", "held_out")):
+        lines.append(f"| {name} | " + " | ".join(f"{value:.2f}" for value in found[key]) + " |")
+    return "\n".join(lines)
+
+
+def _bits_table(found: dict) -> str:
+    """Bits per dimension and the error of the predicted noise."""
+    lines = [
+        f"On {found['pictures']} test pictures, {found['evaluations']} network calls each, EMA weights, no guidance"
+        + (", each picture with its own class" if found["conditional"] else "")
+        + ":",
+        "",
+        "| reverse variance | bits/dim (upper bound, lower is better) | of which the fixed variance alone |",
+        "|---|---|---|",
+    ]
+    for name, bits in found["bits"].items():
+        symbol = {"posterior": "β̃ (posterior)", "beta": "β"}[name]
+        lines.append(f"| {symbol} | ≤ {bits['bpd']:.3f} ± {bits['standard_error_bpd']:.3f} | {bits['floor_bpd']:.3f} |")
+    quarters = " | ".join(f"{value:.5f}" for value in found["eps_mse"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "| quarter of [0, T), from the least noisy | 1st | 2nd | 3rd | 4th |",
+            "|---|---|---|---|---|",
+            f"| mean squared error of the predicted noise | {quarters} |",
+        ]
+    )
