@@ -1,0 +1,208 @@
+"""A run as a Python script on plain diffusers and torch, without this program: what "copy as Python" copies.
+
+It writes the sampler out, since no stock scheduler takes every step count, beta range and noise level. The arithmetic
+is that of diffusion/sampling.py, operation by operation, so the pictures are the same.
+"""
+
+from diffusion.gaussian import PredictionType
+from diffusion.plan import Plan
+from diffusion.schedule import NoiseSchedule
+
+TIMESTEPS = {
+    "even": "[(2 * (T - 1) * (S - 1 - k) + S - 1) // (2 * (S - 1)) for k in range(S)]",
+    "leading": "[k * (T // S) for k in reversed(range(S))]",
+    "linspace": "np.linspace(0, T - 1, S).round()[::-1].astype(int).tolist()",
+    "trailing": "(np.round(np.arange(T, 0, -T / S)).astype(int) - 1)[:S].tolist()",
+}
+
+
+def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
+    """The script of a run. checkpoint: the name of the folder below checkpoints/ that the reader has too."""
+    settings, T = plan.settings, len(plan.trained)
+    S, eta = settings.num_inference_steps, settings.effective_eta
+    uses_numpy = settings.timestep_spacing in ("linspace", "trailing") and S > 1
+    is_matched = not plan.on_trained_betas and settings.conditioning == "matched"
+    last_seed = settings.seed + settings.num_images
+    lines = [
+        f'"""{checkpoint}: {settings.sampler.upper()} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
+        "",
+        *(["import numpy as np"] if uses_numpy else []),
+        "import torch",
+        "from diffusers import UNet2DModel",
+        "from PIL import Image",
+        "",
+        f'CHECKPOINT = "checkpoints/{checkpoint}"  # the folder, or its name on the Hub',
+        'unet = UNet2DModel.from_pretrained(CHECKPOINT, subfolder="unet", use_safetensors=True).eval()',
+        "",
+        "# The noise schedule, in float64: with float32 the last steps lose digits",
+        f"T, S = {T}, {S}",
+        f"betas = {_betas(plan.schedule, plan, scheduler_config)}",
+        "log_alpha_bar = torch.log1p(-betas).cumsum(0)",
+        f"timesteps = {TIMESTEPS[settings.timestep_spacing] if S > 1 else _single(plan)}",
+        "",
+        *(_matching(plan, scheduler_config) if is_matched else []),
+        "",
+        "def amplitudes(log_alpha_bar):",
+        '    """How much of x_t is picture, and how much noise."""',
+        "    return torch.exp(0.5 * log_alpha_bar).float(), torch.expm1(log_alpha_bar).abs().sqrt().float()",
+        "",
+        "",
+        *_network(plan, "told[t].item()" if is_matched else "float(t)"),
+        "",
+        "",
+        *_draw(),
+        "",
+        "",
+        f"generators = [torch.Generator().manual_seed(seed) for seed in range({settings.seed}, {last_seed})]",
+        "x = draw()",
+        "for k, (t, s) in enumerate(zip(timesteps, [*timesteps[1:], -1])):",
+        *_skipped(settings.start_step, eta),
+        "    output = network(x, t)",
+        *_prediction(scheduler_config["prediction_type"], is_matched),
+        *_clip(settings.clip_sample),
+        *_step(eta, settings.reverse_variance),
+        "",
+        "levels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).squeeze(-1).numpy()",
+        "for seed, image in enumerate(levels, " + str(settings.seed) + "):",
+        f'    Image.fromarray(image).save(f"{checkpoint}-{{seed}}.png")',
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _single(plan: Plan) -> str:
+    return f"[{plan.pairs[0][0]}]"
+
+
+def _betas(schedule: NoiseSchedule, plan: Plan, config) -> str:
+    """The expression that makes these betas, from the settings or from the scheduler's config."""
+    settings = plan.settings
+    own = schedule is not plan.trained
+    if not own and config.get("trained_betas") is not None:
+        return f"torch.tensor({list(config['trained_betas'])}, dtype=torch.float64)"
+    shape = (settings.beta_schedule if own else None) or config["beta_schedule"]
+    start, end = config.get("beta_start"), config.get("beta_end")
+    if own:
+        start = start if settings.beta_start is None else settings.beta_start
+        end = end if settings.beta_end is None else settings.beta_end
+    if shape == "squaredcos_cap_v2":
+        angle = "(torch.arange(T + 1, dtype=torch.float64) / T + 0.008) / 1.008 * torch.pi / 2"
+        return f"(1 - (c := torch.cos({angle}) ** 2)[1:] / c[:-1]).clamp(max=0.999)"
+    if shape == "scaled_linear":
+        return f"torch.linspace({start!r} ** 0.5, {end!r} ** 0.5, T, dtype=torch.float64) ** 2"
+    if shape == "sigmoid":
+        rise = "torch.sigmoid(torch.linspace(-6, 6, T, dtype=torch.float64))"
+        return f"{rise} * ({end!r} - {start!r}) + {start!r}"
+    return f"torch.linspace({start!r}, {end!r}, T, dtype=torch.float64)"
+
+
+def _matching(plan: Plan, config) -> list[str]:
+    return [
+        "# The network was trained on other betas: told[t] is the timestep at which it knew this noise level",
+        f"trained_betas = {_betas(plan.trained, plan, config)}",
+        "trained_log_alpha_bar = torch.log1p(-trained_betas).cumsum(0)",
+        "known, wanted = (",
+        "    0.5 * (torch.log(-torch.expm1(log)) - log) for log in (trained_log_alpha_bar, log_alpha_bar)",
+        ")",
+        "right = torch.searchsorted(known, wanted).clamp(1, T - 1)",
+        "told = right - 1 + ((wanted - known[right - 1]) / (known[right] - known[right - 1])).clamp(0, 1)",
+        "",
+    ]
+
+
+def _network(plan: Plan, told: str) -> list[str]:
+    head = [
+        "@torch.no_grad()",
+        "def network(x, t):",
+    ]
+    time = f"torch.full((len(x),), {told})"
+    if plan.class_labels is None:
+        return [*head, f"    return unet(x, {time}).sample"]
+    none, guidance = plan.settings.guidance_scale == 0, plan.settings.guidance_scale
+    labels = set(plan.class_labels)
+    listed = repr(list(plan.class_labels)) if len(labels) > 1 else f"[{labels.pop()}] * {len(plan.class_labels)}"
+    setup = [f"labels = torch.tensor({listed})", "no_class = torch.full_like(labels, unet.config.num_class_embeds - 1)"]
+    call = f"unet(x, {time}, class_labels={'no_class' if none else 'labels'}).sample"
+    if guidance in (0, 1):
+        return [*setup[: 2 if none else 1], "", "", *head, f"    return {call}"]
+    return [
+        *setup,
+        "",
+        "",
+        *head,
+        f"    t = torch.full((2 * len(x),), {told})",
+        "    both = unet(torch.cat([x, x]), t, class_labels=torch.cat([no_class, labels])).sample",
+        "    without, with_class = both.chunk(2)",
+        f"    return without + {guidance!r} * (with_class - without)",
+    ]
+
+
+def _draw() -> list[str]:
+    return [
+        "def draw():",
+        '    """Noise; each picture\'s from its own generator, so that it does not depend on the others."""',
+        "    size = unet.config.in_channels, unet.config.sample_size, unet.config.sample_size",
+        "    return torch.stack([torch.randn(size, generator=generator) for generator in generators])",
+    ]
+
+
+def _skipped(start_step: int, eta: float) -> list[str]:
+    if not start_step:
+        return []
+    noise = ["        if s >= 0:", "            draw()  # its noise is used up all the same"] if eta > 0 else []
+    return [f"    if k < {start_step}:", *noise, "        continue"]
+
+
+def _prediction(prediction_type: PredictionType, is_matched: bool) -> list[str]:
+    """Lines that turn the network's output into x_0 and eps."""
+
+    def converted(indent: str) -> list[str]:
+        if prediction_type == "epsilon":
+            return [f"{indent}x_0, eps = (x - noise * output) / signal, output"]
+        if prediction_type == "sample":
+            return [f"{indent}x_0, eps = output, (x - signal * output) / noise"]
+        return [f"{indent}x_0, eps = signal * x - noise * output, signal * output + noise * x"]
+
+    level = "    signal, noise = amplitudes(log_alpha_bar[t])"
+    if not is_matched:
+        return [level, *converted("    ")]
+    return [
+        "    if wanted[t] > known[-1]:  # noisier than anything it was trained on: read its answer where it knows best",
+        "        signal, noise = amplitudes(trained_log_alpha_bar[-1])",
+        *converted("        "),
+        "        signal, noise = amplitudes(log_alpha_bar[t])",
+        "        eps = (x - signal * x_0) / noise",
+        "    else:",
+        "        signal, noise = amplitudes(log_alpha_bar[t])",
+        *converted("        "),
+    ]
+
+
+def _clip(clip: bool) -> list[str]:
+    if not clip:
+        return []
+    return ["    x_0 = x_0.clamp(-1, 1)", "    eps = (x - signal * x_0) / noise"]
+
+
+def _step(eta: float, variance: str) -> list[str]:
+    lines = [
+        "    log_s = log_alpha_bar[s] if s >= 0 else torch.zeros((), dtype=torch.float64)",
+    ]
+    if eta == 0:
+        return [
+            *lines,
+            "    signal, noise = amplitudes(log_s)",
+            "    x = signal * x_0 + noise * eps",
+        ]
+    fresh = "beta" if variance == "beta" else "family_var"
+    square = "" if eta == 1 else f"{eta!r} ** 2 * "
+    return [
+        *lines,
+        "    var_t, var_s = torch.expm1(log_alpha_bar[t]).abs(), torch.expm1(log_s).abs()",
+        "    beta = torch.expm1(log_alpha_bar[t] - log_s).abs()",
+        f"    family_var = {square}(beta * var_s / var_t)",
+        "    reused = (var_s.sqrt() ** 2 - family_var).clamp(min=0).sqrt().float()",
+        "    x = torch.exp(0.5 * log_s).float() * x_0 + reused * eps",
+        "    if s >= 0:",
+        f"        x = x + {fresh}.sqrt().float() * draw()",
+    ]
