@@ -11,6 +11,7 @@ from app.pictures import data_uri, picture, png
 from app.runs import watch
 from app.shop import Shop
 from diffusion.conditioning import Conditioning
+from diffusion.recipe import Recipe
 from diffusion.sampling import ReverseVariance
 from diffusion.schedule import BetaScheduleName
 from diffusion.settings import SamplingSettings
@@ -61,7 +62,7 @@ def make_generate(shop: Shop) -> Callable:
             guidance_scale: 1 is the conditional network; above 1 is exaggerated.
 
         Returns:
-            The pictures as PNG data addresses at their own size, each with its settings in the text chunk "ddpm-lab";
+            The pictures as PNG data addresses at their own size, each with its recipe in the text chunk "ddpm-lab";
             and the run: settings, network evaluations, seconds. While it runs: no pictures, and step and steps.
         """
         fields = {name: value for name, value in locals().items() if name in SamplingSettings.model_fields}
@@ -81,8 +82,12 @@ def _generate(shop: Shop, fields: dict):
         for moment in watch(pipeline, settings, every_seconds=PROGRESS_SECONDS):
             if moment.state == "running":
                 yield [], {"step": moment.step, "steps": moment.steps}
-        recipes = [settings.part(number, number + 1).to_json() for number in range(settings.num_images)]
-        images = [data_uri(png(picture(pixels), recipe)) for pixels, recipe in zip(moment.x_t, recipes, strict=True)]
+        made_by, sha256 = pipeline.denoiser(plan).description, shop.catalogue.checkpoint(settings.checkpoint).sha256
+        images = []
+        for number, pixels in enumerate(moment.x_t):
+            part = settings.part(number, number + 1)
+            recipe = Recipe.of(part, pixels[None], sha256, settings.num_images, made_by)
+            images.append(data_uri(png(picture(pixels), recipe)))
         seconds = round(time.monotonic() - start, 3)
         run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
         yield images, run

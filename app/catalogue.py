@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.messages import Refusal
+from diffusion.checkpoint import checkpoint_sha256
 from diffusion.pipeline import DDPMLabPipeline
 
 MAX_JSON = 4_000_000
@@ -21,11 +22,12 @@ class Checkpoint:
     """What the page needs to know of a checkpoint that can be used.
 
     class_names: one a class, empty for a network without labels. beta_schedule, beta_start, beta_end: as trained; None
-    where the training had no such number (betas given one by one; cosine has no range).
+    where the training had no such number (betas given one by one; cosine has no range). sha256: see checkpoint_sha256.
     """
 
     name: str
     folder: Path
+    sha256: str
     data_name: str
     class_names: tuple[str, ...]
     num_train_timesteps: int
@@ -129,6 +131,7 @@ def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
     return Checkpoint(
         name=folder.name,
         folder=folder,
+        sha256=checkpoint_sha256(folder),
         data_name=data_name if isinstance(data_name, str) and data_name else folder.name,
         class_names=_class_names(folder, reference, pipeline.classes),
         num_train_timesteps=pipeline.num_train_timesteps,

@@ -12,6 +12,7 @@ from app.shop import Shop
 from app.tabs.generate import PRIVATE, GenerateTab
 from app.texts import DEFAULT, LANGUAGES, known_language, language_of, say
 from app.theme import css, theme
+from diffusion.recipe import MAX_FILE
 
 HOUR = 3600
 CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
@@ -48,7 +49,11 @@ def build_demo(options: Options) -> gr.Blocks:
 
         def open_page(remembered, request: gr.Request):
             chosen = known_language(remembered) if remembered else language_of(request.headers.get("accept-language"))
-            return [chosen, _header(chosen), _footer(chosen), *tab.open(chosen)]
+            query = str(request.query_params or "")
+            return [chosen, _header(chosen), _footer(chosen), *tab.open(chosen, query=query)]
+
+        def recall(chosen, known):
+            return tab.recipe.recall(known_language(chosen), known)
 
         def speak(chosen, *sent):
             chosen = known_language(chosen)
@@ -56,10 +61,13 @@ def build_demo(options: Options) -> gr.Blocks:
 
         opened = demo.load(open_page, remembered, [language, header, footer, *tab.whole], preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
+        history = [[language, tab.recipe.remembered], tab.recipe.history]
+        opened.then(recall, *history, preprocess=False, **PRIVATE)
         spoken = language.input(
             speak, tab.inputs, [remembered, header, footer, *tab.worded], preprocess=False, **PRIVATE
         )
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
+        spoken.then(recall, *history, preprocess=False, **PRIVATE)
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
     return demo.queue(api_open=False, max_size=options.queue_size)
 
@@ -77,7 +85,7 @@ def launch_arguments(options: Options) -> dict:
         "enable_monitoring": False,
         "run_history": False,
         "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
-        "max_file_size": "1mb",  # nothing is uploaded here, but the door is there
+        "max_file_size": MAX_FILE,  # of a saved picture that brings its recipe back
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }
 

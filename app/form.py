@@ -71,6 +71,45 @@ def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> Sa
     return settings if label is None else settings.replace(class_label=label, guidance_scale=values["guidance_scale"])
 
 
+def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict:
+    """What the controls hold to describe a run: the inverse of settings_of. Raises Refusal for what has no control."""
+    if settings.start_step:
+        raise Refusal("no_control", field="start_step", got=settings.start_step)
+    trained = trained_betas(checkpoint)
+    betas = {}
+    if settings.has_own_betas:
+        betas = {field: getattr(settings, field) for field in ("beta_schedule", "beta_start", "beta_end")}
+        betas = {field: trained[field] if value is None else value for field, value in betas.items()}
+    return {
+        "checkpoint": checkpoint.name,
+        "class_choice": _class_choice(settings, checkpoint.classes),
+        "sampler": settings.sampler,
+        "num_inference_steps": settings.num_inference_steps,
+        "seed": settings.seed,
+        "num_images": settings.num_images,
+        "guidance_scale": settings.guidance_scale,
+        "eta": DEFAULTS["eta"] if settings.eta is None or settings.sampler == "ddpm" else settings.eta,
+        "reverse_variance": settings.reverse_variance,
+        "timestep_spacing": settings.timestep_spacing,
+        "clip_sample": settings.clip_sample,
+        "conditioning": settings.conditioning,
+        **trained,
+        **betas,
+    }
+
+
+def _class_choice(settings: SamplingSettings, classes: int) -> str:
+    label, count = settings.class_label, settings.num_images
+    if label is None:
+        return NO_CLASS if classes else MIXED
+    labels = label if isinstance(label, tuple) else (label,) * count
+    if len(set(labels)) == 1:
+        return str(labels[0])
+    if labels == class_label(MIXED, count, classes):
+        return MIXED
+    raise Refusal("no_control", field="class_label", got=_short(label))
+
+
 def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | None:
     """The classes of `count` pictures: "mixed" takes each class in turn, "none" gives none, else a class's number."""
     if not classes or choice == NO_CLASS:

@@ -22,6 +22,12 @@ PATTERNS = tuple(
         (r"Input should be ('.+'), got (.+)", "choice", ("choices", "got")),
         (r"seed \+ num_images must not exceed (\S+), got (.+)", "seed_sum", ("bound", "got")),
         (r"(too large together).*", "too_noisy", ("english",)),
+        (r"not a PNG file that can be read", "no_png", ()),
+        (r"carries no recipe.*", "no_recipe", ()),
+        (r"(?:the file is )?larger than (.+)", "too_large", ("bound",)),
+        (r"format (\S+) is of a newer version.*", "newer_recipe", ("got",)),
+        (r"not JSON|must be a JSON object.*|longer than .*|the recipe has none", "broken_recipe", ()),
+        (r"(?:Field required|Extra inputs are not permitted|String should match pattern).*", "broken_recipe", ()),
     )
 )
 
@@ -56,4 +62,5 @@ def _sentence(line: str, language: str) -> str:
 
 def _label(field: str, language: str) -> str:
     control = FIELD_LABELS.get(field, field)
-    return texts(language).get(f"controls.{control}.label", field)
+    labels = texts(language)
+    return labels.get(f"controls.{control}.label", labels.get(f"recipe.fields.{field}", field))

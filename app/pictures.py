@@ -5,11 +5,12 @@ from io import BytesIO
 
 import numpy as np
 from PIL import Image
-from PIL.PngImagePlugin import PngInfo
 
-RECIPE = "ddpm-lab"  # the keyword of the PNG text chunk that holds a picture's settings, as JSON
+from diffusion.recipe import Recipe, png_text
+
 GAP = 1  # between the pictures of a sheet, transparent
 SAVED_SIDE = 224  # a saved picture is enlarged to about this many pixels
+SHEET_SIDE = 1200  # and all pictures of a run together to about this many
 FASTEST = 1  # zlib level: a preview lives a quarter of a second
 
 
@@ -41,13 +42,26 @@ def square_columns(count: int) -> int:
     return max(1, int(np.ceil(np.sqrt(count))))
 
 
-def png(image: Image.Image, recipe: str | None = None, level: int = 6) -> bytes:
+def together(images: np.ndarray) -> Image.Image:
+    """(N, H, W, C) uint8 -> one picture at the pictures' own size: the picture itself, or a sheet of several."""
+    return picture(images[0]) if len(images) == 1 else sheet(images, square_columns(len(images)))
+
+
+def as_saved(images: np.ndarray, saved: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures as they would stand in the file `saved`, and what stands there: uint8 arrays to compare.
+
+    The shapes differ where the file holds something else than such pictures, enlarged by a whole factor.
+    """
+    fresh = together(images)
+    factor = max(1, saved.width // fresh.width)
+    fresh = fresh.resize((fresh.width * factor, fresh.height * factor), Image.Resampling.NEAREST)
+    return np.asarray(fresh.convert("RGBA")), np.asarray(saved.convert("RGBA"))
+
+
+def png(image: Image.Image, recipe: Recipe | None = None, level: int = 6) -> bytes:
     """A picture as a PNG file, with its recipe inside if it has one."""
-    info = PngInfo()
-    if recipe is not None:
-        info.add_text(RECIPE, recipe)
     buffer = BytesIO()
-    image.save(buffer, format="PNG", pnginfo=info, compress_level=level)
+    image.save(buffer, format="PNG", pnginfo=recipe and png_text(recipe), compress_level=level)
     return buffer.getvalue()
 
 

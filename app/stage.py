@@ -80,6 +80,33 @@ def plan_line(text: str, is_error: bool = False) -> str:
     return f'<div class="plan{" wrong" if is_error else ""}" role="status">{lines}</div>'
 
 
+COPY = (
+    "const box = this.parentElement, field = box.querySelector('input, pre');"
+    "(navigator.clipboard ? navigator.clipboard.writeText(field.value ?? field.textContent) : Promise.reject())"
+    ".catch(() => { field.select ? field.select() : getSelection().selectAllChildren(field);"
+    " document.execCommand('copy') }).finally(() => box.classList.add('copied'))"
+)
+
+
+def copy_line(text: str, label: str, button: Words, done: Words) -> str:
+    """One line of text to copy, with its button."""
+    field = f'<input readonly value="{escape(text)}" aria-label="{escape(label)}" onclick="this.select()">'
+    return f'<div class="copy">{field}{_copy_button(button, done)}</div>'
+
+
+def copy_script(text: str, label: str, button: Words, done: Words) -> str:
+    """A script to copy, with its button."""
+    script = f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
+    return f'<div class="copy script">{script}{_copy_button(button, done)}</div>'
+
+
+def _copy_button(button: Words, done: Words) -> str:
+    return (
+        f'<button type="button" onclick="{COPY}"><span class="before">{words(button)}</span>'
+        f'<span class="after" role="status">{words(done)}</span></button>'
+    )
+
+
 def progress_line(sentence: Words, label: str, done: int = 0, of: int = 1) -> str:
     """A bar and a sentence. Read aloud only when nothing runs: a sentence each quarter of a second helps nobody."""
     is_running = 0 < done < of

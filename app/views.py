@@ -1,12 +1,14 @@
 """What the stage and the lines above it show, from numbers to HTML. Pure functions."""
 
 from app.catalogue import Checkpoint
-from app.pictures import FASTEST, data_uri, enlarged, picture, png, sheet, square_columns
+from app.pictures import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
 from app.runs import Moment
 from app.showcase import data_uri_of, samples_uri
 from app.stage import Shown, notice, panels, progress_line, results
 from app.texts import in_each, say, say_name
+from diffusion.denoisers import Description
 from diffusion.plan import Plan
+from diffusion.recipe import Recipe
 
 PREVIEW_PIXELS = 2**16  # of a preview; pictures beyond that are not previewed
 
@@ -42,23 +44,28 @@ def running(moment: Moment, language: str) -> str:
     return panels(shown)
 
 
-def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, language: str) -> str:
+def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, made_by: Description, language: str) -> str:
     """After a run: each picture to look at and to save. After Stop it is the guess of that moment.
 
-    A picture of a whole run carries its settings, with its own seed; a guess carries none, for no settings make it.
+    A picture of a whole run carries its recipe, with its own seed; a guess carries none, for no settings make it.
     """
     settings = plan.settings
     is_done = moment.state == "done"
     images = moment.x_t if is_done else moment.x_0_hat
+
+    def recipe(start: int, stop: int) -> Recipe | None:
+        """Of the pictures start..stop-1 of the run."""
+        part = settings.part(start, stop)
+        return Recipe.of(part, images[start:stop], checkpoint.sha256, len(images), made_by) if is_done else None
+
     shown = []
     for number, image in enumerate(images):
-        recipe = settings.part(number, number + 1).to_json() if is_done else None
         what = _picture_name(
             settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
         )
         alt = say(language, "stage.alt_picture", number=number + 1, what=what)
-        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe)), alt))
-    together = enlarged(sheet(images, square_columns(len(images))), side=1200)
+        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1))), alt))
+    everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)))
     places = {"step": moment.step, "steps": moment.steps, "seconds": f"{moment.seconds:.1f}"}
 
     def sentence(language: str) -> str:
@@ -69,7 +76,7 @@ def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, language: str) 
         shown,
         in_each(sentence),
         f"{checkpoint.name}-{settings.sampler}-{settings.seed}",
-        data_uri(png(together, settings.to_json() if is_done else None)),
+        data_uri(everything),
         in_each(lambda language: say(language, "stage.download_all")),
     )
 
@@ -77,6 +84,11 @@ def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, language: str) 
 def broken(error: str) -> str:
     """A checkpoint that cannot be used. error: why, in the visitor's language."""
     return notice(in_each(lambda language: say(language, "broken.title")), in_each(lambda _: error))
+
+
+def broken_link(error: str) -> str:
+    """A link whose settings cannot be used here. error: why, in the visitor's language."""
+    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error))
 
 
 def empty(folder: str) -> str:

@@ -13,9 +13,10 @@ from app.messages import explain
 from app.runs import NETWORK, watch
 from app.shop import Shop
 from app.stage import plan_line
+from app.tabs.recipe import RecipePanel, message, settings_of_query
 from app.texts import DEFAULT, known_language, say
 
-GROUPS = ("more", "schedule", "sampler")
+GROUPS = ("more", "schedule", "sampler", "recipe")
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 DICE = "() => Math.floor(Math.random() * 1000000)"
 SCHEDULE = ("beta_schedule", "beta_start", "beta_end")
@@ -53,6 +54,8 @@ class GenerateTab:
             arguments = {"value": START_VALUES.get(name)} | props.get(name, {}) | shown.get(name, {}) | more
             self.controls[name] = kind(**arguments)
 
+        # Outside of every accordion: what lies in a closed one is not on the page, and remembers nothing
+        remembered = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
         with gr.Row(elem_id="bench"):
             with gr.Column(scale=4, elem_id="controls"):
                 control("checkpoint", gr.Dropdown, label=say(DEFAULT, "controls.checkpoint.label"), filterable=False)
@@ -79,6 +82,8 @@ class GenerateTab:
                     control("reverse_variance", gr.Radio)
                     control("timestep_spacing", gr.Radio)
                     control("clip_sample", gr.Checkbox)
+                with self._group("recipe"):
+                    self.recipe = RecipePanel(self.shop, remembered)
             with gr.Column(scale=9, elem_id="show"):
                 self.plan = gr.HTML(apply_default_css=False)
                 self.progress = gr.HTML(apply_default_css=False)
@@ -100,7 +105,7 @@ class GenerateTab:
     @property
     def worded(self) -> list:
         """Everything whose words depend on language and checkpoint: the outputs of `rewrite`."""
-        return [*self.controls.values(), *self.groups.values(), *self.buttons.values(), self.plan]
+        return [*self.controls.values(), *self.groups.values(), *self.buttons.values(), self.plan, *self.recipe.worded]
 
     @property
     def whole(self) -> list:
@@ -140,6 +145,35 @@ class GenerateTab:
         )
         run.then(self.end, None, [buttons["generate"], buttons["stop"]], **PRIVATE)
         buttons["stop"].click(self.stop, None, buttons["stop"], **PRIVATE)
+        self._wire_recipe(edits, run, raw)
+
+    def _wire_recipe(self, edits: list, run, raw: dict) -> None:
+        panel, buttons = self.recipe, self.buttons
+        gr.on(
+            [*edits, self.plan.change, self.groups["recipe"].expand],
+            self.describe,
+            self.inputs,
+            [panel.link, panel.python],
+            trigger_mode="always_last",
+            **raw,
+        )
+        run.success(self.remember, [panel.remembered, *self.inputs], [panel.remembered, panel.history], **raw)
+        panel.history.input(self.restore_link, [self.language, panel.history], self.whole, **raw)
+        panel.file.upload(self.restore_file, [self.language, panel.file], [*self.whole, panel.said], **raw)
+        panel.file.clear(lambda: "", None, panel.said, **PRIVATE)
+        go = [buttons["generate"], buttons["stop"], self.progress]
+        begun = panel.verify_button.click(self.begin_verify, self.language, go, **raw)
+        verified = begun.success(
+            panel.verify,
+            [self.language, panel.file],
+            [panel.said, self.stage, self.progress],
+            preprocess=False,
+            show_progress="hidden",
+            api_visibility="private",
+            concurrency_id=NETWORK,
+            concurrency_limit=1,
+        )
+        verified.then(self.end, None, [buttons["generate"], buttons["stop"]], **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
@@ -147,9 +181,14 @@ class GenerateTab:
         """A control's name -> the value that was sent for it."""
         return dict(zip(self.controls, sent, strict=True))
 
-    def open(self, language: str, name: str | None = None) -> list:
-        """The whole tab, on a checkpoint with its defaults; by default on the first that can be used."""
+    def open(self, language: str, name: str | None = None, query: str = "") -> list:
+        """The whole tab as a link says, or on a checkpoint with its defaults; by default the first that can be used."""
         catalogue = self.shop.catalogue
+        try:
+            if settings := settings_of_query(query):
+                return self.restored(language, self.recipe.values_of(settings))
+        except ValueError as error:
+            return [*self.open(language)[:-1], views.broken_link(explain(error, language))]
         name = catalogue.default() if name is None else name
         checkpoint = self.shop.checkpoint(name)
         values = {"checkpoint": name} | (defaults(checkpoint, self.shop.options) if checkpoint else START_VALUES)
@@ -177,7 +216,42 @@ class GenerateTab:
             updates.append(gr.update(**props[name], **meanings.get(name, {}), **value))
         updates += [gr.update(label=say(language, f"groups.{name}")) for name in GROUPS]
         updates += [gr.update(value=say(language, f"buttons.{name}")) for name in self.buttons]
-        return [*updates, self.plan_of(language, values)]
+        return [*updates, self.plan_of(language, values), *self.recipe.rewrite(language)]
+
+    def restored(self, language: str, values: dict) -> list:
+        """The whole tab with these values in its controls."""
+        checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
+        words = self.rewrite(language, values, with_values=True)
+        return [*words, views.status("ready", language), views.opening(checkpoint, language)]
+
+    def restore_link(self, language, query) -> list:
+        """An earlier run was chosen."""
+        language = known_language(language)
+        return self.open(language, query=query) if isinstance(query, str) else [gr.skip()] * len(self.whole)
+
+    def restore_file(self, language, sent) -> list:
+        """A saved picture was dropped: its settings come back, or it is said why not."""
+        language = known_language(language)
+        try:
+            values, said = self.recipe.read(sent, language)
+        except ValueError as error:
+            return [*[gr.skip()] * len(self.whole), message(explain(error, language), is_good=False)]
+        return [*self.restored(language, values), said]
+
+    def describe(self, request: gr.Request, language, *sent) -> tuple:
+        """The link and the script of what stands in the controls; they stay as they are where that cannot run."""
+        try:
+            return self.recipe.describe(request, known_language(language), *self.shop.plan(self.values(sent)))
+        except ValueError:
+            return gr.skip(), gr.skip()
+
+    def remember(self, known, language, *sent) -> tuple:
+        """A run was finished: the browser remembers it."""
+        try:
+            _, plan = self.shop.plan(self.values(sent))
+        except ValueError:
+            return gr.skip(), gr.skip()
+        return self.recipe.remember(known, known_language(language), plan.settings)
 
     def plan_of(self, language: str, values: dict) -> str:
         """The line that says what the settings will do, or what is wrong with them."""
@@ -223,6 +297,12 @@ class GenerateTab:
         self.shop.stop_signs.take_down(request.session_hash)
         return gr.update(interactive=False), gr.update(interactive=True), views.status("waiting", language)
 
+    def begin_verify(self, request: gr.Request, language) -> tuple:
+        """Verify was pressed."""
+        self.shop.stop_signs.take_down(request.session_hash)
+        waiting = views.status("waiting", known_language(language))
+        return gr.update(interactive=False), gr.update(interactive=True), waiting
+
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """The run itself, a few looks at it a second; holds the network until it ends."""
         language, session = known_language(language), request.session_hash
@@ -230,11 +310,12 @@ class GenerateTab:
         try:
             pipeline, plan = self.shop.plan(values)
             checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
+            made_by = pipeline.denoiser(plan).description
             for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(session)):
                 if moment.state == "running":
                     yield views.running(moment, language), views.progress(moment, language)
                 else:
-                    yield views.finished(moment, plan, checkpoint, language), views.progress(moment, language)
+                    yield views.finished(moment, plan, checkpoint, made_by, language), views.progress(moment, language)
         except ValueError as error:
             raise _error(explain(error, language)) from None
         except Exception:

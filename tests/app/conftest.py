@@ -67,7 +67,8 @@ def open_page(chromium, home_app):
         page.set_default_timeout(20_000)
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{address}/?__theme={'dark' if dark else 'light'}")
+        query = f"__theme={'dark' if dark else 'light'}"
+        page.goto(f"{address}&{query}" if "?" in address else f"{address}/?{query}")
         page.locator("body.ready").wait_for()
         return page
 

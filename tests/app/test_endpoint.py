@@ -15,6 +15,7 @@ from gradio_client import Client
 from PIL import Image
 
 from diffusion.pipeline import DDPMLabPipeline
+from diffusion.recipe import Recipe, pixels_sha256
 from diffusion.settings import SamplingSettings
 from tests.app.server import REPOSITORY, running_app
 
@@ -73,7 +74,9 @@ def test_pixels_are_those_of_python(client, pipeline, fields):
     for number, (address, image) in enumerate(zip(images, expected, strict=True)):
         png = opened(address)
         assert np.array_equal(np.asarray(png), np.asarray(image))
-        own = SamplingSettings.from_json(png.text["ddpm-lab"])
+        recipe = Recipe.from_json(png.text["ddpm-lab"])
+        own = recipe.settings
+        assert recipe.pixels_sha256 == pixels_sha256(np.asarray(png).reshape(1, 8, 8, -1))
         assert own == SamplingSettings(checkpoint="clothes", **fields).part(number, number + 1)
     assert run["settings"]["num_inference_steps"] == fields.get("num_inference_steps", 50)
 

@@ -6,7 +6,8 @@ import pytest
 
 from app.catalogue import Catalogue
 from app.controls import control_meanings, control_props
-from app.form import DEFAULTS, class_label, defaults, settings_of, trained_betas
+from app.form import DEFAULTS, class_label, controls_of, defaults, settings_of, trained_betas
+from app.messages import Refusal
 from app.options import Options, parse
 from app.shop import Shop
 from app.views import percent, plan_sentence
@@ -190,3 +191,39 @@ def test_bad_flags_end_in_a_sentence(arguments, capsys):
     with pytest.raises(SystemExit):
         parse(arguments)
     assert arguments[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"class_choice": "2", "guidance_scale": 3.5, "num_images": 4},
+        {"class_choice": "none"},
+        {"sampler": "ddpm", "reverse_variance": "beta", "num_inference_steps": 1000},
+        {"eta": 0.4, "timestep_spacing": "trailing", "clip_sample": False, "seed": 77},
+        {"beta_start": 0.001, "beta_end": 0.05, "conditioning": "naive"},
+        {"beta_schedule": "squaredcos_cap_v2"},
+        {"beta_schedule": "sigmoid", "num_images": 1},
+    ],
+)
+@pytest.mark.parametrize("name", ["clothes", "faces"])
+def test_controls_and_settings_are_each_others_inverse(catalogue, name, changes):
+    checkpoint = catalogue.checkpoint(name)
+    if changes.get("num_inference_steps", 0) > checkpoint.num_train_timesteps:
+        changes = changes | {"num_inference_steps": checkpoint.num_train_timesteps}
+    settings = settings_of(values_of(checkpoint, **changes), checkpoint, OPTIONS)
+    again = settings_of(controls_of(settings, checkpoint), checkpoint, OPTIONS)
+    assert again.replace(class_label=None, guidance_scale=1.0) == settings.replace(class_label=None, guidance_scale=1.0)
+    plans = [Shop(OPTIONS, catalogue).catalogue.pipeline(name).plan(run) for run in (settings, again)]
+    assert plans[0].class_labels == plans[1].class_labels and again.guidance_scale == settings.guidance_scale
+
+
+def test_one_picture_of_a_mixed_run_is_one_class(clothes):
+    settings = settings_of(values_of(clothes), clothes, OPTIONS).part(5, 6)
+    assert controls_of(settings, clothes)["class_choice"] == "2"
+
+
+@pytest.mark.parametrize("fields", [{"start_step": 3}, {"num_images": 3, "class_label": (0, 2, 2)}])
+def test_what_has_no_control_is_said(clothes, fields):
+    with pytest.raises(Refusal, match="has no control on this page"):
+        controls_of(SamplingSettings(checkpoint="clothes", **fields), clothes)

@@ -1,7 +1,6 @@
 """Runs in the network's thread, and the pictures made of them."""
 
 import base64
-import json
 import time
 from html.parser import HTMLParser
 from io import BytesIO
@@ -12,10 +11,14 @@ from PIL import Image
 
 from app import views
 from app.catalogue import Catalogue
-from app.pictures import RECIPE, enlarged, picture, png, sheet, square_columns, tiles_of
+from app.pictures import as_saved, enlarged, picture, png, sheet, square_columns, tiles_of, together
 from app.runs import StopSigns, watch
 from app.stage import NARROW, WIDE, best_columns, notice, plan_line
+from diffusion.denoisers import Description
+from diffusion.recipe import KEYWORD, Recipe, compare, pixels_sha256, read_png
 from diffusion.settings import SamplingSettings
+
+MADE_BY = Description(kind="network", engine="torch", threads=1, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +96,7 @@ def test_numbers_that_overflow_are_said_and_are_no_nan(catalogue, pipeline, monk
     settings = SamplingSettings(num_inference_steps=20, clip_sample=False)
     *_, last = watch(pipeline, settings)
     assert not last.finite
-    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), "en")
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "en")
     assert "outgrew" in html
 
 
@@ -114,27 +117,34 @@ def test_saved_pictures_carry_their_settings(catalogue, pipeline):
         checkpoint="clothes", num_inference_steps=3, num_images=3, class_label=(0, 1, 2), seed=9
     )
     *_, last = watch(pipeline, settings)
-    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), "en")
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "en")
     found = Images(html).found
     assert len(found["img"]) == 3 and len(found["a"]) == 4
     for number, (image, link) in enumerate(zip(found["img"], found["a"], strict=False)):
         saved = opened(link["href"])
         assert saved.format == "PNG" and link["download"].endswith(".png")
-        own = SamplingSettings.from_json(saved.text[RECIPE])
+        recipe = Recipe.from_json(saved.text[KEYWORD])
+        own = recipe.settings
+        assert recipe.checkpoint_sha256 == catalogue.checkpoint("clothes").sha256 and recipe.batch == 3
+        assert recipe.pixels_sha256 == pixels_sha256(last.x_t[number : number + 1])
         assert own == settings.part(number, number + 1) and own.seed == 9 + number
         small = np.asarray(saved.resize((8, 8), Image.Resampling.NEAREST))
         assert np.array_equal(small, last.x_t[number, ..., 0])
         assert np.array_equal(np.asarray(pipeline(own).images[0]), small) or own.num_images == 1
         assert image["alt"]
-    assert json.loads(opened(found["a"][3]["href"]).text[RECIPE])["num_images"] == 3
+    content = base64.b64decode(found["a"][3]["href"].partition(",")[2])
+    recipe, sheet_of_all = read_png(content)
+    assert recipe.settings == settings and recipe.pixels_sha256 == pixels_sha256(last.x_t)
+    assert compare(*as_saved(last.x_t, sheet_of_all))[0] == "identical"
+    assert compare(*as_saved(255 - last.x_t, sheet_of_all))[0] == "different"
 
 
 def test_a_stopped_guess_carries_no_settings(catalogue, pipeline):
     settings = SamplingSettings(checkpoint="clothes", num_inference_steps=30)
     *_, last = watch(pipeline, settings, lambda: True)
-    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), "zh")
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "zh")
     for link in Images(html).found["a"]:
-        assert RECIPE not in opened(link["href"]).text
+        assert KEYWORD not in opened(link["href"]).text
 
 
 def test_previews_have_a_limit(pipeline):
@@ -167,8 +177,10 @@ def test_pngs_hold_the_very_pixels():
     for channels in (1, 3):
         pixels = np.random.default_rng(2).integers(0, 256, (8, 8, channels), dtype=np.uint8)
         image = picture(pixels)
-        again = Image.open(BytesIO(png(image, '{"a": 1}')))
-        assert np.array_equal(np.asarray(again), np.asarray(image)) and again.text == {RECIPE: '{"a": 1}'}
+        recipe = Recipe.of(SamplingSettings(), pixels[None], "a" * 64, 1, MADE_BY)
+        found, again = read_png(png(image, recipe))
+        assert np.array_equal(np.asarray(again), np.asarray(image)) and found == recipe
+        assert np.array_equal(np.asarray(together(pixels[None])), np.asarray(image))
         large = np.asarray(enlarged(image, 50))
         assert large.shape[:2] == (48, 48)
         assert np.array_equal(large[::6, ::6], np.asarray(image))

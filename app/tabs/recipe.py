@@ -1,0 +1,206 @@
+"""The recipe of a run, in and out: a link, a Python script, a saved picture, and the runs of this browser."""
+
+import logging
+import os
+from collections.abc import Iterator
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import gradio as gr
+from gradio.data_classes import GradioRootModel
+from gradio.utils import get_upload_folder
+
+from app import views
+from app.form import check_cost, check_images, controls_of
+from app.messages import Refusal, explain
+from app.pictures import as_saved
+from app.runs import watch
+from app.shop import Shop
+from app.stage import copy_line, copy_script
+from app.texts import DEFAULT, in_each, known_language, say, say_name
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.plan import Plan
+from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
+from diffusion.script import python_script
+from diffusion.settings import SamplingSettings
+
+HISTORY = 20  # runs that a browser remembers
+MAX_QUERY = 20_000
+
+logger = logging.getLogger(__name__)
+
+
+class AsSent(GradioRootModel):
+    """Whatever was sent for the file, for `uploaded` to look at: Gradio's own check ends in an error without words."""
+
+    root: Any = None
+
+
+class RecipePanel:
+    """The components of the group "recipe", and the handlers that need no control of the tab."""
+
+    def __init__(self, shop: Shop, remembered: gr.BrowserState):
+        self.shop = shop
+        self.remembered = remembered
+        self.file_words = gr.HTML(heading(DEFAULT, "file"), apply_default_css=False)
+        self.file = gr.File(
+            label=say(DEFAULT, "recipe.file"), show_label=False, file_types=[".png"], height=130, elem_id="recipe-file"
+        )
+        self.file.data_model = AsSent
+        self.said = gr.HTML(apply_default_css=False)
+        self.verify_button = gr.Button(say(DEFAULT, "buttons.verify"), size="sm")
+        self.link_words = gr.HTML(heading(DEFAULT, "link"), apply_default_css=False)
+        self.link = gr.HTML(apply_default_css=False)
+        self.python_words = gr.HTML(heading(DEFAULT, "python"), apply_default_css=False)
+        self.python = gr.HTML(apply_default_css=False)
+        self.history = gr.Dropdown(
+            [], label=say(DEFAULT, "recipe.history"), info=say(DEFAULT, "recipe.history_info"), filterable=False
+        )
+
+    @property
+    def worded(self) -> list:
+        """What `rewrite` gives words to."""
+        return [self.file_words, self.verify_button, self.link_words, self.python_words, self.history]
+
+    def rewrite(self, language: str) -> list:
+        """The labels in a language."""
+        return [
+            heading(language, "file"),
+            gr.update(value=say(language, "buttons.verify")),
+            heading(language, "link"),
+            heading(language, "python"),
+            gr.update(label=say(language, "recipe.history"), info=say(language, "recipe.history_info")),
+        ]
+
+    # Out -------------------------------------------------------------------------------------------------------------
+
+    def describe(self, request: gr.Request, language: str, pipeline: DDPMLabPipeline, plan: Plan) -> tuple[str, str]:
+        """The link and the script of a run."""
+        settings = plan.settings
+        words = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
+        address = f"{page_address(request)}?{to_query(settings)}"
+        script = python_script(plan, pipeline.scheduler.config, settings.checkpoint)
+        return (
+            copy_line(address, say(language, "recipe.link"), *words),
+            copy_script(script, say(language, "recipe.python"), *words),
+        )
+
+    def remember(self, known, language: str, settings: SamplingSettings):
+        """A run was finished: the browser's list with it in front, and the dropdown."""
+        query = to_query(settings)
+        queries = [query, *(other for other in _queries(known) if other != query)][:HISTORY]
+        return queries, self.recall(language, queries)
+
+    def recall(self, language: str, known):
+        """The dropdown of the runs that the browser remembers."""
+        choices = []
+        for number, query in enumerate(_queries(known), 1):
+            try:
+                settings = settings_of_query(query)
+            except ValueError:
+                continue
+            name = say_name(language, "checkpoints", settings.checkpoint or "")
+            places = {"sampler": settings.sampler.upper(), "steps": settings.num_inference_steps, "seed": settings.seed}
+            choices.append((say(language, "recipe.history_entry", number=number, checkpoint=name, **places), query))
+        return gr.update(choices=choices, value=None)
+
+    # In --------------------------------------------------------------------------------------------------------------
+
+    def values_of(self, settings: SamplingSettings) -> dict:
+        """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
+        checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint or self.shop.catalogue.default())
+        settings = settings.replace(checkpoint=checkpoint.name)
+        check_images(settings, self.shop.options)
+        check_cost(self.shop.catalogue.pipeline(checkpoint.name).plan(settings), self.shop.options)
+        return controls_of(settings, checkpoint)
+
+    def read(self, sent, language: str) -> tuple[dict, str]:
+        """The controls' values for a saved picture, and what to say of it. Raises ValueError."""
+        recipe, _ = read_png(uploaded(sent))
+        values = self.values_of(recipe.settings)
+        made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
+        said = say(language, "recipe.restored", **made)
+        if self.shop.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
+            said = f"{said} {say(language, 'recipe.other_checkpoint')}"
+        return values, message(said)
+
+    def verify(self, request: gr.Request, language, sent) -> Iterator[tuple]:
+        """Make the pictures of a saved file again, and say how they agree: outputs are (said, stage, progress)."""
+        language = known_language(language)
+        try:
+            if sent is None:
+                raise Refusal("no_file")
+            recipe, saved = read_png(uploaded(sent))
+            settings = recipe.settings
+            checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint)
+            pipeline = self.shop.catalogue.pipeline(checkpoint.name)
+            check_images(settings, self.shop.options)
+            plan = pipeline.plan(settings)
+            check_cost(plan, self.shop.options)
+            made_by = pipeline.denoiser(plan).description
+            session = request.session_hash
+            for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(session)):
+                if moment.state == "running":
+                    yield gr.skip(), views.running(moment, language), views.progress(moment, language)
+        except ValueError as error:
+            raise gr.Error(escape(explain(error, language)), print_exception=False) from None
+        said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
+        stage = views.finished(moment, plan, checkpoint, made_by, language)
+        yield message(said, is_good), stage, views.progress(moment, language)
+
+    def _verdict(self, recipe, saved, moment, sha256: str, language: str) -> tuple[str, bool]:
+        if moment.state != "done":
+            return say(language, "recipe.stopped"), False
+        verdict, most, count = compare(*as_saved(moment.x_t, saved))
+        if verdict == "different" and pixels_sha256(moment.x_t) == recipe.pixels_sha256:
+            return say(language, "recipe.edited"), False
+        said = say(language, f"recipe.{verdict}", most=most, count=f"{count:,}")
+        if verdict == "different" and recipe.checkpoint_sha256 != sha256:
+            said = f"{said} {say(language, 'recipe.other_checkpoint')}"
+        return said, verdict != "different"
+
+
+def heading(language: str, part: str) -> str:
+    """What stands above a part of the panel: "file", "link" or "python"."""
+    return f"<p><b>{say(language, f'recipe.{part}')}</b><br>{say(language, f'recipe.{part}_info')}</p>"
+
+
+def uploaded(sent) -> bytes:
+    """The file that a browser uploaded, from what its component sends. Raises ValueError for anything else.
+
+    Only what lies in the folder of uploads is read, whatever path was sent.
+    """
+    try:
+        path = Path(sent["path"]).resolve()
+        is_upload = path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file()
+    except (TypeError, KeyError, OSError, ValueError):
+        is_upload = False
+    if not is_upload:
+        raise ValueError("picture: not a PNG file that can be read")
+    with path.open("rb") as file:
+        return file.read(MAX_FILE + 1)
+
+
+def message(text: str, is_good: bool = True) -> str:
+    """What stands below the file."""
+    return f'<p class="said{"" if is_good else " wrong"}" role="status">{escape(text)}</p>'
+
+
+def settings_of_query(query: str) -> SamplingSettings | None:
+    """The settings in the query of an address, as a text. Raises ValueError naming the field."""
+    return from_query(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=100)))
+
+
+def page_address(request: gr.Request) -> str:
+    """The address that a visitor opens, without its query: of the Space, or as the browser's referer says."""
+    if space := os.environ.get("SPACE_ID"):
+        return f"https://huggingface.co/spaces/{space}"
+    parts = urlsplit(request.headers.get("referer") or "")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def _queries(known) -> list[str]:
+    """What a browser sent as its list; anything else in it is dropped."""
+    return [query for query in known[:HISTORY] if isinstance(query, str)] if isinstance(known, list) else []
