@@ -45,7 +45,7 @@ def shifted(images: np.ndarray, pixels: int) -> np.ndarray:
 
 DAMAGES: dict[str, tuple[Callable, tuple]] = {
     "blur, radius in pixels": (blurred, (0.4, 0.6, 1.0, 2.0)),
-    "noise, levels of 255": (noisy, (4, 8, 16, 32, 64)),
+    "noise, levels of 255": (noisy, (8, 16, 32, 64)),
     "brighter first channel, levels of 255": (tinted, (8, 16, 32, 64)),
     "moved to the right, pixels": (shifted, (1, 2, 4)),
 }

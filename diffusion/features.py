@@ -1,9 +1,10 @@
 """The feature space of a data set, in which distances between sets of pictures are measured.
 
 A small convolutional network that was trained to tell the data set's classes; by which quarter turn a picture was
-rotated (Gidaris et al. 2018, which needs no classes at all); and how much noise was laid over it, since a classifier
-alone learns to look past the grain that poor samples have. Its last hidden layer, brought to mean 0 and variance 1, is
-the feature vector. Distances in one such space say nothing about those in another, nor about FID in Inception's.
+rotated (Gidaris et al. 2018, which needs no classes at all); and how noisy and how tinted it was made, since a
+classifier alone learns to look past the grain and the tints that poor samples have. Its last hidden layer, brought to
+mean 0 and variance 1, is the feature vector. Distances in one such space say nothing about those in another, nor about
+FID in Inception's.
 """
 
 import hashlib
@@ -21,7 +22,6 @@ from torch import Tensor, nn
 from diffusion.pixels import to_unit_range
 
 TURNS = 4
-NOISE_BINS = (0.0, 2.0, 6.0, 20.0, 64.0)  # standard deviations in levels of 255; the first class is no noise at all
 LARGEST_SIDE = 32
 WEIGHTS, RECORD, FEATURES = "features.safetensors", "features.json", "features.npz"
 
@@ -61,7 +61,7 @@ class FeatureNetwork(nn.Module):
         )
         self.to_class = nn.Linear(config.features, config.classes) if config.classes else None
         self.to_turn = nn.Linear(config.features, TURNS)
-        self.to_noise = nn.Linear(config.features, len(NOISE_BINS) - 1)
+        self.to_damage = nn.Linear(config.features, 1 + config.channels)  # of noise, and the tint of each channel
 
     def forward(self, x: Tensor) -> Tensor:
         """The features of pictures in [-1, 1]."""

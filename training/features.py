@@ -5,7 +5,6 @@ it as samples are. A checkpoint of the same data that is exported again keeps it
 """
 
 import argparse
-import itertools
 import json
 import shutil
 import sys
@@ -19,7 +18,6 @@ from tqdm import tqdm
 
 from diffusion.features import (
     FEATURES,
-    NOISE_BINS,
     RECORD,
     TURNS,
     WEIGHTS,
@@ -34,6 +32,8 @@ from training.data import DataError, DataSet, Pictures, load_data
 IMAGES, BATCH = 200_000, 128  # pictures seen: some minutes on two cores
 MOST_REAL = 10_000
 LEARNING_RATE, WEIGHT_DECAY = 2e-3, 1e-2
+MOST_NOISE, HALF_NOISE, MOST_TINT = 64.0, 16.0, 64.0  # in levels of 255
+DAMAGE_WEIGHT = 1.0
 
 
 def fit_features(data: DataSet, reference: Pictures, images: int = IMAGES, seed: int = 0) -> FeatureSpace:
@@ -49,10 +49,11 @@ def fit_features(data: DataSet, reference: Pictures, images: int = IMAGES, seed:
     for _ in tqdm(range(steps), desc="feature network", leave=False):
         batch = pool.at(rng.integers(len(pool), size=BATCH))
         x, turns = to_unit_range(batch.images), torch.from_numpy(rng.integers(TURNS, size=BATCH))
-        noised, grain = with_noise(turned(x, turns), rng)
-        features = network(torch.cat([x, noised]))
-        changed = features[BATCH:]
-        loss = F.cross_entropy(network.to_turn(changed), turns) + F.cross_entropy(network.to_noise(changed), grain)
+        worse, damage = made_worse(turned(x, turns), rng)
+        features = network(torch.cat([x, worse]))
+        loss = F.cross_entropy(network.to_turn(features[BATCH:]), turns)
+        target = torch.cat([torch.zeros_like(damage), damage])
+        loss = loss + DAMAGE_WEIGHT * F.mse_loss(network.to_damage(features), target)
         if network.to_class is not None:
             loss = loss + F.cross_entropy(network.to_class(features[:BATCH]), torch.from_numpy(batch.labels))
         optimizer.zero_grad()
@@ -99,14 +100,20 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
     return out
 
 
-def with_noise(x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (B, C, H, W) in [-1, 1] with noise of a random strength, on the 8-bit grid, and its class (B,)."""
-    grain = rng.integers(len(NOISE_BINS) - 1, size=len(x))
-    low, high = np.array([(0, 0), *itertools.pairwise(NOISE_BINS[1:])])[grain].T
-    std = np.where(grain > 0, low * (high / np.maximum(low, 1)) ** rng.random(len(x)), 0)  # uniform in its logarithm
-    noise = torch.from_numpy(rng.standard_normal(x.shape, dtype=np.float32))
-    levels = (x + 1) * 127.5 + noise * torch.from_numpy(std).float().view(-1, 1, 1, 1)
-    return levels.round().clamp(0, 255) / 127.5 - 1, torch.from_numpy(grain)
+def made_worse(x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Pictures (B, C, H, W) in [-1, 1] made worse by random amounts, on the 8-bit grid, and how much: (B, 1 + C).
+
+    Half of them get noise and half a tint, independently. Of noise with standard deviation s in levels of 255 the
+    amount is s^2 / (s^2 + 16^2): it rises with s, and grain that nobody sees counts for nothing. Of a tint, which adds
+    its levels to a channel, it is the share of 64.
+    """
+    batch, channels = x.shape[:2]
+    std = MOST_NOISE * rng.random((batch, 1)) * (rng.random((batch, 1)) < 0.5)
+    tint = rng.uniform(-MOST_TINT, MOST_TINT, (batch, channels)) * (rng.random((batch, 1)) < 0.5)
+    noise = rng.standard_normal(x.shape, dtype=np.float32) * std.astype(np.float32)[..., None, None]
+    levels = (x + 1) * 127.5 + torch.from_numpy(noise + tint.astype(np.float32)[..., None, None])
+    amounts = np.concatenate([std**2 / (std**2 + HALF_NOISE**2), tint / MOST_TINT], axis=1)
+    return levels.round().clamp(0, 255) / 127.5 - 1, torch.from_numpy(amounts).float()
 
 
 def without(pictures: Pictures, others: Pictures) -> Pictures:

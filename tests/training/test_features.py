@@ -18,10 +18,10 @@ from training.features import (
     class_accuracy,
     data_of,
     fit_features,
+    made_worse,
     main,
     turn_accuracy,
     turned,
-    with_noise,
     without,
 )
 from training.start import prepare
@@ -42,15 +42,20 @@ def test_it_never_learns_from_the_pictures_that_distances_are_measured_to():
     assert len(without(data.train, data.train)) == len(data.train)  # too few left: all are used
 
 
-def test_noise_has_the_strength_of_its_class_and_stays_on_the_grid():
-    x = torch.zeros(4000, 1, 8, 8) + 1 / 255  # level 128
-    noised, grain = with_noise(x, np.random.default_rng(0))
-    levels = (noised + 1) * 127.5
-    assert torch.allclose(levels, levels.round(), atol=1e-3) and noised.abs().max() <= 1
-    std = (levels - 128).flatten(1).std(1)
-    assert (std[grain == 0] == 0).all() and torch.bincount(grain).min() > 850
-    for k, (low, high) in enumerate([(2, 6), (6, 20), (20, 64)], start=1):
-        assert std[grain == k].median() == pytest.approx((low * high) ** 0.5, rel=0.1)
+def test_damage_is_as_strong_as_it_says_and_stays_on_the_grid():
+    x = torch.zeros(4000, 3, 8, 8) + 1 / 255  # level 128
+    worse, amounts = made_worse(x, np.random.default_rng(0))
+    levels = (worse + 1) * 127.5
+    assert torch.allclose(levels, levels.round(), atol=1e-3) and worse.abs().max() <= 1
+    means, noise = levels.mean((2, 3)) - 128, (levels - levels.mean((2, 3), keepdim=True)).flatten(1).std(1)
+    for share in (amounts[:, 0] > 0, amounts[:, 1] != 0):
+        assert share.float().mean() == pytest.approx(0.5, abs=0.05)
+    clean = amounts[:, 0] == 0
+    assert (noise[clean] == 0).all() and torch.allclose(means[clean], amounts[clean, 1:] * 64, atol=0.51)
+    plain = (amounts[:, 1] == 0) & (amounts[:, 0] > 0) & (amounts[:, 0] < 0.8)  # few of their levels hit the ends
+    std = 16 * (amounts[plain, 0] / (1 - amounts[plain, 0])).sqrt()  # the amount is s^2 / (s^2 + 16^2)
+    assert (noise[plain] / std).median() == pytest.approx(1, abs=0.03)
+    assert (noise[plain] - std).abs().quantile(0.95) < 4
 
 
 @pytest.fixture(scope="module")
