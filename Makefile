@@ -8,8 +8,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
 
+# A file's tests stay in one process, each process computes with one thread
 test: $(VENV)/dev.stamp lint
-	$(BIN)/python -m pytest $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 dev: $(VENV)/dev.stamp
 

@@ -4,18 +4,12 @@ import os
 from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
+DATA = Path(__file__).parent / "data"
+os.environ["DDPM_LAB_DATA"] = str(DATA)  # the named data sets are these subsets, in every process that a test starts
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads make a shared machine ten times slower
 
 import pytest
 import torch
-
-DATA = Path(__file__).parent / "data"
-
-
-@pytest.fixture(autouse=True)
-def small_data(monkeypatch):
-    """The named data sets are the subsets below tests/data, here and in every process that a test starts."""
-    monkeypatch.setenv("DDPM_LAB_DATA", str(DATA))
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,10 @@ def prepare(config: TrainConfig) -> tuple[Training, Run]:
         config.label_column,
         config.seed,
     )
-    for warning in data.warnings:
+    warnings = list(data.warnings)
+    if config.mixed_precision == "bf16" and accelerator.device.type == "cpu" and bf16_is_emulated():
+        warnings.append("mixed_precision: this processor has no bf16 and imitates it many times slower; use no")
+    for warning in warnings:
         accelerator.print(f"warning: {warning}")
     unet = load_unet(config, data) if config.init_from else build_unet(config, data)
     training = Training(as_built(config, unet), data, accelerator, unet)
@@ -56,6 +59,11 @@ def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerato
     if isinstance(outcome[0], str):
         raise RunError(outcome[0])
     return outcome[0]
+
+
+def bf16_is_emulated() -> bool:
+    """Whether this is an x86 processor without AVX-512, on which torch computes bf16 in software."""
+    return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
 
 
 def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:

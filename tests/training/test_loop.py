@@ -90,6 +90,13 @@ def test_bf16_and_dropout_train_and_unconditional_networks_have_no_labels(tmp_pa
     assert all(torch.isfinite(record.loss).all() for record in records)
 
 
+@pytest.mark.parametrize(("capability", "warns"), [("AVX2", True), ("AVX512", False)])
+def test_a_processor_that_imitates_bf16_is_warned_of(tmp_path, capsys, monkeypatch, capability, warns):
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    prepare(tiny_config(tmp_path, mixed_precision="bf16"))
+    assert ("warning: mixed_precision" in capsys.readouterr().out) == warns
+
+
 def test_minutes_end_a_run_and_drive_its_learning_rate(tmp_path):
     training, records = trained(tmp_path, steps=None, minutes=0.02)
     assert training.progress.seconds >= 1.2 > training.progress.seconds - records[-1].seconds  # it ends at once
