@@ -4,12 +4,14 @@ import os
 from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
-DATA = Path(__file__).parent / "data"
-os.environ["DDPM_LAB_DATA"] = str(DATA)  # the named data sets are these subsets, in every process that a test starts
+# The named data sets are the subsets in this folder, here and in every process that a test starts
+os.environ["DDPM_LAB_DATA"] = str(Path(__file__).parent / "data")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads make a shared machine ten times slower
 
 import pytest
 import torch
+
+DATA = Path(os.environ["DDPM_LAB_DATA"])
 
 
 @pytest.fixture(autouse=True)
