@@ -57,10 +57,11 @@ def build_demo(options: Options) -> gr.Blocks:
 
         def speak(chosen, *sent):
             chosen = known_language(chosen)
-            return [chosen, _header(chosen), _footer(chosen), *tab.rewrite(chosen, tab.values(sent))]
+            return [chosen, _header(chosen), _footer(chosen), *tab.rewrite(chosen, tab.form.values(sent))]
 
         opened = demo.load(open_page, remembered, [language, header, footer, *tab.whole], preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
+        tab.wire_measure(opened)
         history = [[language, tab.recipe.remembered], tab.recipe.history]
         opened.then(recall, *history, preprocess=False, **PRIVATE)
         spoken = language.input(

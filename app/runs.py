@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from app.film import Frame, frame_steps
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.sampling import Step
@@ -24,11 +25,17 @@ PREVIEW_SECONDS = 0.25
 _executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=NETWORK)
 
 
+def in_network_thread(work: Callable):
+    """What `work` returns, computed when the network is free."""
+    return _executor.submit(work).result()
+
+
 @dataclass(frozen=True)
 class Moment:
     """A run after a step. x_t, x_0_hat: (B, H, W, C) uint8.
 
-    finite: whether every number of x_t is one; those that are not are shown as 0.
+    finite: whether every number of x_t is one; those that are not are shown as 0. film: of the whole run, in its last
+    moment only.
     """
 
     step: int
@@ -38,6 +45,7 @@ class Moment:
     x_0_hat: np.ndarray
     finite: bool
     state: Literal["running", "done", "stopped"]
+    film: tuple[Frame, ...] = ()
 
     @property
     def seconds_left(self) -> float:
@@ -111,12 +119,16 @@ def moments(
     steps = len(pipeline.plan(settings).run_pairs)
     start = time.monotonic()
     shown = float("-inf")
+    film, in_film = [], frame_steps(steps)
     for number, step in enumerate(pipeline.steps(settings), 1):
         state = "done" if number == steps else "stopped" if is_stopped() else "running"
         now = time.monotonic()
+        if number in in_film or state == "stopped":
+            film.append(Frame.of(number, step))
         if state != "running" or now - shown >= every_seconds:
             shown = now
-            yield Moment(number, steps, now - start, *_pixels(step), state)
+            whole = () if state == "running" else tuple(film)
+            yield Moment(number, steps, now - start, *_pixels(step), state, whole)
         if state == "stopped":
             return
 

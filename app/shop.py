@@ -1,10 +1,12 @@
-"""What the parts of the page share: the owner's options, the checkpoints, and who has pressed Stop."""
+"""What the parts of the page share: options, checkpoints, the speed of the machine, and who has pressed Stop."""
 
 from dataclasses import dataclass, field
 
 from app.catalogue import Catalogue, Checkpoint
+from app.film import Films
 from app.form import check_cost, settings_of
 from app.options import Options
+from app.pace import Pace
 from app.runs import StopSigns
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
@@ -12,11 +14,13 @@ from diffusion.plan import Plan
 
 @dataclass(frozen=True)
 class Shop:
-    """One for the whole server. Nothing of a visitor is kept in it but a pressed Stop."""
+    """One for the whole server. Nothing of a visitor is kept in it but a pressed Stop and the last film."""
 
     options: Options
     catalogue: Catalogue
     stop_signs: StopSigns = field(default_factory=StopSigns)
+    films: Films = field(default_factory=Films)
+    pace: Pace = field(default_factory=Pace)
 
     def checkpoint(self, name) -> Checkpoint | None:
         """What is known of a checkpoint; None where it cannot be used or is not there."""

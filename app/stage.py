@@ -4,6 +4,7 @@ The states of the stage have one and the same outline, so that nothing jumps whe
 the page while the visitor changes the language stands there in every language; style.css shows the right one.
 """
 
+import json
 from dataclasses import dataclass
 from html import escape
 
@@ -51,6 +52,44 @@ def results(pictures: list[Shown], sentence: Words, file_stem: str, all_address:
     return (
         f'<div class="stage"><div class="box results"><div class="grid" style="{style}">{links}</div></div>'
         f'<div class="captions"><p>{words(sentence)} {save_all}</p></div></div>'
+    )
+
+
+SHOW = (
+    "const film = this.closest('.film'), text = JSON.parse(film.dataset.captions)[this.value];"
+    "film.style.setProperty('--k', this.value); this.setAttribute('aria-valuetext', text);"
+    "film.querySelector('output').textContent = text"
+)
+PLAY = (
+    "const film = this.closest('.film'), range = film.querySelector('input'), last = Number(range.max);"
+    "const stop = () => { clearInterval(film.timer); film.timer = null; film.classList.remove('playing') };"
+    "if (film.timer) { stop(); return }"
+    "const show = (k) => { range.value = k; range.dispatchEvent(new Event('input')) };"
+    "if (Number(range.value) === last) show(0); film.classList.add('playing');"
+    "film.timer = setInterval(() => { if (Number(range.value) >= last || !film.isConnected) stop();"
+    " else show(Number(range.value) + 1) }, 140)"
+)
+
+
+def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: str, play: str) -> str:
+    """The frames of a run to scrub and play through: strips of frames side by side, and a slider that moves them all.
+
+    Each strip's picture has its frames below each other. size: of one frame. captions: one a frame, in no language.
+    """
+    last = len(captions) - 1
+    figures = "".join(
+        f'<figure><div class="strip" role="img" aria-label="{escape(one.alt)}" '
+        f'style="background-image:url({one.address})"></div><figcaption>{words(one.caption)}</figcaption></figure>'
+        for one in strips
+    )
+    style = f"--frames:{len(captions)};--last:{max(1, last)};--k:{last};--ratio:{size[0]}/{size[1]}"
+    return (
+        f'<div class="film" style="{style}" data-captions="{escape(json.dumps(captions))}">'
+        f'<div class="strips">{figures}</div><div class="scrub">'
+        f'<button type="button" onclick="{escape(PLAY)}" aria-label="{escape(play)}"></button>'
+        f'<input type="range" min="0" max="{last}" value="{last}" oninput="{escape(SHOW)}" '
+        f'aria-label="{escape(label)}" aria-valuetext="{escape(captions[-1])}"><output>{escape(captions[-1])}</output>'
+        "</div></div>"
     )
 
 

@@ -1,14 +1,23 @@
 """What the stage and the lines above it show, from numbers to HTML. Pure functions."""
 
+import base64
+from html import escape
+
+from gradio.components.plot import PlotData
+
 from app.catalogue import Checkpoint
+from app.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
 from app.pictures import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
+from app.plots import schedule_csv, schedule_plots
+from app.readings import mismatch, readings
 from app.runs import Moment
 from app.showcase import data_uri_of, samples_uri
-from app.stage import Shown, notice, panels, progress_line, results
-from app.texts import in_each, say, say_name
+from app.stage import Shown, film, notice, panels, progress_line, results, words
+from app.texts import in_each, percent, say, say_name
 from diffusion.denoisers import Description
 from diffusion.plan import Plan
 from diffusion.recipe import Recipe
+from diffusion.settings import SamplingSettings
 
 PREVIEW_PIXELS = 2**16  # of a preview; pictures beyond that are not previewed
 
@@ -75,10 +84,34 @@ def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, made_by: Descri
     return results(
         shown,
         in_each(sentence),
-        f"{checkpoint.name}-{settings.sampler}-{settings.seed}",
+        file_stem(settings),
         data_uri(everything),
         in_each(lambda language: say(language, "stage.download_all")),
     )
+
+
+def file_stem(settings: SamplingSettings) -> str:
+    """The beginning of the names of a run's files."""
+    return f"{settings.checkpoint}-{settings.sampler}-{settings.seed}"
+
+
+def film_of(moment: Moment, language: str) -> str:
+    """The run's frames, to scrub and play through."""
+    frames = list(moment.film)
+    strips = []
+    for kind in KINDS:
+        caption = in_each(lambda language, kind=kind: say(language, f"film.{kind}", eps_range=f"{EPS_RANGE:g}"))
+        strips.append(Shown(strip(frames, kind), say(language, f"film.alt_{kind}"), caption))
+    captions = [f"{frame.step} / {moment.steps} · t = {frame.t}" for frame in frames]
+    return film(strips, frame_size(frames), captions, say(language, "film.label"), say(language, "film.play"))
+
+
+def animated(frames: list[Frame], stem: str, language: str) -> str:
+    """The film as an animation, which is also a link that saves it."""
+    address = "data:image/gif;base64," + base64.b64encode(animation(frames)).decode("ascii")
+    caption = in_each(lambda language: say(language, "film.save"))
+    image = f'<img src="{address}" alt="{escape(say(language, "film.alt_animation"))}">'
+    return f'<a href="{address}" download="{escape(stem)}.gif">{image}</a><p class="said">{words(caption)}</p>'
 
 
 def broken(error: str) -> str:
@@ -97,8 +130,8 @@ def empty(folder: str) -> str:
     return notice(title, in_each(lambda language: say(language, "empty.body", folder=folder)))
 
 
-def plan_sentence(plan: Plan, language: str) -> str:
-    """What a run will do, before it does it."""
+def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> str:
+    """What a run will do, before it does it. seconds: how long it will take, where that is known."""
     settings = plan.settings
     first, last = plan.run_pairs[0][0], plan.run_pairs[-1][0]
     is_guided = plan.evaluations > len(plan.run_pairs) * settings.num_images
@@ -112,12 +145,31 @@ def plan_sentence(plan: Plan, language: str) -> str:
         evaluations=f"{plan.evaluations:,}",
         signal=percent(plan.signal_left),
     )
-    return sentence if plan.on_trained_betas else f"{sentence} {say(language, 'plan.own_betas')}"
+    more = [] if seconds is None else [say(language, "plan.expected", seconds=duration(seconds, language))]
+    if found := mismatch(plan):
+        more.append(say(language, f"plan.{found[0]}", **found[1]))
+    return " ".join([sentence, *more])
 
 
-def percent(share: float) -> str:
-    """A share of 1 in percent, with two digits that count."""
-    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.4g}%"
+def duration(seconds: float, language: str) -> str:
+    """A length of time in words, as exactly as a guess deserves."""
+    if seconds < 90:
+        return say(language, "plan.seconds", count=f"{seconds:.1g}" if seconds < 10 else round(seconds))
+    return say(language, "plan.minutes", count=f"{seconds / 60:.2g}")
+
+
+def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
+    """What a run will do, as plots, and sentence by sentence."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in readings(plan, language))
+    csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
+    heading = f"<h2>{escape(say(language, 'readings.heading'))}</h2>"
+    return schedule_plots(plan, language), f'{heading}<dl class="readings">{items}</dl><p class="said">{csv}</p>'
+
+
+def plot_captions(language: str) -> list[str]:
+    """What stands below each plot."""
+    names = ("amplitudes", "betas", "levels")
+    return [f'<p class="said">{escape(say(language, f"plots.{name}"))}</p>' for name in names]
 
 
 def status(key: str, language: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+import torch
 from torch import Tensor
 
 from diffusion.denoisers import Denoiser, Description
@@ -9,6 +10,15 @@ from diffusion.gaussian import Level, Prediction, eps_from_x_0, level_at
 from diffusion.schedule import NoiseSchedule
 
 Conditioning = Literal["matched", "naive"]
+
+
+def told_timesteps(
+    t: Tensor | float, schedule: NoiseSchedule, trained: NoiseSchedule, conditioning: Conditioning
+) -> Tensor:
+    """The timesteps, in [0, T-1] of `trained`, that its network is told at timesteps t of `schedule`. float64."""
+    if conditioning == "naive":
+        return torch.as_tensor(t, dtype=torch.float64)
+    return trained.timestep_of(schedule.log_sigma_at(t))
 
 
 class RescheduledDenoiser:
@@ -41,9 +51,7 @@ class RescheduledDenoiser:
 
     def told(self, t: float) -> float:
         """The timestep, in [0, T-1] of its own schedule, that the denoiser is told at timestep t of this one."""
-        if self.conditioning == "naive":
-            return float(t)
-        return self.denoiser.schedule.timestep_of(self.schedule.log_sigma_at(t)).item()
+        return told_timesteps(t, self.schedule, self.denoiser.schedule, self.conditioning).item()
 
     def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
         """See Denoiser."""

@@ -3,9 +3,30 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
+from diffusion.conditioning import told_timesteps
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import pairs, visited_timesteps
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseLevels:
+    """The noise at each visited timestep, as log sigma (see NoiseSchedule), all (S,) float64.
+
+    fed: in the pictures that the network gets. told: what it was trained on at the timestep that it is told.
+    """
+
+    t: Tensor
+    fed: Tensor
+    told: Tensor
+
+    @property
+    def mismatch(self) -> Tensor:
+        """sigma told over sigma fed: 1 where the network is told the truth, below 1 where it takes off too little."""
+        return torch.exp(self.told - self.fed)
 
 
 @dataclass(frozen=True)
@@ -33,6 +54,15 @@ class Plan:
     def on_trained_betas(self) -> bool:
         """Whether the run's noise schedule is the one of the training."""
         return self.schedule is self.trained
+
+    @property
+    def noise_levels(self) -> NoiseLevels:
+        """Of the steps that the run takes, in their order."""
+        t = torch.tensor([t for t, _ in self.run_pairs], dtype=torch.float64)
+        told = t
+        if not self.on_trained_betas:
+            told = told_timesteps(t, self.schedule, self.trained, self.settings.conditioning)
+        return NoiseLevels(t, self.schedule.log_sigma_at(t), self.trained.log_sigma_at(told))
 
     @property
     def signal_left(self) -> float:

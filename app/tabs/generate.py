@@ -7,37 +7,31 @@ from html import escape
 import gradio as gr
 
 from app import views
-from app.controls import checkpoint_choices, control_meanings, control_props
-from app.form import DEFAULTS, USUAL_BETAS, defaults, trained_betas
+from app.form import defaults
 from app.messages import explain
 from app.runs import NETWORK, watch
 from app.shop import Shop
 from app.stage import plan_line
 from app.tabs.recipe import RecipePanel, message, settings_of_query
+from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
 
-GROUPS = ("more", "schedule", "sampler", "recipe")
 PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+NETWORK_EVENT = {
+    "show_progress": "hidden", "api_visibility": "private", "concurrency_id": NETWORK, "concurrency_limit": 1
+}  # fmt: skip
 DICE = "() => Math.floor(Math.random() * 1000000)"
-SCHEDULE = ("beta_schedule", "beta_start", "beta_end")
-ADAPTED = (*SCHEDULE, "conditioning", "class_choice", "guidance_scale", "eta", "reverse_variance")
-START_VALUES = DEFAULTS | {"beta_schedule": "linear", "beta_start": USUAL_BETAS[0], "beta_end": USUAL_BETAS[1]}
 
 logger = logging.getLogger(__name__)
 
 
 class GenerateTab:
-    """The tab's components. `controls` holds what a run is made of, by name; the handlers get its values in its order.
-
-    Handlers take values as the browser sent them (preprocess=False): the settings check them all, and say which one is
-    wrong in the visitor's language, which Gradio's own checks cannot.
-    """
+    """The tab's components, and its handlers. Of what the browser sends for the controls see RunControls."""
 
     def __init__(self, shop: Shop, language: gr.Radio):
         self.shop = shop
         self.language = language
-        self.controls: dict[str, gr.components.Component] = {}
-        self.groups: dict[str, gr.Accordion] = {}
+        self.form = RunControls(shop)
         self.buttons: dict[str, gr.Button] = {}
         self._lay_out()
         self._wire()
@@ -45,53 +39,38 @@ class GenerateTab:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        props = control_props(DEFAULT, None, self.shop.options)
-        shown = control_meanings(START_VALUES, None)
-
-        def control(name: str, kind, **more):
-            if kind is gr.Slider:
-                more["buttons"] = []  # its own reset knows the first checkpoint's value only
-            arguments = {"value": START_VALUES.get(name)} | props.get(name, {}) | shown.get(name, {}) | more
-            self.controls[name] = kind(**arguments)
-
         # Outside of every accordion: what lies in a closed one is not on the page, and remembers nothing
         remembered = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
         with gr.Row(elem_id="bench"):
             with gr.Column(scale=4, elem_id="controls"):
-                control("checkpoint", gr.Dropdown, label=say(DEFAULT, "controls.checkpoint.label"), filterable=False)
-                control("class_choice", gr.Dropdown, filterable=False)
-                control("sampler", gr.Radio)
-                control("num_inference_steps", gr.Slider)
+                self.form.lay_out_basics()
                 with gr.Row(elem_id="seed-row"):
-                    control("seed", gr.Number)
+                    self.form.lay_out_seed()
                     self._button("dice", elem_id="dice")
                 with gr.Row(elem_id="go"):
                     self._button("generate", variant="primary", scale=3)
                     self._button("stop", interactive=False, scale=1)
-                with self._group("more"):
-                    control("num_images", gr.Slider)
-                    control("guidance_scale", gr.Slider)
-                with self._group("schedule"):
-                    control("beta_schedule", gr.Dropdown, filterable=False)
-                    control("beta_start", gr.Slider)
-                    control("beta_end", gr.Slider)
-                    control("conditioning", gr.Radio)
-                    self._button("reset", size="sm")
-                with self._group("sampler"):
-                    control("eta", gr.Slider)
-                    control("reverse_variance", gr.Radio)
-                    control("timestep_spacing", gr.Radio)
-                    control("clip_sample", gr.Checkbox)
-                with self._group("recipe"):
+                with self.form.group("more"):
+                    self.form.lay_out_count()
+                    self.form.lay_out_guidance()
+                self.form.lay_out_schedule()
+                self.form.lay_out_sampler()
+                with self.form.group("recipe"):
                     self.recipe = RecipePanel(self.shop, remembered)
             with gr.Column(scale=9, elem_id="show"):
                 self.plan = gr.HTML(apply_default_css=False)
                 self.progress = gr.HTML(apply_default_css=False)
                 self.stage = gr.HTML(apply_default_css=False)
-
-    def _group(self, name: str) -> gr.Accordion:
-        self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False)
-        return self.groups[name]
+                self.plots, self.captions = [], []
+                with gr.Row(elem_id="plots"):
+                    for caption in views.plot_captions(DEFAULT):
+                        with gr.Column(min_width=0):
+                            self.plots.append(gr.Plot(show_label=False, container=False))
+                            self.captions.append(gr.HTML(caption, apply_default_css=False))
+                self.film = gr.HTML(apply_default_css=False)
+                self._button("animate", size="sm", visible=False)
+                self.animation = gr.HTML(apply_default_css=False, elem_id="animation")
+        self.readings = gr.HTML(apply_default_css=False, elem_id="readings")
 
     def _button(self, name: str, **more) -> None:
         self.buttons[name] = gr.Button(say(DEFAULT, f"buttons.{name}"), **more)
@@ -100,35 +79,43 @@ class GenerateTab:
 
     @property
     def inputs(self) -> list:
-        return [self.language, *self.controls.values()]
+        return [self.language, *self.form.controls.values()]
 
     @property
     def worded(self) -> list:
         """Everything whose words depend on language and checkpoint: the outputs of `rewrite`."""
-        return [*self.controls.values(), *self.groups.values(), *self.buttons.values(), self.plan, *self.recipe.worded]
+        told = [self.plan, *self.before, *self.captions, *self.recipe.worded]
+        return [*self.form.worded, *self.buttons.values(), *told]
+
+    @property
+    def before(self) -> list:
+        """What shows, before any sampling, what a run will do: the outputs of `foresee`."""
+        return [*self.plots, self.readings]
 
     @property
     def whole(self) -> list:
         """The outputs of `open`."""
-        return [*self.worded, self.progress, self.stage]
+        return [*self.worded, self.progress, self.stage, self.film, self.buttons["animate"], self.animation]
+
+    @property
+    def done(self) -> list:
+        """The outputs of `end`."""
+        return [self.buttons["generate"], self.buttons["stop"], self.buttons["animate"]]
 
     def _wire(self) -> None:
-        controls, buttons = self.controls, self.buttons
+        controls, buttons = self.form.controls, self.buttons
         raw = {"preprocess": False, **PRIVATE}
-        controls["checkpoint"].input(self.choose, self.inputs, self.whole, **raw)
+        chosen = controls["checkpoint"].input(self.choose, self.inputs, self.whole, **raw)
+        self.wire_measure(chosen)
 
-        edits = [
-            getattr(control, event)
-            for name, control in controls.items()
-            if name != "checkpoint"
-            for event in ("change" if isinstance(control, gr.Slider | gr.Number) else "input",)
-        ]
-        adapted = [*(controls[name] for name in ADAPTED), self.plan]
+        edits, adapted = self.form.edits, [*self.form.adapted, self.plan]
         gr.on(edits, self.adapt, self.inputs, adapted, trigger_mode="always_last", **raw)
-        buttons["reset"].click(self.reset, self.inputs, adapted, **raw)
+        seen = [*edits, self.plan.change]
+        gr.on(seen, self.foresee, self.inputs, self.before, trigger_mode="always_last", **raw)
+        self.form.reset.click(self.reset, self.inputs, adapted, **raw)
         buttons["dice"].click(None, None, controls["seed"], js=DICE, **PRIVATE)
 
-        go = [buttons["generate"], buttons["stop"], self.progress]
+        go = [buttons["generate"], buttons["stop"], self.progress, self.film, buttons["animate"], self.animation]
         # Queued, though it is quick: only what went through the queue can show its error on the page
         begun = buttons["generate"].click(
             self.begin, self.inputs, go, **raw | {"queue": True, "concurrency_limit": None}
@@ -136,21 +123,25 @@ class GenerateTab:
         run = begun.success(
             self.run,
             self.inputs,
-            [self.stage, self.progress],
+            [self.stage, self.progress, self.film],
             preprocess=False,
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_id=NETWORK,
-            concurrency_limit=1,
+            **NETWORK_EVENT,
         )
-        run.then(self.end, None, [buttons["generate"], buttons["stop"]], **PRIVATE)
+        run.then(self.end, None, self.done, **PRIVATE)
         buttons["stop"].click(self.stop, None, buttons["stop"], **PRIVATE)
+        buttons["animate"].click(
+            self.animate, self.language, self.animation, preprocess=False, api_visibility="private", concurrency_limit=1
+        )
         self._wire_recipe(edits, run, raw)
+
+    def wire_measure(self, event) -> None:
+        """After an event that shows another checkpoint."""
+        event.then(self.measure, self.inputs, self.plan, preprocess=False, **NETWORK_EVENT)
 
     def _wire_recipe(self, edits: list, run, raw: dict) -> None:
         panel, buttons = self.recipe, self.buttons
         gr.on(
-            [*edits, self.plan.change, self.groups["recipe"].expand],
+            [*edits, self.plan.change, self.form.groups["recipe"].expand],
             self.describe,
             self.inputs,
             [panel.link, panel.python],
@@ -161,25 +152,18 @@ class GenerateTab:
         panel.history.input(self.restore_link, [self.language, panel.history], self.whole, **raw)
         panel.file.upload(self.restore_file, [self.language, panel.file], [*self.whole, panel.said], **raw)
         panel.file.clear(lambda: "", None, panel.said, **PRIVATE)
-        go = [buttons["generate"], buttons["stop"], self.progress]
+        go = [buttons["generate"], buttons["stop"], self.progress, self.film, buttons["animate"], self.animation]
         begun = panel.verify_button.click(self.begin_verify, self.language, go, **raw)
         verified = begun.success(
             panel.verify,
             [self.language, panel.file],
-            [panel.said, self.stage, self.progress],
+            [panel.said, self.stage, self.progress, self.film],
             preprocess=False,
-            show_progress="hidden",
-            api_visibility="private",
-            concurrency_id=NETWORK,
-            concurrency_limit=1,
+            **NETWORK_EVENT,
         )
-        verified.then(self.end, None, [buttons["generate"], buttons["stop"]], **PRIVATE)
+        verified.then(self.end, None, self.done, **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
-
-    def values(self, sent: tuple) -> dict:
-        """A control's name -> the value that was sent for it."""
-        return dict(zip(self.controls, sent, strict=True))
 
     def open(self, language: str, name: str | None = None, query: str = "") -> list:
         """The whole tab as a link says, or on a checkpoint with its defaults; by default the first that can be used."""
@@ -198,31 +182,24 @@ class GenerateTab:
             stage = views.broken(explain(catalogue.error_of(name), language))
         else:
             stage = views.empty(str(catalogue.folder))
-        return [*self.rewrite(language, values, with_values=True), views.status("ready", language), stage]
+        return [*self.rewrite(language, values, with_values=True), *self._at_rest(language, stage)]
+
+    def _at_rest(self, language: str, stage: str) -> list:
+        """Nothing runs, and there is no film: the outputs of `open` after those of `rewrite`."""
+        return [views.status("ready", language), stage, "", gr.update(visible=False), ""]
 
     def rewrite(self, language: str, values: dict, with_values: bool = False) -> list:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
-        checkpoint = self.shop.checkpoint(values["checkpoint"])
-        props = control_props(language, checkpoint, self.shop.options)
-        props["checkpoint"] = {
-            "label": say(language, "controls.checkpoint.label"),
-            "info": say(language, "controls.checkpoint.info"),
-            "choices": checkpoint_choices(language, self.shop.catalogue),
-        }
-        meanings = control_meanings(values, checkpoint)
-        updates = []
-        for name in self.controls:
-            value = {"value": values[name]} if with_values else {}
-            updates.append(gr.update(**props[name], **meanings.get(name, {}), **value))
-        updates += [gr.update(label=say(language, f"groups.{name}")) for name in GROUPS]
+        updates = self.form.rewrite(language, values, with_values)
         updates += [gr.update(value=say(language, f"buttons.{name}")) for name in self.buttons]
-        return [*updates, self.plan_of(language, values), *self.recipe.rewrite(language)]
+        told = [self.plan_of(language, values), *self.before_of(language, values), *views.plot_captions(language)]
+        return [*updates, *told, *self.recipe.rewrite(language)]
 
     def restored(self, language: str, values: dict) -> list:
         """The whole tab with these values in its controls."""
         checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
         words = self.rewrite(language, values, with_values=True)
-        return [*words, views.status("ready", language), views.opening(checkpoint, language)]
+        return [*words, *self._at_rest(language, views.opening(checkpoint, language))]
 
     def restore_link(self, language, query) -> list:
         """An earlier run was chosen."""
@@ -241,14 +218,14 @@ class GenerateTab:
     def describe(self, request: gr.Request, language, *sent) -> tuple:
         """The link and the script of what stands in the controls; they stay as they are where that cannot run."""
         try:
-            return self.recipe.describe(request, known_language(language), *self.shop.plan(self.values(sent)))
+            return self.recipe.describe(request, known_language(language), *self.shop.plan(self.form.values(sent)))
         except ValueError:
             return gr.skip(), gr.skip()
 
     def remember(self, known, language, *sent) -> tuple:
         """A run was finished: the browser remembers it."""
         try:
-            _, plan = self.shop.plan(self.values(sent))
+            _, plan = self.shop.plan(self.form.values(sent))
         except ValueError:
             return gr.skip(), gr.skip()
         return self.recipe.remember(known, known_language(language), plan.settings)
@@ -261,71 +238,106 @@ class GenerateTab:
             _, plan = self.shop.plan(values)
         except ValueError as error:
             return plan_line(explain(error, language), is_error=True)
-        return plan_line(views.plan_sentence(plan, language))
+        seconds = self.shop.pace.expected_seconds(plan.settings.checkpoint, plan)
+        return plan_line(views.plan_sentence(plan, language, seconds))
+
+    def before_of(self, language: str, values: dict) -> list:
+        """The plots and sentences of the settings; they stay as they are where the settings cannot run."""
+        try:
+            _, plan = self.shop.plan(values)
+        except ValueError:
+            return [gr.skip()] * len(self.before)
+        plots, sentences = views.before(plan, language)
+        return [*plots, sentences]
+
+    def foresee(self, language, *sent) -> list:
+        """A control was changed: show what the settings will do."""
+        return self.before_of(known_language(language), self.form.values(sent))
+
+    def measure(self, language, *sent) -> str:
+        """A checkpoint is on the page: find out how fast it is here, and say it."""
+        language, values = known_language(language), self.form.values(sent)
+        if checkpoint := self.shop.checkpoint(values["checkpoint"]):
+            self.shop.pace.measure(checkpoint.name, self.shop.catalogue.pipeline(checkpoint.name))
+        return self.plan_of(language, values)
 
     def choose(self, language, *sent) -> list:
         """Another checkpoint was chosen: its own limits, defaults and pictures; the language stays."""
-        return self.open(known_language(language), self.values(sent)["checkpoint"])
+        return self.open(known_language(language), self.form.values(sent)["checkpoint"])
 
     def adapt(self, language, *sent) -> list:
         """A control was changed: hide what means nothing now, and say what the settings will do."""
-        values = self.values(sent)
-        return self._adapted(known_language(language), values, {})
+        values = self.form.values(sent)
+        return [*self.form.adapt(values), self.plan_of(known_language(language), values)]
 
     def reset(self, language, *sent) -> list:
         """Set the noise schedule back to the trained one."""
-        values = self.values(sent)
-        checkpoint = self.shop.checkpoint(values["checkpoint"])
-        trained = trained_betas(checkpoint) if checkpoint else {}
-        return self._adapted(known_language(language), values | trained, trained)
-
-    def _adapted(self, language: str, values: dict, changed: dict) -> list:
-        meanings = control_meanings(values, self.shop.checkpoint(values["checkpoint"]))
-        updates = []
-        for name in ADAPTED:
-            value = {"value": changed[name]} if name in changed else {}
-            updates.append(gr.update(**meanings.get(name, {}), **value))
-        return [*updates, self.plan_of(language, values)]
+        values = self.form.values(sent)
+        trained = self.form.trained(values)
+        values |= trained
+        return [*self.form.adapt(values, trained), self.plan_of(known_language(language), values)]
 
     def begin(self, request: gr.Request, language, *sent):
         """Generate was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(language)
         try:
-            self.shop.plan(self.values(sent))
+            self.shop.plan(self.form.values(sent))
         except ValueError as error:
             raise _error(explain(error, language)) from None
         self.shop.stop_signs.take_down(request.session_hash)
-        return gr.update(interactive=False), gr.update(interactive=True), views.status("waiting", language)
+        return self._begun(language)
+
+    def _begun(self, language: str) -> tuple:
+        return (
+            gr.update(interactive=False),
+            gr.update(interactive=True),
+            views.status("waiting", language),
+            "",
+            gr.update(visible=False),
+            "",
+        )
 
     def begin_verify(self, request: gr.Request, language) -> tuple:
         """Verify was pressed."""
         self.shop.stop_signs.take_down(request.session_hash)
-        waiting = views.status("waiting", known_language(language))
-        return gr.update(interactive=False), gr.update(interactive=True), waiting
+        return self._begun(known_language(language))
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """The run itself, a few looks at it a second; holds the network until it ends."""
         language, session = known_language(language), request.session_hash
-        values = self.values(sent)
+        values = self.form.values(sent)
         try:
             pipeline, plan = self.shop.plan(values)
             checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
             made_by = pipeline.denoiser(plan).description
             for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(session)):
+                progress = views.progress(moment, language)
                 if moment.state == "running":
-                    yield views.running(moment, language), views.progress(moment, language)
-                else:
-                    yield views.finished(moment, plan, checkpoint, made_by, language), views.progress(moment, language)
+                    yield views.running(moment, language), progress, gr.skip()
+                    continue
+                self.shop.films.keep(session, list(moment.film))
+                if moment.state == "done":
+                    self.shop.pace.learn(checkpoint.name, plan, moment.seconds)
+                pictures = views.finished(moment, plan, checkpoint, made_by, language)
+                yield pictures, progress, views.film_of(moment, language)
         except ValueError as error:
             raise _error(explain(error, language)) from None
         except Exception:
             logger.exception("a run failed")
-            yield gr.skip(), views.status("failed", language)
+            yield gr.skip(), views.status("failed", language), gr.skip()
             raise _error(say(language, "errors.server")) from None
 
     def end(self) -> tuple:
         """The run is over, one way or the other."""
-        return gr.update(interactive=True), gr.update(interactive=False)
+        return gr.update(interactive=True), gr.update(interactive=False), gr.update(visible=True)
+
+    def animate(self, request: gr.Request, language) -> str:
+        """The last run of this visitor as an animation."""
+        language = known_language(language)
+        frames = self.shop.films.of(request.session_hash)
+        if frames is None:
+            raise _error(say(language, "film.none"))
+        return views.animated(frames, "ddpm-lab", language)
 
     def stop(self, request: gr.Request):
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""

@@ -127,7 +127,7 @@ class RecipePanel:
         return values, message(said)
 
     def verify(self, request: gr.Request, language, sent) -> Iterator[tuple]:
-        """Make the pictures of a saved file again, and say how they agree: outputs are (said, stage, progress)."""
+        """Make the pictures of a saved file again, and say how they agree: (said, stage, progress, film)."""
         language = known_language(language)
         try:
             if sent is None:
@@ -143,12 +143,13 @@ class RecipePanel:
             session = request.session_hash
             for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(session)):
                 if moment.state == "running":
-                    yield gr.skip(), views.running(moment, language), views.progress(moment, language)
+                    yield gr.skip(), views.running(moment, language), views.progress(moment, language), gr.skip()
         except ValueError as error:
             raise gr.Error(escape(explain(error, language)), print_exception=False) from None
+        self.shop.films.keep(session, list(moment.film))
         said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
         stage = views.finished(moment, plan, checkpoint, made_by, language)
-        yield message(said, is_good), stage, views.progress(moment, language)
+        yield message(said, is_good), stage, views.progress(moment, language), views.film_of(moment, language)
 
     def _verdict(self, recipe, saved, moment, sha256: str, language: str) -> tuple[str, bool]:
         if moment.state != "done":

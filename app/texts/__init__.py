@@ -25,6 +25,11 @@ def say_name(language: str, kind: str, name: str) -> str:
     return texts(language).get(f"{kind}.{name}", name)
 
 
+def percent(share: float) -> str:
+    """A share of 1 in percent, with two digits that count."""
+    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.4g}%"
+
+
 def in_each(make: Callable[[str], str]) -> dict[str, str]:
     """A sentence in every language: what `make` makes of each."""
     return {language: make(language) for language in LANGUAGES}

@@ -44,8 +44,9 @@ def home_app(checkpoints, tmp_path_factory):
 @pytest.fixture(scope="session")
 def chromium():
     """A headless browser. Where none is installed the tests fail: a page that nobody looked at is not tested."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if path is None:
         pytest.fail("no chromium: apt-get install chromium (Debian, Ubuntu), or name one in the variable CHROMIUM")
@@ -64,7 +65,7 @@ def open_page(chromium, home_app):
         context = chromium.new_context(locale=locale, viewport={"width": width, "height": 900}, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(30_000)
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         query = f"__theme={'dark' if dark else 'light'}"

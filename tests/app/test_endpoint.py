@@ -151,7 +151,8 @@ def test_private_events_say_what_is_wrong_with_what_they_get(app, client):
                 if event["queue"]:
                     post(f"{app}/gradio_api/queue/join", json.dumps(body))
                     answer = get(f"{app}/gradio_api/queue/data?session_hash={session}")
-                    assert '"success":false' in answer and '"error":null' not in answer
+                    assert '"success":false' in answer or "plan wrong" in answer
+                    assert '"error":null' not in answer
                 else:
                     answer = post(f"{app}/gradio_api/run/predict", json.dumps(body))
                 assert "Traceback" not in answer

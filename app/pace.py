@@ -1,0 +1,62 @@
+"""How long a run will take on this machine: a + b n seconds a network call of n pictures, learnt from the machine."""
+
+import threading
+import time
+
+import torch
+
+from app.runs import in_network_thread
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.plan import Plan
+from diffusion.settings import SamplingSettings
+
+FEW, MANY = 1, 8  # pictures of the two calls that are timed at first
+TRUST = 0.5  # in the newest run, against all before
+
+
+class Pace:
+    """For each checkpoint by name, a and b. Safe from several threads."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._seconds: dict[str, tuple[float, float]] = {}
+
+    def expected_seconds(self, name: str, plan: Plan) -> float | None:
+        """Of this run on an idle machine; None while nothing was measured."""
+        with self._lock:
+            known = self._seconds.get(name)
+        if known is None:
+            return None
+        calls = len(plan.run_pairs)
+        return calls * (known[0] + known[1] * plan.evaluations / calls)
+
+    def measure(self, name: str, pipeline: DDPMLabPipeline) -> None:
+        """Time two network calls, once a checkpoint; waits for its turn on the network."""
+        if name in self._seconds:
+            return
+        few, many = in_network_thread(lambda: [_seconds_of_a_call(pipeline, count) for count in (FEW, MANY)])
+        slope = max(0.0, (many - few) / (MANY - FEW))
+        with self._lock:
+            self._seconds.setdefault(name, (max(0.0, few - slope * FEW), slope))
+
+    def learn(self, name: str, plan: Plan, seconds: float) -> None:
+        """A run of all its steps took so long."""
+        expected = self.expected_seconds(name, plan)
+        if not expected:
+            return
+        factor = 1 + TRUST * (seconds / expected - 1)
+        with self._lock:
+            self._seconds[name] = tuple(factor * value for value in self._seconds[name])
+
+
+def _seconds_of_a_call(pipeline: DDPMLabPipeline, count: int) -> float:
+    """The faster of two; the first one also wakes the threads."""
+    x = torch.zeros(count, *pipeline.image_shape)
+    label = 0 if pipeline.classes else None
+    denoiser = pipeline.denoiser(pipeline.plan(SamplingSettings(num_images=count, class_label=label)))
+    taken = []
+    for _ in range(2):
+        start = time.perf_counter()
+        denoiser.predict(x, 0)
+        taken.append(time.perf_counter() - start)
+    return min(taken)

@@ -1,0 +1,180 @@
+"""Numbers to plots, as Vega-Lite specifications that the page draws itself, and to CSV. Pure functions.
+
+Text and axes take the colour of the page's text, so that a plot fits light and dark alike (which needs the SVG
+renderer). Colours mean the same in every plot: what is picture is blue, what is noise is orange, what the network is
+told is purple; what was trained, where a run does otherwise, is dashed.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import torch
+from gradio.components.plot import PlotData
+
+from app.texts import say
+from diffusion.plan import Plan
+from diffusion.schedule import NoiseSchedule
+
+POINTS = 120  # of a curve: as many as can be told apart on the page
+MARKED = 100  # steps up to which each has a point of its own on the curve
+HEIGHT = 170
+PICTURE, NOISE, TOLD = "#3f7fc4", "#d2701c", "#a065c0"  # each clear of white and of near-black
+
+INK = {key: "currentColor" for key in ("labelColor", "titleColor", "domainColor", "tickColor", "gridColor")}
+CONFIG = {
+    "background": "transparent",
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": INK | {
+        "gridOpacity": 0.12, "domainOpacity": 0.4, "tickOpacity": 0.4,
+        "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal",
+    },
+    "legend": {
+        "labelColor": "currentColor", "labelFontSize": 12, "labelLimit": 0, "orient": "top", "title": None,
+        "symbolType": "stroke", "symbolStrokeWidth": 2, "direction": "horizontal", "padding": 0, "offset": 6,
+    },
+}  # fmt: skip
+
+
+def schedule_plots(plan: Plan, language: str) -> list[PlotData]:
+    """Before a run: how much of the pictures is signal and noise at each t, the betas, and what the network is told."""
+    return [
+        PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
+        for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))
+    ]
+
+
+def amplitudes(plan: Plan, language: str) -> dict:
+    """sqrt(alpha-bar) and sqrt(1 - alpha-bar) over t, with the steps of the run."""
+    names = {say(language, "plots.signal"): PICTURE, say(language, "plots.noise"): NOISE}
+    rows = []
+    for schedule, is_trained in _schedules(plan):
+        grid = _grid(len(schedule))
+        log_alpha_bar = schedule.log_alphas_cumprod[grid]
+        for name, y in zip(names, (torch.exp(0.5 * log_alpha_bar), (-torch.expm1(log_alpha_bar)).sqrt()), strict=True):
+            rows += _rows(grid, y.tolist(), name, is_trained)
+    visited = [t for t, _ in plan.run_pairs]
+    layers = [_lines(rows, names), _rug(visited)]
+    if len(visited) <= MARKED:
+        signal = plan.schedule.alphas_cumprod[visited].sqrt().tolist()
+        layers.append(_points([{"t": t, "y": y} for t, y in zip(visited, signal, strict=True)], PICTURE))
+    return _spec(say(language, "plots.alt_amplitudes"), layers)
+
+
+def betas(plan: Plan, language: str) -> dict:
+    """beta over t, on a logarithmic axis."""
+    name = say(language, "plots.beta")
+    rows = []
+    for schedule, is_trained in _schedules(plan):
+        grid = _grid(len(schedule))
+        rows += _rows(grid, schedule.betas[grid].tolist(), name, is_trained)
+    y = {"scale": {"type": "log"}, "axis": {"format": "~g", "values": [10.0**-k for k in range(7)]}}
+    return _spec(say(language, "plots.alt_betas"), [_lines(rows, {name: NOISE}, y)])
+
+
+def log_snrs(plan: Plan, language: str) -> dict:
+    """log SNR of the pictures that the network gets, and the one that it was trained on where it is told to be."""
+    levels = plan.noise_levels
+    names = {say(language, "plots.fed"): NOISE, say(language, "plots.told"): TOLD}
+    keep = _grid(len(levels.t))
+    rows = []
+    for name, log_sigma in zip(names, (levels.fed, levels.told), strict=True):
+        rows += _rows(levels.t[keep].tolist(), (-2 * log_sigma[keep]).tolist(), name, name != next(iter(names)))
+    return _spec(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
+
+
+def schedule_csv(plan: Plan) -> str:
+    """What the plots show, at every timestep, to six digits: an address that holds a CSV file."""
+    levels = plan.noise_levels
+    told = dict(zip(levels.t.tolist(), (-2 * levels.told).tolist(), strict=True))
+    columns = {
+        "t": range(len(plan.schedule)),
+        "beta": plan.schedule.betas.tolist(),
+        "alpha_bar": plan.schedule.alphas_cumprod.tolist(),
+        "log_snr": (-2 * plan.schedule.log_sigma).tolist(),
+        "trained_beta": plan.trained.betas.tolist(),
+        "trained_alpha_bar": plan.trained.alphas_cumprod.tolist(),
+        "log_snr_told_where_visited": [told.get(float(t)) for t in range(len(plan.schedule))],
+    }
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in zip(*columns.values(), strict=True):
+        writer.writerow("" if value is None else f"{value:.6g}" for value in row)
+    return "data:text/csv;charset=utf-8," + quote(text.getvalue(), safe=",-.")
+
+
+def _schedules(plan: Plan) -> Iterator[tuple[NoiseSchedule, bool]]:
+    """The schedules to draw, and whether one is there for comparison alone; the run's own comes last, on top."""
+    if not plan.on_trained_betas:
+        yield plan.trained, True
+    yield plan.schedule, False
+
+
+def _grid(count: int) -> list[int]:
+    if count <= POINTS:
+        return list(range(count))
+    return sorted({round(k * (count - 1) / (POINTS - 1)) for k in range(POINTS)})
+
+
+def _rows(t: list, y: list[float], name: str, is_dashed: bool) -> list[dict]:
+    return [{"t": a, "y": float(f"{b:.5g}"), "name": name, "dashed": is_dashed} for a, b in zip(t, y, strict=True)]
+
+
+def _lines(rows: list[dict], names: dict[str, str], y: dict | None = None, has_points: bool = False) -> dict:
+    """Curves over t. names: of the curves, with their colours."""
+    color = {"field": "name", "type": "nominal", "scale": {"domain": list(names), "range": list(names.values())}}
+    dash = {"field": "dashed", "type": "nominal", "legend": None}
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 16} if has_points else False},
+        "encoding": {
+            "x": _x(),
+            "y": {"field": "y", "type": "quantitative", "title": None} | (y or {}),
+            "color": color,
+            "strokeDash": dash | {"scale": {"domain": [False, True], "range": [[1, 0], [5, 4]]}},
+            "tooltip": [
+                {"field": "name", "type": "nominal", "title": " "},
+                {"field": "t", "type": "quantitative"},
+                {"field": "y", "type": "quantitative", "title": " "},
+            ],
+        },
+    }
+
+
+def _points(rows: list[dict], color: str) -> dict:
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "point", "filled": True, "size": 22, "color": color, "opacity": 1},
+        "encoding": {"x": _x(), "y": {"field": "y", "type": "quantitative"}},
+    }
+
+
+def _rug(timesteps: list[int]) -> dict:
+    """A short stroke at the foot of the plot for each timestep."""
+    opacity = 0.8 if len(timesteps) <= MARKED else 0.25
+    return {
+        "data": {"values": [{"t": t} for t in timesteps]},
+        "mark": {"type": "tick", "color": "currentColor", "opacity": opacity, "thickness": 1, "size": 9},
+        "encoding": {"x": _x(), "y": {"value": HEIGHT - 5}},
+    }
+
+
+def _x() -> dict:
+    axis = {"grid": False, "tickCount": 5}
+    return {"field": "t", "type": "quantitative", "title": "t", "axis": axis, "scale": {"nice": False}}
+
+
+def _spec(description: str, layers: list[dict]) -> dict:
+    return {
+        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+        "description": description,
+        "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
+        "config": CONFIG,
+        "width": "container",
+        "height": HEIGHT,
+        "layer": layers,
+    }

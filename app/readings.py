@@ -1,0 +1,101 @@
+"""What each control does to the run at hand: one sentence a control, with the run's own numbers in it."""
+
+import torch
+
+from app.texts import percent, say
+from diffusion.gaussian import StepCoefficients, step_coefficients
+from diffusion.plan import Plan
+
+NEAR_ONE = 0.005  # a mismatch within this of 1 is none
+
+
+def readings(plan: Plan, language: str) -> list[tuple[str, str]]:
+    """(name of the control, sentence) for each control that has a say in this run."""
+    found = {
+        "sampler": _sampler,
+        "num_inference_steps": _steps,
+        "timestep_spacing": _spacing,
+        "beta_schedule": _betas,
+        "conditioning": mismatch,
+        "guidance_scale": _guidance,
+        "seed": _seed,
+        "clip_sample": _clip,
+    }
+    said = [(say(language, f"controls.{name}.label"), sentence(plan)) for name, sentence in found.items()]
+    return [(label, say(language, f"readings.{key[0]}", **key[1])) for label, key in said if key]
+
+
+Reading = tuple[str, dict] | None  # a key of the texts with its values; None where there is nothing to say
+
+
+def mismatch(plan: Plan) -> Reading:
+    """What the network is told of the noise that it gets, on other betas than its own."""
+    if plan.on_trained_betas:
+        return None
+    ratio = plan.noise_levels.mismatch
+    off = (ratio - 1).abs() > NEAR_ONE
+    if not bool(off.any()):
+        return "agrees", {}
+    if plan.settings.conditioning == "matched":
+        return "beyond", {"count": int(off.sum()), "calls": len(ratio)}
+    return "differs", {"low": f"{ratio.min().item():.2g}", "high": f"{ratio.max().item():.2g}"}
+
+
+def _middle(plan: Plan) -> tuple[int, int, StepCoefficients]:
+    """The step in the middle of the run."""
+    t, s = plan.run_pairs[(len(plan.run_pairs) - 1) // 2]
+    return t, s, step_coefficients(torch.tensor(t), torch.tensor(s), plan.schedule)
+
+
+def _sampler(plan: Plan) -> Reading:
+    settings = plan.settings
+    eta = settings.effective_eta
+    if eta == 0 or len(plan.run_pairs) == 1:
+        return "ddim", {}
+    t, s, c = _middle(plan)
+    fresh = (c.beta if settings.reverse_variance == "beta" else eta**2 * c.posterior_var).item()
+    reused = max(0.0, (c.noise_s**2 - eta**2 * c.posterior_var).item())
+    places = {"t": t, "s": s, "share": percent(fresh / (fresh + reused)), "std": f"{fresh**0.5:.3g}"}
+    return ("ddpm", places) if settings.sampler == "ddpm" else ("eta", places | {"eta": f"{eta:g}"})
+
+
+def _steps(plan: Plan) -> Reading:
+    t, s, _ = _middle(plan)
+    after = 0.0 if s < 0 else plan.schedule.log_sigma[s].exp().item()
+    return "steps", {
+        "calls": len(plan.run_pairs), "t": t, "s": s,
+        "before": f"{plan.schedule.log_sigma[t].exp().item():.3g}", "after": f"{after:.3g}",
+    }  # fmt: skip
+
+
+def _spacing(plan: Plan) -> Reading:
+    visited = [str(t) for t, _ in plan.run_pairs]
+    if len(visited) > 6:
+        visited = [*visited[:3], "…", *visited[-3:]]
+    return "spacing", {"visited": ", ".join(visited), "signal": percent(plan.signal_left)}
+
+
+def _betas(plan: Plan) -> Reading:
+    schedule = plan.schedule
+    return "betas", {
+        "first": f"{schedule.betas[0].item():.3g}", "last": f"{schedule.betas[-1].item():.3g}",
+        "alpha_bar": f"{schedule.alphas_cumprod[-1].item():.2g}",
+    }  # fmt: skip
+
+
+def _guidance(plan: Plan) -> Reading:
+    if plan.settings.class_label is None:
+        return None
+    return "guided" if plan.settings.guidance_scale != 1 else "not_guided", {"w": f"{plan.settings.guidance_scale:g}"}
+
+
+def _seed(plan: Plan) -> Reading:
+    settings = plan.settings
+    last = settings.seed + settings.num_images - 1
+    return (
+        ("seed", {"seed": settings.seed}) if last == settings.seed else ("seeds", {"seed": settings.seed, "last": last})
+    )
+
+
+def _clip(plan: Plan) -> Reading:
+    return "clipped" if plan.settings.clip_sample else "not_clipped", {}

@@ -1,0 +1,145 @@
+"""The controls of one run: laid out in parts, given words, limits and values together. Several tabs have them."""
+
+from collections.abc import Mapping
+
+import gradio as gr
+
+from app.controls import checkpoint_choices, control_meanings, control_props
+from app.form import DEFAULTS, USUAL_BETAS, trained_betas
+from app.shop import Shop
+from app.texts import DEFAULT, say
+
+START_VALUES = DEFAULTS | {"beta_schedule": "linear", "beta_start": USUAL_BETAS[0], "beta_end": USUAL_BETAS[1]}
+ADAPTED = (
+    "beta_schedule", "beta_start", "beta_end", "conditioning", "class_choice", "guidance_scale", "eta",
+    "reverse_variance",
+)  # fmt: skip
+
+
+class RunControls:
+    """`controls` holds what a run is made of, by name; handlers get their values in its order.
+
+    Handlers take values as the browser sent them (preprocess=False): the settings check them all, and say which one is
+    wrong in the visitor's language, which Gradio's own checks cannot. shared: controls that were laid out elsewhere,
+    and are a part of this run too.
+    """
+
+    def __init__(self, shop: Shop, shared: Mapping[str, gr.components.Component] | None = None):
+        self.shop = shop
+        self.shared = dict(shared or {})
+        self.own: dict[str, gr.components.Component] = {}
+        self.groups: dict[str, gr.Accordion] = {}
+        self._props = control_props(DEFAULT, None, shop.options)
+        self._props["checkpoint"] = {"label": say(DEFAULT, "controls.checkpoint.label")}
+        self._meanings = control_meanings(START_VALUES, None)
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def lay_out_basics(self) -> None:
+        """Checkpoint, class, sampler and steps."""
+        self._control("checkpoint", gr.Dropdown, filterable=False)
+        self._control("class_choice", gr.Dropdown, filterable=False)
+        self._control("sampler", gr.Radio)
+        self._control("num_inference_steps", gr.Slider)
+
+    def lay_out_seed(self) -> None:
+        """The seed alone."""
+        self._control("seed", gr.Number)
+
+    def lay_out_count(self) -> None:
+        """The number of pictures alone."""
+        self._control("num_images", gr.Slider)
+
+    def lay_out_guidance(self) -> None:
+        """The guidance scale alone."""
+        self._control("guidance_scale", gr.Slider)
+
+    def lay_out_schedule(self) -> None:
+        """The noise schedule, with its own way back."""
+        with self.group("schedule"):
+            self._control("beta_schedule", gr.Dropdown, filterable=False)
+            self._control("beta_start", gr.Slider)
+            self._control("beta_end", gr.Slider)
+            self._control("conditioning", gr.Radio)
+            self.reset = gr.Button(say(DEFAULT, "buttons.reset"), size="sm")
+
+    def lay_out_sampler(self) -> None:
+        """The sampler in detail."""
+        with self.group("sampler"):
+            self._control("eta", gr.Slider)
+            self._control("reverse_variance", gr.Radio)
+            self._control("timestep_spacing", gr.Radio)
+            self._control("clip_sample", gr.Checkbox)
+
+    def group(self, name: str) -> gr.Accordion:
+        """A closed group of controls, to fill."""
+        self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False)
+        return self.groups[name]
+
+    def _control(self, name: str, kind, **more) -> None:
+        if kind is gr.Slider:
+            more["buttons"] = []  # its own reset knows the first checkpoint's value only
+        value = {"value": START_VALUES.get(name)}
+        self.own[name] = kind(**value | self._props.get(name, {}) | self._meanings.get(name, {}) | more)
+
+    # What events need ------------------------------------------------------------------------------------------------
+
+    @property
+    def controls(self) -> dict[str, gr.components.Component]:
+        """Every control of the run by name."""
+        return self.own | self.shared
+
+    @property
+    def worded(self) -> list:
+        """What has words of its own: the outputs of `rewrite`."""
+        return [*self.own.values(), *self.groups.values(), self.reset]
+
+    @property
+    def adapted(self) -> list:
+        """The controls whose meaning hangs on others: the outputs of `adapt`."""
+        return [self.own[name] for name in ADAPTED]
+
+    @property
+    def edits(self) -> list:
+        """The events of every change but that of the checkpoint."""
+        return [
+            control.change if isinstance(control, gr.Slider | gr.Number) else control.input
+            for name, control in self.controls.items()
+            if name != "checkpoint"
+        ]
+
+    def values(self, sent: tuple) -> dict:
+        """A control's name -> the value that was sent for it."""
+        return dict(zip(self.controls, sent, strict=True))
+
+    def rewrite(self, language: str, values: dict, with_values: bool = False) -> list:
+        """Every word in a language, with the controls as they are or (with_values) set to `values`."""
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        props = control_props(language, checkpoint, self.shop.options)
+        props["checkpoint"] = {
+            "label": say(language, "controls.checkpoint.label"),
+            "info": say(language, "controls.checkpoint.info"),
+            "choices": checkpoint_choices(language, self.shop.catalogue),
+        }
+        meanings = control_meanings(values, checkpoint)
+        updates = []
+        for name in self.own:
+            value = {"value": values[name]} if with_values else {}
+            updates.append(gr.update(**props[name], **meanings.get(name, {}), **value))
+        updates += [gr.update(label=say(language, f"groups.{name}")) for name in self.groups]
+        return [*updates, gr.update(value=say(language, "buttons.reset"))]
+
+    def adapt(self, values: dict, changed: dict | None = None) -> list:
+        """Hide what means nothing beside these values; set what is `changed`."""
+        meanings = control_meanings(values, self.shop.checkpoint(values["checkpoint"]))
+        changed = changed or {}
+        updates = []
+        for name in ADAPTED:
+            value = {"value": changed[name]} if name in changed else {}
+            updates.append(gr.update(**meanings.get(name, {}), **value))
+        return updates
+
+    def trained(self, values: dict) -> dict:
+        """The noise schedule of the checkpoint in `values`, as trained."""
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        return trained_betas(checkpoint) if checkpoint else {}
