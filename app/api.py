@@ -77,7 +77,7 @@ def _generate(shop: Shop, fields: dict):
         pipeline = shop.catalogue.pipeline(settings.checkpoint)
         check_images(settings, shop.options)
         plan = pipeline.plan(settings)
-        check_cost(plan, shop.options)
+        check_cost(shop.options, plan)
         start = time.monotonic()
         for moment in watch(pipeline, settings, every_seconds=PROGRESS_SECONDS):
             if moment.state == "running":

@@ -1,4 +1,4 @@
-"""Assembles the page: header, language, tab, endpoint; and says how it is served."""
+"""Assembles the page: header, language, tabs, endpoint; and says how it is served."""
 
 import os
 
@@ -9,7 +9,9 @@ from app.catalogue import Catalogue
 from app.options import ROOT, Options
 from app.runs import NETWORK
 from app.shop import Shop
-from app.tabs.generate import PRIVATE, GenerateTab
+from app.tabs.compare import CompareTab
+from app.tabs.events import PRIVATE
+from app.tabs.generate import GenerateTab
 from app.texts import DEFAULT, LANGUAGES, known_language, language_of, say
 from app.theme import css, theme
 from diffusion.recipe import MAX_FILE
@@ -44,31 +46,50 @@ def build_demo(options: Options) -> gr.Blocks:
                     container=False,
                     elem_id="language",
                 )
-            tab = GenerateTab(shop, language)
+            # Outside of the tabs: what lies in one that is not open is not on the page, and remembers nothing
+            history = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
+            with gr.Tabs(selected="generate", elem_id="tabs") as tabs:
+                with gr.Tab(say(DEFAULT, "tabs.generate"), id="generate") as generate_tab:
+                    generate = GenerateTab(shop, language, history)
+                with gr.Tab(say(DEFAULT, "tabs.compare"), id="compare") as compare_tab:
+                    compare = CompareTab(shop, language)
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
+
+        titles = {"generate": generate_tab, "compare": compare_tab}
+        around = [header, footer, *titles.values()]
+
+        def words_around(chosen):
+            labels = [gr.update(label=say(chosen, f"tabs.{name}")) for name in titles]
+            return [_header(chosen), _footer(chosen), *labels]
 
         def open_page(remembered, request: gr.Request):
             chosen = known_language(remembered) if remembered else language_of(request.headers.get("accept-language"))
             query = str(request.query_params or "")
-            return [chosen, _header(chosen), _footer(chosen), *tab.open(chosen, query=query)]
+            asked = request.query_params.get("tab") if request.query_params else None
+            selected = gr.update(selected=asked) if asked in titles else gr.skip()
+            opened_tabs = [*generate.open(chosen, query=query), *compare.open(chosen, query)]
+            return [chosen, *words_around(chosen), selected, *opened_tabs]
 
         def recall(chosen, known):
-            return tab.recipe.recall(known_language(chosen), known)
+            return generate.recipe.recall(known_language(chosen), known)
 
         def speak(chosen, *sent):
             chosen = known_language(chosen)
-            return [chosen, _header(chosen), _footer(chosen), *tab.rewrite(chosen, tab.form.values(sent))]
+            count = len(generate.form.controls)
+            told = generate.rewrite(chosen, generate.form.values(sent[:count]))
+            preset, values = compare.sent_values(sent[count:])
+            return [chosen, *words_around(chosen), *told, *compare.rewrite(chosen, preset, values)]
 
-        opened = demo.load(open_page, remembered, [language, header, footer, *tab.whole], preprocess=False, **PRIVATE)
+        whole = [language, *around, tabs, *generate.whole, *compare.whole]
+        opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
-        tab.wire_measure(opened)
-        history = [[language, tab.recipe.remembered], tab.recipe.history]
-        opened.then(recall, *history, preprocess=False, **PRIVATE)
-        spoken = language.input(
-            speak, tab.inputs, [remembered, header, footer, *tab.worded], preprocess=False, **PRIVATE
-        )
+        generate.wire_measure(opened)
+        recalled = [[language, history], generate.recipe.history]
+        opened.then(recall, *recalled, preprocess=False, **PRIVATE)
+        worded = [remembered, *around, *generate.worded, *compare.worded]
+        spoken = language.input(speak, [*generate.inputs, *compare.inputs[1:]], worded, preprocess=False, **PRIVATE)
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
-        spoken.then(recall, *history, preprocess=False, **PRIVATE)
+        spoken.then(recall, *recalled, preprocess=False, **PRIVATE)
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
     return demo.queue(api_open=False, max_size=options.queue_size)
 

@@ -127,10 +127,11 @@ def check_images(settings: SamplingSettings, options: Options) -> None:
         raise Refusal("images", most=options.max_images, got=settings.num_images)
 
 
-def check_cost(plan: Plan, options: Options) -> None:
-    """Raises Refusal where a run is larger than this server allows in one request."""
-    if plan.evaluations > options.max_cost:
-        raise Refusal("cost", asked=f"{plan.evaluations:,}", most=f"{options.max_cost:,}")
+def check_cost(options: Options, *plans: Plan) -> None:
+    """Raises Refusal where runs are together larger than this server allows in one request."""
+    asked = sum(plan.evaluations for plan in plans)
+    if asked > options.max_cost:
+        raise Refusal("cost", asked=f"{asked:,}", most=f"{options.max_cost:,}")
 
 
 def _betas(values: Mapping, checkpoint: Checkpoint) -> dict:

@@ -8,13 +8,14 @@ told is purple; what was trained, where a run does otherwise, is dashed.
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import quote
 
 import torch
 from gradio.components.plot import PlotData
 
 from app.texts import say
+from diffusion.compare import Parting
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
@@ -41,10 +42,11 @@ CONFIG = {
 
 def schedule_plots(plan: Plan, language: str) -> list[PlotData]:
     """Before a run: how much of the pictures is signal and noise at each t, the betas, and what the network is told."""
-    return [
-        PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
-        for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))
-    ]
+    return [_plot_data(spec) for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))]
+
+
+def _plot_data(spec: dict) -> PlotData:
+    return PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
 
 
 def amplitudes(plan: Plan, language: str) -> dict:
@@ -86,8 +88,24 @@ def log_snrs(plan: Plan, language: str) -> dict:
     return _spec(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
 
 
+def parting(partings: Sequence[Parting], language: str) -> PlotData:
+    """How far two runs are apart, over log SNR: from noise on the left to the pictures on the right."""
+    names = {say(language, "plots.apart_x_0_hat"): PICTURE, say(language, "plots.apart_x_t"): NOISE}
+    rows = []
+    for name, field in zip(names, ("x_0_hat", "x_t"), strict=True):
+        rows += [_row(one.log_snr, getattr(one, field), name) for one in partings]
+    lines = _lines(rows, names, {"title": say(language, "plots.rms")}, has_points=len(partings) <= MARKED, x="log SNR")
+    return _plot_data(_spec(say(language, "plots.alt_parting"), [lines]))
+
+
+def parting_csv(partings: Sequence[Parting]) -> str:
+    """The same as an address that holds a CSV file."""
+    rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in partings]
+    return _csv(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
+
+
 def schedule_csv(plan: Plan) -> str:
-    """What the plots show, at every timestep, to six digits: an address that holds a CSV file."""
+    """What the plots show, at every timestep: an address that holds a CSV file."""
     levels = plan.noise_levels
     told = dict(zip(levels.t.tolist(), (-2 * levels.told).tolist(), strict=True))
     columns = {
@@ -99,10 +117,15 @@ def schedule_csv(plan: Plan) -> str:
         "trained_alpha_bar": plan.trained.alphas_cumprod.tolist(),
         "log_snr_told_where_visited": [told.get(float(t)) for t in range(len(plan.schedule))],
     }
+    return _csv(columns, zip(*columns.values(), strict=True))
+
+
+def _csv(names: Iterable[str], rows: Iterable[Iterable[float | None]]) -> str:
+    """Numbers to six digits; None is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    for row in zip(*columns.values(), strict=True):
+    writer.writerow(names)
+    for row in rows:
         writer.writerow("" if value is None else f"{value:.6g}" for value in row)
     return "data:text/csv;charset=utf-8," + quote(text.getvalue(), safe=",-.")
 
@@ -121,24 +144,30 @@ def _grid(count: int) -> list[int]:
 
 
 def _rows(t: list, y: list[float], name: str, is_dashed: bool) -> list[dict]:
-    return [{"t": a, "y": float(f"{b:.5g}"), "name": name, "dashed": is_dashed} for a, b in zip(t, y, strict=True)]
+    return [_row(a, b, name, is_dashed) for a, b in zip(t, y, strict=True)]
 
 
-def _lines(rows: list[dict], names: dict[str, str], y: dict | None = None, has_points: bool = False) -> dict:
-    """Curves over t. names: of the curves, with their colours."""
+def _row(x: float, y: float, name: str, is_dashed: bool = False) -> dict:
+    return {"t": x, "y": float(f"{y:.5g}"), "name": name, "dashed": is_dashed}
+
+
+def _lines(
+    rows: list[dict], names: dict[str, str], y: dict | None = None, has_points: bool = False, x: str = "t"
+) -> dict:
+    """Curves over t, or what else x names. names: of the curves, with their colours."""
     color = {"field": "name", "type": "nominal", "scale": {"domain": list(names), "range": list(names.values())}}
     dash = {"field": "dashed", "type": "nominal", "legend": None}
     return {
         "data": {"values": rows},
         "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 16} if has_points else False},
         "encoding": {
-            "x": _x(),
+            "x": _x() | {"title": x},
             "y": {"field": "y", "type": "quantitative", "title": None} | (y or {}),
             "color": color,
             "strokeDash": dash | {"scale": {"domain": [False, True], "range": [[1, 0], [5, 4]]}},
             "tooltip": [
                 {"field": "name", "type": "nominal", "title": " "},
-                {"field": "t", "type": "quantitative"},
+                {"field": "t", "type": "quantitative", "title": x},
                 {"field": "y", "type": "quantitative", "title": " "},
             ],
         },

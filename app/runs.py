@@ -80,23 +80,31 @@ def watch(
     is_stopped: Callable[[], bool] = lambda: False,
     every_seconds: float = PREVIEW_SECONDS,
 ) -> Iterator[Moment]:
-    """A run's moments, computed in the network's thread: who shows them does not hold the network up.
+    """A run's moments, computed in the network's thread: see `streamed`.
 
     The first step, then at most one moment every `every_seconds`, then the last one: "done", or "stopped" after the
-    step in which is_stopped() became true. Closing the generator ends the run within a step. Raises whatever the run
-    raises.
+    step in which is_stopped() became true.
     """
-    arrived: SimpleQueue[Moment | Exception] = SimpleQueue()
+    return streamed(lambda stopped: moments(pipeline, settings, stopped, every_seconds), is_stopped)
+
+
+def streamed(make: Callable[[Callable[[], bool]], Iterator], is_stopped: Callable[[], bool]) -> Iterator:
+    """What make(is_stopped) yields, computed in the network's thread: who shows it does not hold the network up.
+
+    Only the newest is passed on where several came since the last; the one whose `state` is not "running" is the last.
+    Closing the generator ends the work within a step. Raises whatever it raises.
+    """
+    arrived: SimpleQueue = SimpleQueue()
     closed = threading.Event()
 
-    def run():
+    def work():
         try:
-            for moment in moments(pipeline, settings, lambda: closed.is_set() or is_stopped(), every_seconds):
+            for moment in make(lambda: closed.is_set() or is_stopped()):
                 arrived.put(moment)
         except Exception as error:
             arrived.put(error)
 
-    running = _executor.submit(run)
+    running = _executor.submit(work)
     try:
         state = "running"
         while state == "running":

@@ -8,6 +8,7 @@ from app.form import check_cost, settings_of
 from app.options import Options
 from app.pace import Pace
 from app.runs import StopSigns
+from diffusion.compare import check_pair
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 
@@ -34,5 +35,10 @@ class Shop:
         checkpoint = self.catalogue.checkpoint(values["checkpoint"])
         pipeline = self.catalogue.pipeline(checkpoint.name)
         plan = pipeline.plan(settings_of(values, checkpoint, self.options))
-        check_cost(plan, self.options)
+        check_cost(self.options, plan)
         return pipeline, plan
+
+    def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
+        """Whether two runs may run side by side here. Raises ValueError."""
+        check_pair(a, plan_a, b, plan_b)
+        check_cost(self.options, plan_a, plan_b)

@@ -93,6 +93,33 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
     )
 
 
+def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: Words) -> str:
+    """Rows of pictures on one axis of noise level. heads: of the columns. axis: what the heads are.
+
+    A row: its label, and a picture a column, None where it is still to come.
+    """
+    cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
+    for label, shown in rows:
+        images = (f'<img src="{one.address}" alt="{escape(one.alt)}">' if one else "<span></span>" for one in shown)
+        cells.append(f'<span class="row">{escape(label)}</span>{"".join(images)}')
+    grid = f'<div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div>'
+    return f'<div class="duel">{grid}<p class="said">{words(axis)}</p></div>'
+
+
+CUT = "this.parentElement.style.setProperty('--cut', this.value + '%')"
+
+
+def over(left: Shown, right: Shown, names: tuple[str, str], label: str) -> str:
+    """Two pictures over each other, and a slider that says how much of each shows."""
+    return (
+        f'<div class="over"><div class="both"><img src="{left.address}" alt="{escape(left.alt)}">'
+        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}">'
+        f'<b class="left">{escape(names[0])}</b><b class="right">{escape(names[1])}</b>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="{escape(label)}" '
+        f'oninput="{CUT}"></div></div>'
+    )
+
+
 def notice(title: Words, body: Words) -> str:
     """A message where the pictures would be."""
     return (

@@ -179,15 +179,21 @@ def status(key: str, language: str) -> str:
 
 def progress(moment: Moment, language: str) -> str:
     """The progress line of a run after a step."""
-    places = {"step": moment.step, "steps": moment.steps, "seconds": f"{moment.seconds:.1f}"}
+    left = moment.seconds_left
+    return progress_sentence(moment.state, moment.step, moment.steps, moment.seconds, left, language)
+
+
+def progress_sentence(state: str, step: int, steps: int, seconds: float, seconds_left: float, language: str) -> str:
+    """The progress line after `step` of `steps`. state: "running", "done" or "stopped"."""
+    places = {"step": step, "steps": steps, "seconds": f"{seconds:.1f}"}
 
     def sentence(language: str) -> str:
-        if moment.state != "running":
-            return say(language, f"status.{moment.state}", **places)
-        left = say(language, "status.left", seconds=max(1, round(moment.seconds_left)))
+        if state != "running":
+            return say(language, f"status.{state}", **places)
+        left = say(language, "status.left", seconds=max(1, round(seconds_left)))
         return f"{say(language, 'status.step', **places)} · {left}"
 
-    return progress_line(in_each(sentence), say(language, "status.progress"), moment.step, moment.steps)
+    return progress_line(in_each(sentence), say(language, "status.progress"), step, steps)
 
 
 def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:

@@ -2,24 +2,20 @@
 
 import logging
 from collections.abc import Iterator
-from html import escape
 
 import gradio as gr
 
 from app import views
 from app.form import defaults
 from app.messages import explain
-from app.runs import NETWORK, watch
+from app.runs import watch
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.recipe import RecipePanel, message, settings_of_query
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
+from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
 
-PRIVATE = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-NETWORK_EVENT = {
-    "show_progress": "hidden", "api_visibility": "private", "concurrency_id": NETWORK, "concurrency_limit": 1
-}  # fmt: skip
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
 logger = logging.getLogger(__name__)
@@ -28,9 +24,10 @@ logger = logging.getLogger(__name__)
 class GenerateTab:
     """The tab's components, and its handlers. Of what the browser sends for the controls see RunControls."""
 
-    def __init__(self, shop: Shop, language: gr.Radio):
+    def __init__(self, shop: Shop, language: gr.Radio, remembered: gr.BrowserState):
         self.shop = shop
         self.language = language
+        self.remembered = remembered
         self.form = RunControls(shop)
         self.buttons: dict[str, gr.Button] = {}
         self._lay_out()
@@ -39,8 +36,6 @@ class GenerateTab:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        # Outside of every accordion: what lies in a closed one is not on the page, and remembers nothing
-        remembered = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
         with gr.Row(elem_id="bench"):
             with gr.Column(scale=4, elem_id="controls"):
                 self.form.lay_out_basics()
@@ -56,7 +51,7 @@ class GenerateTab:
                 self.form.lay_out_schedule()
                 self.form.lay_out_sampler()
                 with self.form.group("recipe"):
-                    self.recipe = RecipePanel(self.shop, remembered)
+                    self.recipe = RecipePanel(self.shop, self.remembered)
             with gr.Column(scale=9, elem_id="show"):
                 self.plan = gr.HTML(apply_default_css=False)
                 self.progress = gr.HTML(apply_default_css=False)
@@ -170,7 +165,7 @@ class GenerateTab:
         catalogue = self.shop.catalogue
         try:
             if settings := settings_of_query(query):
-                return self.restored(language, self.recipe.values_of(settings))
+                return self.restored(language, values_of(self.shop, settings))
         except ValueError as error:
             return [*self.open(language)[:-1], views.broken_link(explain(error, language))]
         name = catalogue.default() if name is None else name
@@ -283,7 +278,7 @@ class GenerateTab:
         try:
             self.shop.plan(self.form.values(sent))
         except ValueError as error:
-            raise _error(explain(error, language)) from None
+            raise failure(explain(error, language)) from None
         self.shop.stop_signs.take_down(request.session_hash)
         return self._begun(language)
 
@@ -321,11 +316,11 @@ class GenerateTab:
                 pictures = views.finished(moment, plan, checkpoint, made_by, language)
                 yield pictures, progress, views.film_of(moment, language)
         except ValueError as error:
-            raise _error(explain(error, language)) from None
+            raise failure(explain(error, language)) from None
         except Exception:
             logger.exception("a run failed")
             yield gr.skip(), views.status("failed", language), gr.skip()
-            raise _error(say(language, "errors.server")) from None
+            raise failure(say(language, "errors.server")) from None
 
     def end(self) -> tuple:
         """The run is over, one way or the other."""
@@ -336,15 +331,10 @@ class GenerateTab:
         language = known_language(language)
         frames = self.shop.films.of(request.session_hash)
         if frames is None:
-            raise _error(say(language, "film.none"))
+            raise failure(say(language, "film.none"))
         return views.animated(frames, "ddpm-lab", language)
 
     def stop(self, request: gr.Request):
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
         self.shop.stop_signs.put_up(request.session_hash)
         return gr.update(interactive=False)
-
-
-def _error(message: str) -> gr.Error:
-    """A message on the page, for what was asked and is not done. Gradio shows it as HTML."""
-    return gr.Error(escape(message).replace("\n", "<br>"), print_exception=False)

@@ -19,6 +19,7 @@ from app.pictures import as_saved
 from app.runs import watch
 from app.shop import Shop
 from app.stage import copy_line, copy_script
+from app.tabs.events import failure
 from app.texts import DEFAULT, in_each, known_language, say, say_name
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
@@ -108,18 +109,10 @@ class RecipePanel:
 
     # In --------------------------------------------------------------------------------------------------------------
 
-    def values_of(self, settings: SamplingSettings) -> dict:
-        """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
-        checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint or self.shop.catalogue.default())
-        settings = settings.replace(checkpoint=checkpoint.name)
-        check_images(settings, self.shop.options)
-        check_cost(self.shop.catalogue.pipeline(checkpoint.name).plan(settings), self.shop.options)
-        return controls_of(settings, checkpoint)
-
     def read(self, sent, language: str) -> tuple[dict, str]:
         """The controls' values for a saved picture, and what to say of it. Raises ValueError."""
         recipe, _ = read_png(uploaded(sent))
-        values = self.values_of(recipe.settings)
+        values = values_of(self.shop, recipe.settings)
         made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
         said = say(language, "recipe.restored", **made)
         if self.shop.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
@@ -138,14 +131,14 @@ class RecipePanel:
             pipeline = self.shop.catalogue.pipeline(checkpoint.name)
             check_images(settings, self.shop.options)
             plan = pipeline.plan(settings)
-            check_cost(plan, self.shop.options)
+            check_cost(self.shop.options, plan)
             made_by = pipeline.denoiser(plan).description
             session = request.session_hash
             for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(session)):
                 if moment.state == "running":
                     yield gr.skip(), views.running(moment, language), views.progress(moment, language), gr.skip()
         except ValueError as error:
-            raise gr.Error(escape(explain(error, language)), print_exception=False) from None
+            raise failure(explain(error, language)) from None
         self.shop.films.keep(session, list(moment.film))
         said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
         stage = views.finished(moment, plan, checkpoint, made_by, language)
@@ -161,6 +154,15 @@ class RecipePanel:
         if verdict == "different" and recipe.checkpoint_sha256 != sha256:
             said = f"{said} {say(language, 'recipe.other_checkpoint')}"
         return said, verdict != "different"
+
+
+def values_of(shop: Shop, settings: SamplingSettings) -> dict:
+    """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
+    checkpoint = shop.catalogue.checkpoint(settings.checkpoint or shop.catalogue.default())
+    settings = settings.replace(checkpoint=checkpoint.name)
+    check_images(settings, shop.options)
+    check_cost(shop.options, shop.catalogue.pipeline(checkpoint.name).plan(settings))
+    return controls_of(settings, checkpoint)
 
 
 def heading(language: str, part: str) -> str:

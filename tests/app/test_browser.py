@@ -23,7 +23,7 @@ def generate(page: Page, name: str = "Generate") -> None:
 
 def choose(page: Page, label: str, option: str) -> None:
     """Take an option of a dropdown."""
-    page.get_by_label(label, exact=True).click()
+    page.get_by_label(label, exact=True).filter(visible=True).click()
     page.get_by_role("option", name=option, exact=True).click()
 
 
@@ -35,7 +35,7 @@ def choose_checkpoint(page: Page, name: str) -> None:
 
 def set_number(page: Page, label: str, value: str) -> None:
     """Type into the number beside a slider."""
-    page.get_by_label(f"number input for {label}").fill(value)
+    page.get_by_label(f"number input for {label}").filter(visible=True).fill(value)
     page.keyboard.press("Tab")
 
 
@@ -44,7 +44,7 @@ def natural_sizes(page: Page) -> list[int]:
 
 
 def plan(page: Page):
-    return page.locator(".plan")
+    return page.locator(".plan").filter(visible=True)
 
 
 def test_opens_with_pictures(open_page):
@@ -282,6 +282,55 @@ def test_earlier_runs_come_back(open_page):
     expect(page.get_by_label("number input for Steps")).to_have_value("5")
 
 
+def compare(page: Page, name: str = "Compare") -> None:
+    """Press Compare and wait for both runs to end."""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.locator(".over img").first.wait_for(timeout=RUN_SECONDS)
+    expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
+
+
+def test_two_runs_are_compared_and_a_link_brings_both_back(open_page, home_app):
+    page = open_page()
+    page.get_by_role("tab", name="Compare").click()
+    expect(page.locator(".hint")).to_contain_text("Both start from the same noise")
+    compare(page)
+    expect(page.locator(".duel img")).to_have_count(4 * 8)
+    expect(page.locator(".outcome .vega-embed svg")).to_be_visible()
+    expect(page.locator(".outcome")).to_contain_text("A: 50 network calls")
+    page.get_by_label("How much of A and of B shows").fill("20")
+    assert page.locator(".over .both").evaluate("box => box.style.getPropertyValue('--cut')") == "20%"
+    choose(page, "What to compare", "Eight steps: DDPM breaks, DDIM does not")
+    expect(plan(page)).to_contain_text("A: 8 network calls for 4 pictures")
+    page.get_by_role("button", name="Run A").click()
+    set_number(page, "Steps", "7")
+    expect(plan(page)).to_contain_text("A: 7 network calls for 4 pictures")
+    link = page.get_by_label("Link to this comparison")
+    expect(link).to_have_value(re.compile(r"a\.num_inference_steps=7.*b\.num_inference_steps=8"))
+    other = open_page("zh-CN", address=link.input_value())
+    expect(other.get_by_role("tab", name="对比")).to_have_attribute("aria-selected", "true")
+    expect(plan(other)).to_contain_text("B: 请网络看 8 遍")
+    compare(other, "开始对比")
+    expect(other.locator(".outcome")).to_contain_text("A：请网络看了 7 次")
+
+
+def test_a_comparison_stops_and_says_what_is_wrong(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Compare").click()
+    page.get_by_role("button", name="Run A").click()
+    choose(page, "Checkpoint", "slow")
+    set_number(page, "Steps", "1000")
+    expect(plan(page)).to_contain_text("A: 1000 network calls")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.locator(".duel img").first).to_be_visible(timeout=RUN_SECONDS)
+    page.get_by_role("button", name="Stop").click()
+    expect(page.locator(".progress").filter(visible=True)).to_contain_text(
+        re.compile(r"Stopped after step \d+ of 1050"), timeout=RUN_SECONDS
+    )
+    choose(page, "Checkpoint", "faces")
+    page.get_by_role("button", name="Compare", exact=True).click()
+    expect(page.get_by_test_id("toast-body")).to_contain_text("pictures of one size")
+
+
 @pytest.mark.parametrize("locale", ["zh", "zh-CN", "zh-TW", "zh-HK", "zh-Hans", "zh-SG"])
 def test_chinese_browsers_get_chinese(open_page, locale):
     page = open_page(locale)
@@ -357,22 +406,30 @@ def test_fits_a_phone(open_page, locale, dark):
     assert page.evaluate("document.body.classList.contains('dark')") == dark
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_is_accessible(open_page, dark):
+def grave_findings(page: Page) -> list:
+    """What axe finds serious or critical on the page as it is."""
     from axe_playwright_python.sync_playwright import Axe
 
+    page.mouse.move(0, 0)
+    return [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]][:3])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_is_accessible(open_page, dark):
     page = open_page(dark=dark)
     for group in page.locator("button.label-wrap").all():
         group.click()
     generate(page)
-    page.mouse.move(0, 0)
-    violations = Axe().run(page).response["violations"]
-    grave = [
-        (violation["id"], [node["html"][:200] for node in violation["nodes"]][:3])
-        for violation in violations
-        if violation["impact"] in ("serious", "critical")
-    ]
-    assert grave == []
+    assert grave_findings(page) == []
+    page.get_by_role("tab", name="Compare").click()
+    compare(page)
+    for group in page.locator("button.label-wrap:visible").all():
+        group.click()
+    assert grave_findings(page) == []
 
 
 def test_a_page_without_checkpoints_says_so(open_page, tmp_path):

@@ -1,0 +1,102 @@
+"""What the Compare tab shows, from numbers to HTML. Pure functions."""
+
+from html import escape
+
+from app.catalogue import Checkpoint
+from app.duel import DuelMoment
+from app.film import full_columns
+from app.pictures import FASTEST, data_uri, enlarged, png, sheet, together
+from app.plots import parting_csv
+from app.stage import Shown, over, strips, words
+from app.texts import in_each, say
+from app.views import file_stem, plan_sentence, progress_sentence
+from diffusion.compare import shares_step_noise
+from diffusion.denoisers import Description
+from diffusion.plan import Plan
+from diffusion.recipe import Recipe
+
+NAMES = ("A", "B")
+FINAL_SIDE = 560  # of the final pictures, in pixels
+ROWS = ("x_t", "x_0_hat")
+
+
+def plan_lines(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | None], language: str) -> str:
+    """What both runs will do, and what they share."""
+    lines = [
+        f"{name}: {plan_sentence(plan, language, expected)}"
+        for name, plan, expected in zip(NAMES, plans, seconds, strict=True)
+    ]
+    return "\n".join([*lines, say(language, f"compare.{_shared(plans)}")])
+
+
+def _shared(plans: tuple[Plan, Plan]) -> str:
+    if shares_step_noise(*plans):
+        return "shares_all"
+    noisy = [plan.settings.effective_eta > 0 for plan in plans]
+    return "shares_first" if all(noisy) else "shares_only_one_noisy" if any(noisy) else "shares_none_noisy"
+
+
+def strips_of(moment: DuelMoment, language: str) -> str:
+    """Both runs at matching steps, as far as they are."""
+    rows = []
+    for name, cells, numbers in zip(
+        NAMES, moment.cells, zip(*(c[0] for c in moment.columns), strict=True), strict=True
+    ):
+        for kind in ROWS:
+            shown = []
+            for cell, number in zip(cells, numbers, strict=True):
+                alt = cell and say(language, f"compare.alt_{kind}", name=name, step=number + 1, t=cell.t)
+                shown.append(cell and Shown(_picture(getattr(cell, kind)), alt))
+            rows.append((f"{name} {say(language, f'compare.{kind}')}", shown))
+    heads = [f"{log_snr:.1f}" for _, log_snr in moment.columns]
+    return strips(heads, rows, in_each(lambda language: say(language, "compare.axis")))
+
+
+def _picture(images) -> str:
+    return data_uri(png(sheet(images, full_columns(len(images))), level=FASTEST))
+
+
+def progress(moment: DuelMoment, language: str) -> str:
+    """The progress line of both runs."""
+    done, of = sum(moment.numbers), sum(moment.steps)
+    return progress_sentence(moment.state, done, of, sum(moment.seconds), moment.seconds_left, language)
+
+
+def outcome(
+    moment: DuelMoment,
+    plans: tuple[Plan, Plan],
+    checkpoints: tuple[Checkpoint, Checkpoint],
+    made_by: tuple[Description, Description],
+    language: str,
+) -> str:
+    """The final pictures over each other, what each run cost, and links that save both with their recipes."""
+    shown, facts = [], []
+    for k, name in enumerate(NAMES):
+        plan, images = plans[k], moment.x_t[k]
+        settings = plan.settings
+        if images is None:  # stopped before its first step
+            return ""
+        is_whole = moment.numbers[k] == moment.steps[k]
+        recipe = None
+        if is_whole:
+            recipe = Recipe.of(settings, images, checkpoints[k].sha256, len(images), made_by[k])
+        address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe))
+        shown.append(Shown(address, say(language, "compare.alt_final", name=name)))
+        places = {
+            "name": name, "calls": moment.numbers[k], "passes": f"{plan.evaluations:,}",
+            "seconds": f"{moment.seconds[k]:.1f}",
+        }  # fmt: skip
+        save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))
+        sentence = words(in_each(lambda language, places=places: say(language, "compare.cost", **places)))
+        facts.append(f'{sentence} <a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>')
+    distance = moment.partings[-1].x_0_hat if moment.partings else 0.0
+    apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{distance:.3f}")))
+    csv = words(in_each(lambda language: say(language, "plots.csv")))
+    facts.append(f'{apart} <a href="{parting_csv(moment.partings)}" download="ddpm-lab-compare.csv">{csv}</a>')
+    lines = "".join(f'<p class="said">{fact}</p>' for fact in facts)
+    return over(shown[0], shown[1], NAMES, say(language, "compare.slider")) + lines
+
+
+def preset_words(name: str, language: str) -> str:
+    """What to see in a preset."""
+    return f'<p class="hint">{escape(say(language, f"presets.{name}.see"))}</p>'
