@@ -1,16 +1,23 @@
-"""The endpoint /generate, for programs: the same settings as everywhere, and PNGs of the very pixels."""
+"""The endpoints for programs: the same settings as everywhere, and PNGs of the very pixels."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Literal
 
 import gradio as gr
+import numpy as np
 
+from app.duel import duel
 from app.form import check_cost, check_images
 from app.pictures import data_uri, picture, png
 from app.runs import watch
 from app.shop import Shop
+from diffusion.compare import shares_step_noise
 from diffusion.conditioning import Conditioning
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.plan import Plan
 from diffusion.recipe import Recipe
 from diffusion.sampling import ReverseVariance
 from diffusion.schedule import BetaScheduleName
@@ -71,25 +78,135 @@ def make_generate(shop: Shop) -> Callable:
     return generate
 
 
-def _generate(shop: Shop, fields: dict):
+def make_compare(shop: Shop) -> Callable:
+    """The function behind /compare."""
+
+    def compare(a: dict, b: dict) -> tuple[list[str], list[str], dict]:
+        """Draw two runs side by side from the same first noise, and measure how far they part.
+
+        Args:
+            a: The settings of the first run: an object with the fields of /generate.
+            b: Those of the second; its pictures must have the same size and number.
+
+        Returns:
+            The pictures of both runs as PNG data addresses, each with its recipe; and what was found: settings,
+            evaluations and seconds of each run, whether they share the noise of each step, and "partings": for
+            matching steps, the log SNR and the root mean squares between the states x_t and the guesses x_0_hat. While
+            it runs: no pictures, and the steps done and to do.
+        """
+        yield from _compare(shop, a, b)
+
+    return compare
+
+
+def make_schedule(shop: Shop) -> Callable:
+    """The function behind /schedule."""
+
+    def schedule(
+        checkpoint: str,
+        num_inference_steps: int = 50,
+        timestep_spacing: TimestepSpacing = "even",
+        start_step: int = 0,
+        beta_schedule: BetaScheduleName | None = None,
+        beta_start: float | None = None,
+        beta_end: float | None = None,
+        conditioning: Conditioning = "matched",
+    ) -> dict:
+        """What a run would do, without running it: the timesteps it visits, and the noise levels there.
+
+        Args:
+            checkpoint: Name of the checkpoint's folder.
+            num_inference_steps: Steps, from 1 to the T of the checkpoint.
+            timestep_spacing: Which timesteps: even, leading, linspace or trailing.
+            start_step: Steps left out at the noisy end.
+            beta_schedule: Shape of the betas; as trained if left out.
+            beta_start: First beta; as trained if left out.
+            beta_end: Last beta; as trained if left out.
+            conditioning: On other betas: tell the network the matched noise level, or (naive) the same timestep.
+
+        Returns:
+            timesteps; at each of them alphas_cumprod, log_snr_fed (in the pictures) and log_snr_told (that the network
+            takes them to have); signal_left at the first; on_trained_betas.
+        """
+        fields = {name: value for name, value in locals().items() if name in SamplingSettings.model_fields}
+        with said():
+            settings = SamplingSettings(**fields)
+            plan = shop.catalogue.pipeline(settings.checkpoint).plan(settings)
+        levels = plan.noise_levels
+        return {
+            "timesteps": [t for t, _ in plan.run_pairs],
+            "alphas_cumprod": [plan.schedule.alphas_cumprod[t].item() for t, _ in plan.run_pairs],
+            "log_snr_fed": (-2 * levels.fed).tolist(),
+            "log_snr_told": (-2 * levels.told).tolist(),
+            "signal_left": plan.signal_left,
+            "on_trained_betas": plan.on_trained_betas,
+        }
+
+    return schedule
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """What is wrong with what was sent becomes the answer, and nothing else does."""
     try:
+        yield
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _generate(shop: Shop, fields: dict):
+    with said():
         settings = SamplingSettings(**fields)
-        pipeline = shop.catalogue.pipeline(settings.checkpoint)
-        check_images(settings, shop.options)
-        plan = pipeline.plan(settings)
+        pipeline, plan = _planned(shop, settings)
         check_cost(shop.options, plan)
         start = time.monotonic()
         for moment in watch(pipeline, settings, every_seconds=PROGRESS_SECONDS):
             if moment.state == "running":
                 yield [], {"step": moment.step, "steps": moment.steps}
-        made_by, sha256 = pipeline.denoiser(plan).description, shop.catalogue.checkpoint(settings.checkpoint).sha256
-        images = []
-        for number, pixels in enumerate(moment.x_t):
-            part = settings.part(number, number + 1)
-            recipe = Recipe.of(part, pixels[None], sha256, settings.num_images, made_by)
-            images.append(data_uri(png(picture(pixels), recipe)))
         seconds = round(time.monotonic() - start, 3)
         run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
-        yield images, run
+        yield _pngs(shop, pipeline, plan, moment.x_t), run
+
+
+def _compare(shop: Shop, *runs: dict):
+    with said():
+        names = ("a", "b")
+        settings = [_settings(name, fields) for name, fields in zip(names, runs, strict=True)]
+        (a, plan_a), (b, plan_b) = planned = [_planned(shop, one) for one in settings]
+        shop.check_duel(a, plan_a, b, plan_b)
+        for moment in duel(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
+            if moment.state == "running":
+                yield [], [], {"step": sum(moment.numbers), "steps": sum(moment.steps)}
+        found = {
+            name: {"settings": one.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": round(took, 3)}
+            for name, one, (_, plan), took in zip(names, settings, planned, moment.seconds, strict=True)
+        }
+        found["shares_step_noise"] = shares_step_noise(plan_a, plan_b)
+        found["partings"] = [asdict(one) for one in moment.partings]
+        yield *(_pngs(shop, *run, x_t) for run, x_t in zip(planned, moment.x_t, strict=True)), found
+
+
+def _settings(name: str, fields) -> SamplingSettings:
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+        raise ValueError(f"{name}: must be an object with the fields of a run, got {type(fields).__name__}")
+    try:
+        return SamplingSettings(**fields)
     except ValueError as error:
-        raise gr.Error(str(error), print_exception=False) from None
+        raise ValueError(f"{name}: {error}") from None
+
+
+def _planned(shop: Shop, settings: SamplingSettings) -> tuple[DDPMLabPipeline, Plan]:
+    pipeline = shop.catalogue.pipeline(settings.checkpoint)
+    check_images(settings, shop.options)
+    return pipeline, pipeline.plan(settings)
+
+
+def _pngs(shop: Shop, pipeline: DDPMLabPipeline, plan: Plan, pixels: np.ndarray) -> list[str]:
+    """The pictures of a whole run, each with its own recipe. pixels: (N, H, W, C) uint8."""
+    settings, made_by = plan.settings, pipeline.denoiser(plan).description
+    sha256 = shop.catalogue.checkpoint(settings.checkpoint).sha256
+    images = []
+    for number, image in enumerate(pixels):
+        part = settings.part(number, number + 1)
+        images.append(data_uri(png(picture(image), Recipe.of(part, image[None], sha256, len(pixels), made_by))))
+    return images

@@ -4,7 +4,7 @@ import os
 
 import gradio as gr
 
-from app.api import make_generate
+from app.api import make_compare, make_generate, make_schedule
 from app.catalogue import Catalogue
 from app.options import ROOT, Options
 from app.runs import NETWORK
@@ -91,6 +91,8 @@ def build_demo(options: Options) -> gr.Blocks:
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
         spoken.then(recall, *recalled, preprocess=False, **PRIVATE)
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_schedule(shop), api_name="schedule")
     return demo.queue(api_open=False, max_size=options.queue_size)
 
 
@@ -106,6 +108,8 @@ def launch_arguments(options: Options) -> dict:
         "ssr_mode": False,  # Spaces would turn it on, and then style and scripts apply at another time
         "enable_monitoring": False,
         "run_history": False,
+        "favicon_path": str(ROOT / "app" / "icon.png"),
+        "pwa": True,  # the browser can install the page as an app of its own
         "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
         "max_file_size": MAX_FILE,  # of a saved picture that brings its recipe back
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],

@@ -209,7 +209,8 @@ class CompareTab:
         for side, plan in zip(SIDES, plans, strict=True):
             fields += [(f"{side}.{name}", value) for name, value in parse_qsl(to_query(plan.settings))]
         words = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
-        return copy_line(f"{address}?{urlencode(fields)}", say(language, "compare.link"), *words)
+        label = say(language, "compare.link")
+        return f'<p class="said">{label}</p>{copy_line(f"{address}?{urlencode(fields)}", label, *words)}'
 
     def choose_preset(self, language, *sent) -> list:
         """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""

@@ -299,7 +299,7 @@ def test_two_runs_are_compared_and_a_link_brings_both_back(open_page, home_app):
     expect(page.locator(".outcome")).to_contain_text("A: 50 network calls")
     page.get_by_label("How much of A and of B shows").fill("20")
     assert page.locator(".over .both").evaluate("box => box.style.getPropertyValue('--cut')") == "20%"
-    choose(page, "What to compare", "Eight steps: DDPM breaks, DDIM does not")
+    choose(page, "What to compare", "Eight steps: hard for DDPM, easy for DDIM")
     expect(plan(page)).to_contain_text("A: 8 network calls for 4 pictures")
     page.get_by_role("button", name="Run A").click()
     set_number(page, "Steps", "7")

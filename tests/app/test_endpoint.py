@@ -132,9 +132,52 @@ def test_what_is_no_number_is_refused(app, client, number):
     assert client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
 
 
-def test_only_generate_is_public(client):
+def test_both_runs_of_a_comparison_are_those_of_generate(client):
+    a = {"checkpoint": "clothes", "sampler": "ddpm", "num_inference_steps": 6, "num_images": 2, "class_label": [0, 1]}
+    b = a | {"sampler": "ddim", "eta": 1.0}
+    *both, found = client.predict(a=a, b=b, api_name="/compare")
+    for pictures, fields in zip(both, (a, b), strict=True):
+        alone, _ = client.predict(**fields, api_name="/generate")
+        assert [opened(one).tobytes() for one in pictures] == [opened(one).tobytes() for one in alone]
+    assert found["shares_step_noise"] and [one["numbers"] for one in found["partings"]] == [[k, k] for k in range(6)]
+    assert max(one["x_t"] for one in found["partings"]) < 1e-5 and found["b"]["settings"]["eta"] == 1
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ({}, {"eta": 7}, "b: eta"),
+        ({"nothing": 1}, {}, "a: nothing"),
+        ([], {}, "a: must be an object"),
+        ({}, None, "b: must be an object"),
+        ({}, {"num_images": 2}, "num_images: must be the same"),
+        ({"checkpoint": "faces", "num_inference_steps": 5}, {"checkpoint": "clothes"}, "checkpoint: both"),
+        ({"num_inference_steps": 1000, "num_images": 40}, {"num_images": 40}, "40,000"),
+    ],
+)
+def test_bad_comparisons_say_which_run_and_field(client, a, b, said):
+    run = {"checkpoint": "clothes"}
+    a, b = (run | one if isinstance(one, dict) else one for one in (a, b))
+    with pytest.raises(Exception, match=said):
+        client.predict(a=a, b=b, api_name="/compare")
+    assert client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
+
+
+def test_the_schedule_is_that_of_the_paper(client):
+    found = client.predict(checkpoint="clothes", num_inference_steps=5, api_name="/schedule")
+    abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[found["timesteps"]]
+    assert found["timesteps"] == [999, 749, 500, 250, 0]
+    assert np.allclose(found["alphas_cumprod"], abar, rtol=1e-9)
+    assert np.allclose(found["log_snr_fed"], np.log(abar / (1 - abar)), rtol=1e-9)
+    assert found["log_snr_told"] == found["log_snr_fed"] and found["on_trained_betas"]
+    assert found["signal_left"] == pytest.approx(0.00635, abs=1e-5)
+    with pytest.raises(Exception, match=r"num_inference_steps: must lie in \[1, 1000\]"):
+        client.predict(checkpoint="clothes", num_inference_steps=2000, api_name="/schedule")
+
+
+def test_only_the_named_endpoints_are_public(client):
     endpoints = client.view_api(return_format="dict")
-    assert list(endpoints["named_endpoints"]) == ["/generate"]
+    assert list(endpoints["named_endpoints"]) == ["/generate", "/compare", "/schedule"]
     assert endpoints["unnamed_endpoints"] == {}
 
 
@@ -157,6 +200,15 @@ def test_private_events_say_what_is_wrong_with_what_they_get(app, client):
                     answer = post(f"{app}/gradio_api/run/predict", json.dumps(body))
                 assert "Traceback" not in answer
     assert client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
+
+
+def test_the_page_can_be_installed_as_an_app(app):
+    manifest = json.loads(get(f"{app}/manifest.json"))
+    assert manifest["name"] == "DDPM Lab" and manifest["display"] == "standalone"
+    for icon in manifest["icons"]:
+        with urllib.request.urlopen(f"{app}{icon['src']}", timeout=20) as answer:
+            picture = Image.open(BytesIO(answer.read()))
+        assert f"{picture.width}x{picture.height}" == icon["sizes"]
 
 
 @pytest.mark.parametrize("path", ["checkpoints/x/README.md", "app.py", "app/demo.py", ".git/config", "README.md"])
