@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from app.catalogue import Catalogue
 from tests.app.checkpoints import make_all
 from tests.app.server import SPACE, running_app
 
@@ -25,6 +26,12 @@ CHROMIUM_FLAGS = [
 def checkpoints(tmp_path_factory):
     """The folder of the tiny checkpoints: see make_all."""
     return make_all(tmp_path_factory.mktemp("checkpoints"))
+
+
+@pytest.fixture(scope="session")
+def catalogue(checkpoints):
+    """The tiny checkpoints as the app knows them."""
+    return Catalogue(checkpoints)
 
 
 @pytest.fixture(scope="session")

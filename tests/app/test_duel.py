@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from app import duel_views
-from app.catalogue import Catalogue
 from app.duel import COLUMNS, duel, strip_columns
 from app.form import controls_of
 from app.options import Options
@@ -19,11 +18,6 @@ from app.texts import texts
 from diffusion.pixels import to_uint8
 from diffusion.recipe import read_png
 from diffusion.settings import SamplingSettings
-
-
-@pytest.fixture(scope="module")
-def catalogue(checkpoints):
-    return Catalogue(checkpoints)
 
 
 @pytest.fixture(scope="module")

@@ -9,15 +9,14 @@ import pytest
 from PIL import Image, ImageSequence
 
 from app import views
-from app.catalogue import Catalogue
 from app.film import FRAMES, Films, animation, frame_size, frame_steps, full_columns, strip
 from app.runs import watch
 from diffusion.settings import SamplingSettings
 
 
 @pytest.fixture(scope="module")
-def pipeline(checkpoints):
-    return Catalogue(checkpoints).pipeline("faces")
+def pipeline(catalogue):
+    return catalogue.pipeline("faces")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import math
 
 import pytest
 
-from app.catalogue import Catalogue
 from app.controls import control_meanings, control_props
 from app.form import DEFAULTS, class_label, controls_of, defaults, settings_of, trained_betas
 from app.messages import Refusal
@@ -14,11 +13,6 @@ from app.views import percent, plan_sentence
 from diffusion.settings import SamplingSettings
 
 OPTIONS = Options()
-
-
-@pytest.fixture(scope="module")
-def catalogue(checkpoints):
-    return Catalogue(checkpoints)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from app import plots, views
-from app.catalogue import Catalogue
 from app.pace import Pace
 from app.readings import mismatch, readings
 from diffusion.plan import plan_run
@@ -122,8 +121,8 @@ def test_every_run_can_be_told_in_both_languages(fields):
         assert len(plots_) == 3 and html.count("<dt>") == len(said)
 
 
-def test_expected_time_is_that_of_the_run(checkpoints):
-    pipeline, pace = Catalogue(checkpoints).pipeline("slow"), Pace()
+def test_expected_time_is_that_of_the_run(catalogue):
+    pipeline, pace = catalogue.pipeline("slow"), Pace()
     plan = pipeline.plan(SamplingSettings(num_inference_steps=40, num_images=8))
     assert pace.expected_seconds("slow", plan) is None
     pace.learn("slow", plan, 3.0)  # nothing to learn against yet

@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 
 from app import views
-from app.catalogue import Catalogue
 from app.pictures import as_saved, enlarged, picture, png, sheet, square_columns, tiles_of, together
 from app.runs import StopSigns, watch
 from app.stage import NARROW, WIDE, best_columns, notice, plan_line
@@ -19,11 +18,6 @@ from diffusion.recipe import KEYWORD, Recipe, compare, pixels_sha256, read_png
 from diffusion.settings import SamplingSettings
 
 MADE_BY = Description(kind="network", engine="torch", threads=1, precision="float32")
-
-
-@pytest.fixture(scope="module")
-def catalogue(checkpoints):
-    return Catalogue(checkpoints)
 
 
 @pytest.fixture(scope="module")
