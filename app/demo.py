@@ -80,6 +80,10 @@ def build_demo(options: Options) -> gr.Blocks:
             preset, values = compare.sent_values(sent[count:])
             return [chosen, *words_around(chosen), *told, *compare.rewrite(chosen, preset, values)]
 
+        def leave(request: gr.Request):
+            shop.line.leave(request.session_hash)
+
+        demo.unload(leave)
         whole = [language, *around, tabs, *generate.whole, *compare.whole]
         opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)

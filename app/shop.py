@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from app.catalogue import Catalogue, Checkpoint
 from app.film import Films
 from app.form import check_cost, settings_of
+from app.line import Line
 from app.options import Options
 from app.pace import Pace
 from app.runs import StopSigns
@@ -15,13 +16,14 @@ from diffusion.plan import Plan
 
 @dataclass(frozen=True)
 class Shop:
-    """One for the whole server. Nothing of a visitor is kept in it but a pressed Stop and the last film."""
+    """One for the whole server. Nothing of a visitor is kept in it but the place in line, Stop and the last film."""
 
     options: Options
     catalogue: Catalogue
     stop_signs: StopSigns = field(default_factory=StopSigns)
     films: Films = field(default_factory=Films)
     pace: Pace = field(default_factory=Pace)
+    line: Line = field(default_factory=Line)
 
     def checkpoint(self, name) -> Checkpoint | None:
         """What is known of a checkpoint; None where it cannot be used or is not there."""
@@ -37,6 +39,12 @@ class Shop:
         plan = pipeline.plan(settings_of(values, checkpoint, self.options))
         check_cost(self.options, plan)
         return pipeline, plan
+
+    def queue_up(self, session: str | None, *plans: Plan) -> tuple[int, float]:
+        """A visitor asks for these runs: how many others wait before, and for how many seconds."""
+        self.stop_signs.take_down(session)
+        expected = [self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans]
+        return self.line.join(session, sum(expected))
 
     def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
         """Whether two runs may run side by side here. Raises ValueError."""

@@ -177,6 +177,18 @@ def status(key: str, language: str) -> str:
     return progress_line(in_each(lambda language: say(language, f"status.{key}")), say(language, "status.progress"))
 
 
+def waiting(before: tuple[int, float], language: str) -> str:
+    """The progress line of a run that is coming. before: how many others wait before it, and for how many seconds."""
+    count, seconds = before
+    if not count:
+        return status("waiting", language)
+
+    def sentence(language: str) -> str:
+        return say(language, "status.in_line", count=count, seconds=max(1, round(seconds)))
+
+    return progress_line(in_each(sentence), say(language, "status.progress"))
+
+
 def progress(moment: Moment, language: str) -> str:
     """The progress line of a run after a step."""
     left = moment.seconds_left

@@ -263,11 +263,11 @@ class CompareTab:
         """Compare was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(language)
         try:
-            self._checked(self.sent_values(sent)[1])
+            plans = [plan for _, plan in self._checked(self.sent_values(sent)[1])]
         except ValueError as error:
             raise failure(self._explain(error, language)) from None
-        self.shop.stop_signs.take_down(request.session_hash)
-        return gr.update(interactive=False), gr.update(interactive=True), views.status("waiting", language)
+        before = self.shop.queue_up(request.session_hash, *plans)
+        return gr.update(interactive=False), gr.update(interactive=True), views.waiting(before, language)
 
     def _checked(self, values: list[dict]) -> list:
         """(pipeline, plan) of both runs, which fit together and cost no more than the server allows."""
@@ -279,6 +279,7 @@ class CompareTab:
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """Both runs, step by step; holds the network until they end."""
         language, session = known_language(language), request.session_hash
+        self.shop.line.begin(session)
         try:
             (a, plan_a), (b, plan_b) = self._checked(self.sent_values(sent)[1])
             checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
@@ -298,8 +299,9 @@ class CompareTab:
             yield gr.skip(), views.status("failed", language), gr.skip(), gr.skip()
             raise failure(say(language, "errors.server")) from None
 
-    def end(self) -> tuple:
+    def end(self, request: gr.Request) -> tuple:
         """Both runs are over, one way or the other."""
+        self.shop.line.leave(request.session_hash)
         return gr.update(interactive=True), gr.update(interactive=False)
 
     def halt(self, request: gr.Request):

@@ -276,17 +276,16 @@ class GenerateTab:
         """Generate was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(language)
         try:
-            self.shop.plan(self.form.values(sent))
+            _, plan = self.shop.plan(self.form.values(sent))
         except ValueError as error:
             raise failure(explain(error, language)) from None
-        self.shop.stop_signs.take_down(request.session_hash)
-        return self._begun(language)
+        return self._begun(language, self.shop.queue_up(request.session_hash, plan))
 
-    def _begun(self, language: str) -> tuple:
+    def _begun(self, language: str, before: tuple[int, float]) -> tuple:
         return (
             gr.update(interactive=False),
             gr.update(interactive=True),
-            views.status("waiting", language),
+            views.waiting(before, language),
             "",
             gr.update(visible=False),
             "",
@@ -294,13 +293,13 @@ class GenerateTab:
 
     def begin_verify(self, request: gr.Request, language) -> tuple:
         """Verify was pressed."""
-        self.shop.stop_signs.take_down(request.session_hash)
-        return self._begun(known_language(language))
+        return self._begun(known_language(language), self.shop.queue_up(request.session_hash))
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """The run itself, a few looks at it a second; holds the network until it ends."""
         language, session = known_language(language), request.session_hash
         values = self.form.values(sent)
+        self.shop.line.begin(session)
         try:
             pipeline, plan = self.shop.plan(values)
             checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
@@ -322,8 +321,9 @@ class GenerateTab:
             yield gr.skip(), views.status("failed", language), gr.skip()
             raise failure(say(language, "errors.server")) from None
 
-    def end(self) -> tuple:
+    def end(self, request: gr.Request) -> tuple:
         """The run is over, one way or the other."""
+        self.shop.line.leave(request.session_hash)
         return gr.update(interactive=True), gr.update(interactive=False), gr.update(visible=True)
 
     def animate(self, request: gr.Request, language) -> str:

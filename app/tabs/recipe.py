@@ -122,6 +122,7 @@ class RecipePanel:
     def verify(self, request: gr.Request, language, sent) -> Iterator[tuple]:
         """Make the pictures of a saved file again, and say how they agree: (said, stage, progress, film)."""
         language = known_language(language)
+        self.shop.line.begin(request.session_hash)
         try:
             if sent is None:
                 raise Refusal("no_file")

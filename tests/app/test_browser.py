@@ -108,6 +108,22 @@ def test_stop_keeps_what_is_there(open_page):
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()
 
 
+def test_a_second_visitor_waits_in_line_and_the_controls_still_answer(open_page):
+    first, second = open_page(), open_page()
+    choose_checkpoint(first, "slow")
+    set_number(first, "Steps", "1000")
+    first.get_by_role("button", name="Generate", exact=True).click()
+    expect(first.locator(".stage .panels img[alt*='guessed']")).to_be_visible(timeout=RUN_SECONDS)
+    second.get_by_role("button", name="Generate", exact=True).click()
+    expect(second.locator(".progress")).to_contain_text(re.compile(r"1 before you, about \d+ s"))
+    set_number(second, "Steps", "7")
+    expect(plan(second)).to_contain_text("7 network calls")
+    expect(second.locator(".stage .grid")).to_have_count(0)
+    first.get_by_role("button", name="Stop").click()
+    expect(second.locator(".stage .grid")).to_be_visible(timeout=RUN_SECONDS)
+    expect(second.locator(".progress")).to_contain_text("Done: 50 steps")
+
+
 def test_nothing_jumps(open_page):
     page = open_page()
     box = "box => { const r = box.getBoundingClientRect(); return [r.x, r.y, r.width, r.height].map(Math.round) }"

@@ -1,0 +1,57 @@
+"""The line before the network: who stands where, and how long it will take."""
+
+from app import views
+from app.catalogue import Catalogue
+from app.line import FORGOTTEN_SECONDS, Line
+from app.options import Options
+from app.shop import Shop
+from diffusion.settings import SamplingSettings
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+def test_whoever_comes_is_told_how_many_stand_before_and_how_long():
+    clock = Clock()
+    line = Line(clock)
+    assert line.join("a", 10.0) == (0, 0.0)
+    line.begin("a")
+    clock.now += 4
+    assert line.join("b", 5.0) == (1, 6.0)
+    assert line.join("c", None) == (2, 11.0)
+    clock.now += 60  # a takes longer than expected: it counts, and takes no time
+    assert line.join("d", 1.0) == (3, 5.0)
+    line.leave("a")
+    assert line.join("c", 2.0) == (2, 6.0)  # one place a visitor: again means at the end
+    line.leave("nobody")
+    line.begin("nobody")
+
+
+def test_who_never_comes_is_forgotten():
+    clock = Clock()
+    line = Line(clock)
+    line.join("gone", 50.0)
+    clock.now += FORGOTTEN_SECONDS + 1
+    assert line.join("a", 1.0) == (0, 0.0)
+
+
+def test_the_shop_knows_how_long_runs_take(checkpoints):
+    shop = Shop(Options(), Catalogue(checkpoints))
+    pipeline = shop.catalogue.pipeline("clothes")
+    plan = pipeline.plan(SamplingSettings(checkpoint="clothes", num_inference_steps=20, num_images=4))
+    shop.pace.measure("clothes", pipeline)
+    seconds = shop.pace.expected_seconds("clothes", plan)
+    shop.stop_signs.put_up("a")
+    assert shop.queue_up("a", plan, plan) == (0, 0.0) and not shop.stop_signs.is_up("a")
+    count, wait = shop.queue_up("b", plan)
+    assert count == 1 and abs(wait - 2 * seconds) < 1e-9
+
+
+def test_the_wait_is_said():
+    assert "2 before you, about 13 s" in views.waiting((2, 12.7), "en")
+    assert "前面还有 2 个" in views.waiting((2, 12.7), "zh")
+    assert "one run at a time" in views.waiting((0, 0.0), "en")
