@@ -93,7 +93,7 @@ def outcome(
     apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{distance:.3f}")))
     csv = words(in_each(lambda language: say(language, "plots.csv")))
     facts.append(f'{apart} <a href="{parting_csv(moment.partings)}" download="ddpm-lab-compare.csv">{csv}</a>')
-    lines = "".join(f'<p class="said">{fact}</p>' for fact in facts)
+    lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     return over(shown[0], shown[1], NAMES, say(language, "compare.slider")) + lines
 
 

@@ -103,7 +103,7 @@ def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: W
         images = (f'<img src="{one.address}" alt="{escape(one.alt)}">' if one else "<span></span>" for one in shown)
         cells.append(f'<span class="row">{escape(label)}</span>{"".join(images)}')
     grid = f'<div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div>'
-    return f'<div class="duel">{grid}<p class="said">{words(axis)}</p></div>'
+    return f'<div class="duel">{grid}<p class="note">{words(axis)}</p></div>'
 
 
 CUT = "this.parentElement.style.setProperty('--cut', this.value + '%')"

@@ -111,7 +111,7 @@ def animated(frames: list[Frame], stem: str, language: str) -> str:
     address = "data:image/gif;base64," + base64.b64encode(animation(frames)).decode("ascii")
     caption = in_each(lambda language: say(language, "film.save"))
     image = f'<img src="{address}" alt="{escape(say(language, "film.alt_animation"))}">'
-    return f'<a href="{address}" download="{escape(stem)}.gif">{image}</a><p class="said">{words(caption)}</p>'
+    return f'<a href="{address}" download="{escape(stem)}.gif">{image}</a><p class="note">{words(caption)}</p>'
 
 
 def broken(error: str) -> str:
@@ -163,13 +163,13 @@ def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in readings(plan, language))
     csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
     heading = f"<h2>{escape(say(language, 'readings.heading'))}</h2>"
-    return schedule_plots(plan, language), f'{heading}<dl class="readings">{items}</dl><p class="said">{csv}</p>'
+    return schedule_plots(plan, language), f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
 
 
 def plot_captions(language: str) -> list[str]:
     """What stands below each plot."""
     names = ("amplitudes", "betas", "levels")
-    return [f'<p class="said">{escape(say(language, f"plots.{name}"))}</p>' for name in names]
+    return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]
 
 
 def status(key: str, language: str) -> str:

@@ -164,11 +164,11 @@ class CompareTab:
             return None
         return [values_of(self.shop, settings) for settings in runs]
 
-    def _rested(self, language: str, preset: str, values: list[dict]) -> list:
-        words = self.rewrite(language, preset, values, with_values=True)
+    def _rested(self, language: str, preset: str, values: list[dict], address: str = "") -> list:
+        words = self.rewrite(language, preset, values, with_values=True, address=address)
         return [*words, views.status("ready", language), "", "", gr.update(visible=False)]
 
-    def rewrite(self, language: str, preset, values: list[dict], with_values: bool = False) -> list:
+    def rewrite(self, language: str, preset, values: list[dict], with_values: bool = False, address: str = "") -> list:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
         preset = preset if isinstance(preset, str) and preset in PRESETS else DEFAULT_PRESET
         forms = [
@@ -184,7 +184,7 @@ class CompareTab:
             *(gr.update(label=say(language, f"compare.run_{side}")) for side in SIDES),
             gr.update(value=say(language, "buttons.compare")),
             gr.update(value=say(language, "buttons.stop")),
-            *self.told(language, values),
+            *self.told(language, values, address),
         ]
 
     def told(self, language: str, values: list[dict], address: str = "") -> list:
@@ -210,9 +210,9 @@ class CompareTab:
             fields += [(f"{side}.{name}", value) for name, value in parse_qsl(to_query(plan.settings))]
         words = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
         label = say(language, "compare.link")
-        return f'<p class="said">{label}</p>{copy_line(f"{address}?{urlencode(fields)}", label, *words)}'
+        return f'<p class="note">{label}</p>{copy_line(f"{address}?{urlencode(fields)}", label, *words)}'
 
-    def choose_preset(self, language, *sent) -> list:
+    def choose_preset(self, request: gr.Request, language, *sent) -> list:
         """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""
         language = known_language(language)
         preset, values = self.sent_values(sent)
@@ -221,10 +221,12 @@ class CompareTab:
             return [gr.skip()] * len(self.whole)
         settings = preset_settings(preset, checkpoint, 0, self._count())
         kept = {name: values[0][name] for name in ("seed", "num_images")}
-        return self._rested(language, preset, [controls_of(s, checkpoint) | kept for s in settings])
+        return self._rested(
+            language, preset, [controls_of(s, checkpoint) | kept for s in settings], page_address(request)
+        )
 
     def _choose_checkpoint(self, side: int):
-        def choose(language, *sent) -> list:
+        def choose(request: gr.Request, language, *sent) -> list:
             """Another checkpoint for one run: its limits and defaults; what both share stays."""
             language = known_language(language)
             preset, values = self.sent_values(sent)
@@ -236,7 +238,7 @@ class CompareTab:
             if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
                 kept["num_inference_steps"] = steps
             values[side] = {"checkpoint": checkpoint.name} | defaults(checkpoint, self.shop.options) | kept
-            return self.rewrite(language, preset, values, with_values=True)
+            return self.rewrite(language, preset, values, with_values=True, address=page_address(request))
 
         return choose
 
@@ -250,12 +252,13 @@ class CompareTab:
         return adapt
 
     def _reset(self, side: int):
-        def reset(language, *sent) -> list:
+        def reset(request: gr.Request, language, *sent) -> list:
             """Set one run's noise schedule back to the trained one."""
             _, values = self.sent_values(sent)
             trained = self.forms[side].trained(values[side])
             values[side] = values[side] | trained
-            return [*self.forms[side].adapt(values[side], trained), *self.told(known_language(language), values)]
+            told = self.told(known_language(language), values, page_address(request))
+            return [*self.forms[side].adapt(values[side], trained), *told]
 
         return reset
 

@@ -22,6 +22,12 @@ SPACE = {
 }
 
 
+class Address(str):
+    """Of a running app, which knows its process."""
+
+    pid: int
+
+
 @contextmanager
 def running_app(
     checkpoints: Path, folder: Path, *flags: str, variables: dict[str, str] | None = None, python: str = sys.executable
@@ -43,7 +49,8 @@ def running_app(
     log = folder / "app.log"
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
+    address = Address(f"http://127.0.0.1:{port}")
+    address.pid = process.pid
     try:
         wait_until_up(address, process, log)
         yield address

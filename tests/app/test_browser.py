@@ -333,9 +333,11 @@ def test_a_comparison_stops_and_says_what_is_wrong(open_page):
     page = open_page()
     page.get_by_role("tab", name="Compare").click()
     page.get_by_role("button", name="Run A").click()
+    link = page.get_by_label("Link to this comparison")
     choose(page, "Checkpoint", "slow")
+    expect(link).to_have_value(re.compile("a.checkpoint=slow"))  # its own values are on the page
     set_number(page, "Steps", "1000")
-    expect(plan(page)).to_contain_text("A: 1000 network calls")
+    expect(link).to_have_value(re.compile("a.num_inference_steps=1000"))
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.locator(".duel img").first).to_be_visible(timeout=RUN_SECONDS)
     page.get_by_role("button", name="Stop").click()
@@ -343,6 +345,7 @@ def test_a_comparison_stops_and_says_what_is_wrong(open_page):
         re.compile(r"Stopped after step \d+ of 1050"), timeout=RUN_SECONDS
     )
     choose(page, "Checkpoint", "faces")
+    expect(plan(page)).to_contain_text("A: 50 network calls")
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("pictures of one size")
 
@@ -354,7 +357,8 @@ def test_chinese_browsers_get_chinese(open_page, locale):
     expect(page).to_have_title("DDPM 实验室")
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
     seen = page.locator("#page").inner_text()
-    known = r"DDPM|DDIM|MNIST|PNG|Python|English|Language|clothes|faces|slow|diffusers|x_t|\bt\b"
+    names = "DDPM|DDIM|MNIST|PNG|CSV|Python|English|Language|clothes|faces|slow|diffusers"
+    known = names + r"|x_t|x_T|log-SNR|\bt\b"
     assert re.findall(r"[A-Za-z]{2,}", re.sub(known, "", seen)) == []
     assert "__i18n__" not in page.content()
 
@@ -469,3 +473,4 @@ def test_the_shipped_checkpoints_generate_with_ddpm_and_ddim_on_other_betas(open
                 expect(plan(page)).to_contain_text("not those of the training")
                 generate(page)
                 expect(page.locator(".progress")).to_contain_text("Done: 5 steps")
+        page.close()
