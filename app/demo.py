@@ -112,6 +112,7 @@ def launch_arguments(options: Options) -> dict:
         "ssr_mode": False,  # Spaces would turn it on, and then style and scripts apply at another time
         "enable_monitoring": False,
         "run_history": False,
+        "state_session_capacity": 500,  # visitors that Gradio remembers; each takes a third of a megabyte
         "favicon_path": str(ROOT / "app" / "icon.png"),
         "pwa": True,  # the browser can install the page as an app of its own
         "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
