@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 
+from app.pictures import visible
 from app.runs import PREVIEW_SECONDS, streamed
 from diffusion.compare import Parting, check_pair, compare_runs, matching_steps
 from diffusion.pipeline import DDPMLabPipeline
-from diffusion.pixels import to_uint8
 from diffusion.plan import Plan
 from diffusion.sampling import Step
 
@@ -90,7 +89,7 @@ def duel_moments(
             is_last = state != "running"
             yield DuelMoment(
                 state, pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
-                tuple(partings), tuple(_uint8(s.x_s) if s and is_last else None for s in pair.steps),
+                tuple(partings), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
             )  # fmt: skip
         if state == "stopped":
             return
@@ -108,8 +107,4 @@ def strip_columns(plan_a: Plan, plan_b: Plan) -> tuple[tuple[tuple[int, int], fl
 
 
 def _cell(step: Step) -> Cell:
-    return Cell(step.t, _uint8(step.x_t), _uint8(step.x_0_hat))
-
-
-def _uint8(x: torch.Tensor) -> np.ndarray:
-    return to_uint8(torch.nan_to_num(x, nan=0.0))
+    return Cell(step.t, visible(step.x_t), visible(step.x_0_hat))

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from io import BytesIO
 
 import numpy as np
-import torch
 from PIL import Image
 
-from app.pictures import data_uri, png, sheet, square_columns
-from diffusion.pixels import to_uint8
+from app.pictures import data_uri, png, sheet, square_columns, visible
 from diffusion.sampling import Step
 
 FRAMES = 24  # of a film at the most: enough to see it happen, and under a megabyte
@@ -46,7 +44,7 @@ class Frame:
         _, channels, height, width = step.x_s.shape
         count = max(1, FRAME_PIXELS // (channels * height * width))
         tensors = (step.x_s, step.x_0_hat, step.eps_hat / EPS_RANGE)
-        return cls(number, step.t, *(to_uint8(torch.nan_to_num(x[:count], nan=0.0)) for x in tensors))
+        return cls(number, step.t, *(visible(x[:count]) for x in tensors))
 
 
 def strip(frames: list[Frame], kind: str) -> str:

@@ -4,14 +4,22 @@ import base64
 from io import BytesIO
 
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
+from diffusion.pixels import to_uint8
 from diffusion.recipe import Recipe, png_text
 
 GAP = 1  # between the pictures of a sheet, transparent
 SAVED_SIDE = 224  # a saved picture is enlarged to about this many pixels
 SHEET_SIDE = 1200  # and all pictures of a run together to about this many
 FASTEST = 1  # zlib level: a preview lives a quarter of a second
+
+
+def visible(x: Tensor) -> np.ndarray:
+    """(B, C, H, W) as a sampler holds it -> (B, H, W, C) uint8; what is no number is shown as 0."""
+    return to_uint8(torch.nan_to_num(x, nan=0.0))
 
 
 def picture(pixels: np.ndarray) -> Image.Image:

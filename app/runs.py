@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from app.film import Frame, frame_steps
+from app.pictures import visible
 from diffusion.pipeline import DDPMLabPipeline
-from diffusion.pixels import to_uint8
 from diffusion.sampling import Step
 from diffusion.settings import SamplingSettings
 
@@ -142,5 +142,5 @@ def moments(
 
 
 def _pixels(step: Step) -> tuple[np.ndarray, np.ndarray, bool]:
-    x_t, x_0_hat = (to_uint8(torch.nan_to_num(x, nan=0.0)) for x in (step.x_s, step.x_0_hat))
+    x_t, x_0_hat = (visible(x) for x in (step.x_s, step.x_0_hat))
     return x_t, x_0_hat, bool(torch.isfinite(step.x_s).all())

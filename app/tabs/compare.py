@@ -15,7 +15,7 @@ from app.presets import DEFAULT_PRESET, PRESETS, preset_settings
 from app.shop import Shop
 from app.stage import copy_line, plan_line
 from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
-from app.tabs.recipe import MAX_QUERY, page_address, values_of
+from app.tabs.recipe import page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, in_each, known_language, say
 from diffusion.plan import Plan
@@ -158,7 +158,7 @@ class CompareTab:
 
     def _linked(self, query: str) -> list[dict] | None:
         """Both runs' values in an address; None where it names none. Raises ValueError naming the field."""
-        fields = dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=100))
+        fields = query_fields(query)
         runs = [from_query({k[2:]: v for k, v in fields.items() if k.startswith(f"{side}.")}) for side in SIDES]
         if None in runs:
             return None

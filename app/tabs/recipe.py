@@ -194,7 +194,12 @@ def message(text: str, is_good: bool = True) -> str:
 
 def settings_of_query(query: str) -> SamplingSettings | None:
     """The settings in the query of an address, as a text. Raises ValueError naming the field."""
-    return from_query(dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=100)))
+    return from_query(query_fields(query))
+
+
+def query_fields(query: str) -> dict[str, str]:
+    """The fields in the query of an address, as far as a reasonable one goes. Raises ValueError for too many."""
+    return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=100))
 
 
 def page_address(request: gr.Request) -> str:
