@@ -12,6 +12,7 @@ from app.shop import Shop
 from app.tabs.compare import CompareTab
 from app.tabs.events import PRIVATE
 from app.tabs.generate import GenerateTab
+from app.tabs.maths import MathsTab
 from app.texts import DEFAULT, LANGUAGES, known_language, language_of, say
 from app.theme import css, theme
 from diffusion.recipe import MAX_FILE
@@ -53,9 +54,11 @@ def build_demo(options: Options) -> gr.Blocks:
                     generate = GenerateTab(shop, language, history)
                 with gr.Tab(say(DEFAULT, "tabs.compare"), id="compare") as compare_tab:
                     compare = CompareTab(shop, language)
+                with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
+                    maths = MathsTab(shop, language, generate.form)
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
-        titles = {"generate": generate_tab, "compare": compare_tab}
+        titles = {"generate": generate_tab, "compare": compare_tab, "maths": maths_tab}
         around = [header, footer, *titles.values()]
 
         def words_around(chosen):
@@ -67,7 +70,7 @@ def build_demo(options: Options) -> gr.Blocks:
             query = str(request.query_params or "")
             asked = request.query_params.get("tab") if request.query_params else None
             selected = gr.update(selected=asked) if asked in titles else gr.skip()
-            opened_tabs = [*generate.open(chosen, query=query), *compare.open(chosen, query)]
+            opened_tabs = [*generate.open(chosen, query=query), *compare.open(chosen, query), *maths.open(query)]
             return [chosen, *words_around(chosen), selected, *opened_tabs]
 
         def recall(chosen, known):
@@ -84,15 +87,18 @@ def build_demo(options: Options) -> gr.Blocks:
             shop.line.leave(request.session_hash)
 
         demo.unload(leave)
-        whole = [language, *around, tabs, *generate.whole, *compare.whole]
+        whole = [language, *around, tabs, *generate.whole, *compare.whole, *maths.opened]
         opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
         generate.wire_measure(opened)
+        maths.wire_turn(opened)
+        maths.wire_select(maths_tab)
         recalled = [[language, history], generate.recipe.history]
         opened.then(recall, *recalled, preprocess=False, **PRIVATE)
         worded = [remembered, *around, *generate.worded, *compare.worded]
         spoken = language.input(speak, [*generate.inputs, *compare.inputs[1:]], worded, preprocess=False, **PRIVATE)
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
+        maths.wire_turn(spoken)
         spoken.then(recall, *recalled, preprocess=False, **PRIVATE)
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)

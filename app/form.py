@@ -7,7 +7,7 @@ from app.catalogue import Checkpoint
 from app.messages import Refusal
 from app.options import Options
 from diffusion.plan import Plan
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SamplingSettings, shortened
 
 MIXED, NO_CLASS = "mixed", "none"
 TRAINED_ONE_BY_ONE = "trained"  # the choice of schedule that stands for betas without a name
@@ -107,7 +107,7 @@ def _class_choice(settings: SamplingSettings, classes: int) -> str:
         return str(labels[0])
     if labels == class_label(MIXED, count, classes):
         return MIXED
-    raise Refusal("no_control", field="class_label", got=_short(label))
+    raise Refusal("no_control", field="class_label", got=shortened(label))
 
 
 def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | None:
@@ -118,7 +118,7 @@ def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | Non
         return tuple(number % classes for number in range(count))
     if choice in [str(number) for number in range(classes)]:
         return int(choice)
-    raise Refusal("class_choice", got=_short(choice))
+    raise Refusal("class_choice", got=shortened(choice))
 
 
 def check_images(settings: SamplingSettings, options: Options) -> None:
@@ -164,8 +164,3 @@ def _whole(value):
 
 def _close(a, b: float) -> bool:
     return type(a) in (int, float) and math.isclose(a, b, rel_tol=1e-9)
-
-
-def _short(value) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."

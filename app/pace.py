@@ -23,12 +23,13 @@ class Pace:
 
     def expected_seconds(self, name: str, plan: Plan) -> float | None:
         """Of this run on an idle machine; None while nothing was measured."""
+        return self.seconds_of(name, len(plan.run_pairs), plan.evaluations)
+
+    def seconds_of(self, name: str, calls: int, evaluations: int) -> float | None:
+        """Of so many network calls with so many pictures in all."""
         with self._lock:
             known = self._seconds.get(name)
-        if known is None:
-            return None
-        calls = len(plan.run_pairs)
-        return calls * (known[0] + known[1] * plan.evaluations / calls)
+        return None if known is None else calls * known[0] + evaluations * known[1]
 
     def measure(self, name: str, pipeline: DDPMLabPipeline) -> None:
         """Time two network calls, once a checkpoint; waits for its turn on the network."""

@@ -5,48 +5,24 @@ renderer). Colours mean the same in every plot: what is picture is blue, what is
 told is purple; what was trained, where a run does otherwise, is dashed.
 """
 
-import csv
-import io
-import json
-from collections.abc import Iterable, Iterator, Sequence
-from urllib.parse import quote
+from collections.abc import Iterator, Sequence
 
 import torch
 from gradio.components.plot import PlotData
 
 from app.texts import say
+from app.vega import HEIGHT, NETWORK, NOISE, PICTURE, csv_address, layered, plot_data
 from diffusion.compare import Parting
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
 POINTS = 120  # of a curve: as many as can be told apart on the page
 MARKED = 100  # steps up to which each has a point of its own on the curve
-HEIGHT = 170
-PICTURE, NOISE, TOLD = "#3f7fc4", "#d2701c", "#a065c0"  # each clear of white and of near-black
-
-INK = {key: "currentColor" for key in ("labelColor", "titleColor", "domainColor", "tickColor", "gridColor")}
-CONFIG = {
-    "background": "transparent",
-    "font": "system-ui, sans-serif",
-    "view": {"stroke": None},
-    "axis": INK | {
-        "gridOpacity": 0.12, "domainOpacity": 0.4, "tickOpacity": 0.4,
-        "labelFontSize": 11, "titleFontSize": 12, "titleFontWeight": "normal",
-    },
-    "legend": {
-        "labelColor": "currentColor", "labelFontSize": 12, "labelLimit": 0, "orient": "top", "title": None,
-        "symbolType": "stroke", "symbolStrokeWidth": 2, "direction": "horizontal", "padding": 0, "offset": 6,
-    },
-}  # fmt: skip
 
 
 def schedule_plots(plan: Plan, language: str) -> list[PlotData]:
     """Before a run: how much of the pictures is signal and noise at each t, the betas, and what the network is told."""
-    return [_plot_data(spec) for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))]
-
-
-def _plot_data(spec: dict) -> PlotData:
-    return PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
+    return [plot_data(spec) for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))]
 
 
 def amplitudes(plan: Plan, language: str) -> dict:
@@ -63,7 +39,7 @@ def amplitudes(plan: Plan, language: str) -> dict:
     if len(visited) <= MARKED:
         signal = plan.schedule.alphas_cumprod[visited].sqrt().tolist()
         layers.append(_points([{"t": t, "y": y} for t, y in zip(visited, signal, strict=True)], PICTURE))
-    return _spec(say(language, "plots.alt_amplitudes"), layers)
+    return layered(say(language, "plots.alt_amplitudes"), layers)
 
 
 def betas(plan: Plan, language: str) -> dict:
@@ -74,18 +50,18 @@ def betas(plan: Plan, language: str) -> dict:
         grid = _grid(len(schedule))
         rows += _rows(grid, schedule.betas[grid].tolist(), name, is_trained)
     y = {"scale": {"type": "log"}, "axis": {"format": "~g", "values": [10.0**-k for k in range(7)]}}
-    return _spec(say(language, "plots.alt_betas"), [_lines(rows, {name: NOISE}, y)])
+    return layered(say(language, "plots.alt_betas"), [_lines(rows, {name: NOISE}, y)])
 
 
 def log_snrs(plan: Plan, language: str) -> dict:
     """log SNR of the pictures that the network gets, and the one that it was trained on where it is told to be."""
     levels = plan.noise_levels
-    names = {say(language, "plots.fed"): NOISE, say(language, "plots.told"): TOLD}
+    names = {say(language, "plots.fed"): NOISE, say(language, "plots.told"): NETWORK}
     keep = _grid(len(levels.t))
     rows = []
     for name, log_sigma in zip(names, (levels.fed, levels.told), strict=True):
         rows += _rows(levels.t[keep].tolist(), (-2 * log_sigma[keep]).tolist(), name, name != next(iter(names)))
-    return _spec(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
+    return layered(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
 
 
 def parting(partings: Sequence[Parting], language: str) -> PlotData:
@@ -95,13 +71,13 @@ def parting(partings: Sequence[Parting], language: str) -> PlotData:
     for name, field in zip(names, ("x_0_hat", "x_t"), strict=True):
         rows += [_row(one.log_snr, getattr(one, field), name) for one in partings]
     lines = _lines(rows, names, {"title": say(language, "plots.rms")}, has_points=len(partings) <= MARKED, x="log SNR")
-    return _plot_data(_spec(say(language, "plots.alt_parting"), [lines]))
+    return plot_data(layered(say(language, "plots.alt_parting"), [lines]))
 
 
 def parting_csv(partings: Sequence[Parting]) -> str:
     """The same as an address that holds a CSV file."""
     rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in partings]
-    return _csv(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
+    return csv_address(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
 
 
 def schedule_csv(plan: Plan) -> str:
@@ -117,17 +93,7 @@ def schedule_csv(plan: Plan) -> str:
         "trained_alpha_bar": plan.trained.alphas_cumprod.tolist(),
         "log_snr_told_where_visited": [told.get(float(t)) for t in range(len(plan.schedule))],
     }
-    return _csv(columns, zip(*columns.values(), strict=True))
-
-
-def _csv(names: Iterable[str], rows: Iterable[Iterable[float | None]]) -> str:
-    """Numbers to six digits; None is left empty."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow("" if value is None else f"{value:.6g}" for value in row)
-    return "data:text/csv;charset=utf-8," + quote(text.getvalue(), safe=",-.")
+    return csv_address(columns, zip(*columns.values(), strict=True))
 
 
 def _schedules(plan: Plan) -> Iterator[tuple[NoiseSchedule, bool]]:
@@ -195,15 +161,3 @@ def _rug(timesteps: list[int]) -> dict:
 def _x() -> dict:
     axis = {"grid": False, "tickCount": 5}
     return {"field": "t", "type": "quantitative", "title": "t", "axis": axis, "scale": {"nice": False}}
-
-
-def _spec(description: str, layers: list[dict]) -> dict:
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "description": description,
-        "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
-        "config": CONFIG,
-        "width": "container",
-        "height": HEIGHT,
-        "layer": layers,
-    }

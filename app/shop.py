@@ -42,9 +42,14 @@ class Shop:
 
     def queue_up(self, session: str | None, *plans: Plan) -> tuple[int, float]:
         """A visitor asks for these runs: how many others wait before, and for how many seconds."""
+        return self.stand_in_line(
+            session, sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
+        )
+
+    def stand_in_line(self, session: str | None, seconds: float) -> tuple[int, float]:
+        """The same for a piece of work that takes so long."""
         self.stop_signs.take_down(session)
-        expected = [self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans]
-        return self.line.join(session, sum(expected))
+        return self.line.join(session, seconds)
 
     def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
         """Whether two runs may run side by side here. Raises ValueError."""

@@ -146,11 +146,12 @@ def one_line_each(error: ValidationError) -> str:
     for finding in error.errors():
         field = str(finding["loc"][0]) if finding["loc"] else ""
         message = finding["msg"].removeprefix("Value error, ")
-        lines.setdefault(field, f"{field}: {message}, got {_short(finding['input'])}" if field else message)
+        lines.setdefault(field, f"{field}: {message}, got {shortened(finding['input'])}" if field else message)
     return "\n".join(lines.values())
 
 
-def _short(value) -> str:
+def shortened(value) -> str:
+    """A value as an error shows it."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

@@ -1,0 +1,111 @@
+"""What a chapter is made of: experiments, their controls and what they show. Declarations; app/tabs/maths.py wires."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from app.maths.scene import Scene
+from app.vega import Chart
+from diffusion.settings import shortened
+
+Say = Callable[..., str]  # say(key, **places): the chapter's words in the page's language
+Part = Literal["plot", "html", "text"]  # a Chart, HTML, or Markdown with formulas
+Parts = Sequence[Chart | str]
+
+
+@dataclass(frozen=True)
+class Control:
+    """A slider, or a choice where `choices` are given. Its label is the chapter's word `name`.
+
+    maximum: None stands for the schedule's T. A slider of whole numbers has step 1. choices: each has the chapter's
+    word "NAME.CHOICE", or is its own word where it is a number.
+    """
+
+    name: str
+    value: float | str
+    minimum: float = 0
+    maximum: float | None = None
+    step: float = 1
+    choices: tuple[str, ...] = ()
+
+    def limits(self, scene: Scene) -> tuple[float, float]:
+        """The least and the most."""
+        return self.minimum, scene.T if self.maximum is None else self.maximum
+
+    def fitted(self, value, scene: Scene | None):
+        """The value, or where another checkpoint leaves no room for it the nearest that there is."""
+        if self.choices or scene is None or not isinstance(value, int | float) or not math.isfinite(value):
+            return value
+        least, most = self.limits(scene)
+        return min(max(value, least), most)
+
+    def checked(self, value, scene: Scene):
+        """The value as the experiment takes it. Raises ValueError naming the control and its range."""
+        if self.choices:
+            if not isinstance(value, str) or value not in self.choices:
+                raise ValueError(f"{self.name}: Input should be {_listed(self.choices)}, got {shortened(value)}")
+            return value
+        least, most = self.limits(scene)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not is_number or not least <= value <= most:
+            raise ValueError(f"{self.name}: must lie in [{least:g}, {most:g}], got {shortened(value)}")
+        if self.step == 1:
+            if value != int(value):
+                raise ValueError(f"{self.name}: Input should be a valid integer, got {shortened(value)}")
+            return int(value)
+        return float(value)
+
+    def parsed(self, text: str):
+        """A value that stands in a link."""
+        if self.choices:
+            return text
+        try:
+            return float(text)
+        except ValueError:
+            return text
+
+
+@dataclass(frozen=True)
+class Stage:
+    """How far a run of an experiment is: `done` of `of`, and what it shows by now (made only when it is shown)."""
+
+    done: int
+    of: int
+    make: Callable[[], Parts]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Something to try. name: of its section "see NAME" in the chapter's text.
+
+    parts: what it shows, from top to bottom. show(scene, values, say): the parts for values of the controls by name;
+    closed forms, or what was computed once for the checkpoint, within a second; None for a part keeps what is there.
+    run(scene, values, say): on the network, stage by stage. calls(scene, values): network calls and pictures in each.
+    wide: the parts below each other where False would put them side by side.
+    """
+
+    name: str
+    parts: tuple[Part, ...]
+    show: Callable[[Scene, dict, Say], Parts]
+    controls: tuple[Control, ...] = ()
+    run: Callable[[Scene, dict, Say], Iterator[Stage]] | None = None
+    calls: Callable[[Scene, dict], tuple[int, int]] | None = None
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """name: of its text file, which begins with its number."""
+
+    name: str
+    experiments: tuple[Experiment, ...]
+
+    @property
+    def number(self) -> int:
+        return int(self.name.split("-")[0])
+
+
+def _listed(choices: Sequence[str]) -> str:
+    quoted = [repr(choice) for choice in choices]
+    return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]

@@ -1,0 +1,42 @@
+"""What experiments show beside plots: pictures with captions, and tables. Pure functions."""
+
+from collections.abc import Sequence
+from html import escape
+
+from torch import Tensor
+
+from app.pictures import data_uri, enlarged, picture, png, visible
+
+SIDE = 256  # of a picture, in pixels at most
+
+
+def address(x: Tensor, side: int = SIDE) -> str:
+    """One picture (C, H, W) in [-1, 1] as an address that holds it, with squares for pixels."""
+    return data_uri(png(enlarged(picture(visible(x.unsqueeze(0))[0]), side)))
+
+
+def figures(shown: Sequence[tuple[Tensor, str]]) -> str:
+    """Pictures (C, H, W) in [-1, 1] side by side, each with its caption, which is also its alternative text."""
+    cells = (
+        f'<figure><img src="{address(x)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
+        for x, caption in shown
+    )
+    return f'<div class="figures" style="--count:{len(shown)}">{"".join(cells)}</div>'
+
+
+def rows_of_figures(rows: Sequence[tuple[str, Sequence[Tensor]]], heads: Sequence[str]) -> str:
+    """Pictures (C, H, W) in [-1, 1] in rows with labels, below column heads."""
+    cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
+    for label, xs in rows:
+        cells.append(f'<span class="row">{escape(label)}</span>')
+        cells += (
+            f'<img src="{address(x)}" alt="{escape(f"{label}, {head}")}">' for x, head in zip(xs, heads, strict=False)
+        )
+        cells += ["<span></span>"] * (len(heads) - len(xs))
+    return f'<div class="duel"><div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div></div>'
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table; cells may hold formulas."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

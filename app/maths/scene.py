@@ -1,0 +1,94 @@
+"""What the experiments run on: the checkpoint, the noise schedule and the pictures that the page has chosen."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from app.catalogue import Checkpoint
+from app.messages import Refusal
+from app.shop import Shop
+from diffusion.denoisers import Denoiser
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.pixels import to_unit_range
+from diffusion.plan import Plan
+from diffusion.schedule import NoiseSchedule
+
+MAX_FILE = 50_000_000
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One visitor's choice. plan: of the run that Generate's controls describe; the chapters use its schedule."""
+
+    checkpoint: Checkpoint
+    pipeline: DDPMLabPipeline
+    plan: Plan
+
+    @classmethod
+    def of(cls, shop: Shop, values: dict) -> "Scene":
+        """What Generate's controls have chosen. Raises ValueError naming the field."""
+        pipeline, plan = shop.plan(values)
+        return cls(shop.catalogue.checkpoint(plan.settings.checkpoint), pipeline, plan)
+
+    @property
+    def schedule(self) -> NoiseSchedule:
+        """The noise schedule in force."""
+        return self.plan.schedule
+
+    @property
+    def T(self) -> int:
+        """How many steps it has."""
+        return len(self.schedule)
+
+    @property
+    def dims(self) -> int:
+        """D: numbers in a picture."""
+        channels, height, width = self.checkpoint.image_shape
+        return channels * height * width
+
+    def denoiser(self, labels: Tensor | None = None, trained: bool = False) -> Denoiser:
+        """The network, without guidance: told each picture's class where it has classes.
+
+        labels: (B,), of the pictures that it will be given. trained: on the betas of its training, not the chosen ones.
+        """
+        settings = {"guidance_scale": 1.0, "num_images": 1 if labels is None else len(labels), "start_step": 0}
+        if trained:
+            settings |= {"beta_schedule": None, "beta_start": None, "beta_end": None}
+        known = self.pipeline.classes and labels is not None
+        settings["class_label"] = tuple(labels.tolist()) if known else None
+        return self.pipeline.denoiser(self.pipeline.plan(self.plan.settings.replace(**settings)))
+
+    @cached_property
+    def training_pictures(self) -> tuple[Tensor, Tensor | None]:
+        """The sample of training pictures beside the checkpoint: (N, C, H, W) float32 in [-1, 1], and labels (N,)."""
+        return self._pictures("train")
+
+    @cached_property
+    def test_pictures(self) -> tuple[Tensor, Tensor | None]:
+        """The same of pictures that no training saw."""
+        return self._pictures("test")
+
+    def _pictures(self, split: str) -> tuple[Tensor, Tensor | None]:
+        path = self.checkpoint.folder / "reference" / f"{split}.npz"
+        try:
+            status = path.stat()
+            if status.st_size > MAX_FILE:
+                raise ValueError
+            return _read(path, status.st_mtime_ns, self.checkpoint.image_shape)
+        except (OSError, ValueError, KeyError):
+            raise Refusal("no_reference", name=self.checkpoint.name) from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed: int, shape: tuple[int, int, int]) -> tuple[Tensor, Tensor | None]:
+    with np.load(path, allow_pickle=False) as arrays:
+        images = arrays["images"]
+        labels = torch.from_numpy(arrays["labels"].astype(np.int64)) if "labels" in arrays else None
+    x_0 = to_unit_range(images)
+    if tuple(x_0.shape[1:]) != tuple(shape):
+        raise ValueError("images: of another size than the network's")
+    return x_0, labels

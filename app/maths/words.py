@@ -1,0 +1,49 @@
+"""The text of the chapters: a Markdown file each, in every language, with the same sections.
+
+    # Title
+    ## claim          the claim in one sentence
+    ## text           formulas, explanations, and proofs in <details>
+    ## see NAME       stands above the experiment NAME; its first line, a ### heading, is the experiment's title
+    ## tutorial       in the tutorial's words, and what to add to them
+    ## words          "key: text" lines: labels of controls, axes, curves; {places} are filled
+
+A formula colours a symbol by \\textcolor{PICTURE}{x_0}; the names are those of app/vega.py, so that it has the colour
+of its curve.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from app import vega
+
+COLORS = ("PICTURE", "NOISE", "NETWORK", "EXACT", "PLAIN")
+
+
+@dataclass(frozen=True)
+class ChapterWords:
+    """One chapter in one language. sections: by their headings; words: the short texts by key."""
+
+    title: str
+    sections: dict[str, str]
+    words: dict[str, str]
+
+    def say(self, key: str, **values) -> str:
+        """A short text, with its {places} filled."""
+        return self.words[key].format(**values) if values else self.words[key]
+
+
+@cache
+def chapter_words(name: str, language: str) -> ChapterWords:
+    """The text of a chapter in a language."""
+    text = (files("app.texts") / "maths" / language / f"{name}.md").read_text(encoding="utf-8")
+    for color in COLORS:
+        text = text.replace(f"\\textcolor{{{color}}}", f"\\textcolor{{{getattr(vega, color)}}}")
+    title, *parts = text.split("\n## ")
+    sections = {}
+    for part in parts:
+        heading, _, body = part.partition("\n")
+        sections[heading.strip()] = body.strip()
+    lines = [line for line in sections.pop("words", "").splitlines() if line.strip()]
+    pairs = (line.partition(": ") for line in lines)
+    return ChapterWords(title.removeprefix("# ").strip(), sections, {key.strip(): value for key, _, value in pairs})
