@@ -54,7 +54,7 @@ def make_generate(shop: Shop) -> Callable:
             checkpoint: Name of the checkpoint's folder.
             sampler: ddpm or ddim.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: even, leading, linspace or trailing.
+            timestep_spacing: Which timesteps: even, quadratic, leading, linspace or trailing.
             start_step: Steps left out at the noisy end.
             eta: Share of fresh noise in ddim, 0 to 1.
             reverse_variance: Variance of a ddpm step: posterior or beta.
@@ -117,7 +117,7 @@ def make_schedule(shop: Shop) -> Callable:
         Args:
             checkpoint: Name of the checkpoint's folder.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: even, leading, linspace or trailing.
+            timestep_spacing: Which timesteps: even, quadratic, leading, linspace or trailing.
             start_step: Steps left out at the noisy end.
             beta_schedule: Shape of the betas; as trained if left out.
             beta_start: First beta; as trained if left out.

@@ -10,6 +10,7 @@ from diffusion.schedule import NoiseSchedule
 
 TIMESTEPS = {
     "even": "[(2 * (T - 1) * (S - 1 - k) + S - 1) // (2 * (S - 1)) for k in range(S)]",
+    "quadratic": ("[max(k, (2 * (T - 1) * k * k + (S - 1) ** 2) // (2 * (S - 1) ** 2)) for k in reversed(range(S))]"),
     "leading": "[k * (T // S) for k in reversed(range(S))]",
     "linspace": "np.linspace(0, T - 1, S).round()[::-1].astype(int).tolist()",
     "trailing": "(np.round(np.arange(T, 0, -T / S)).astype(int) - 1)[:S].tolist()",

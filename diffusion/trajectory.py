@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-TimestepSpacing = Literal["even", "leading", "linspace", "trailing"]
+TimestepSpacing = Literal["even", "quadratic", "leading", "linspace", "trailing"]
 
 
 def visited_timesteps(
@@ -18,7 +18,9 @@ def visited_timesteps(
     """The S timesteps of a run, from noisy to clean, each in [0, T), strictly falling.
 
     "even": round((T-1)(1 - k/(S-1))) for k = 0..S-1 with halves rounded up, and [T-1] for S = 1, so that every run
-    starts at the trained end and, from S = 2 on, visits t = 0. "leading", "linspace" and "trailing" are what diffusers
+    starts at the trained end and, from S = 2 on, visits t = 0. "quadratic": the same with (T-1) ((S-1-k)/(S-1))^2, and
+    never below S-1-k, so that no timestep comes twice: more steps where there is little noise, as DDIM's app. D.2 has
+    them for CIFAR-10, but from T-1 on. "leading", "linspace" and "trailing" are what diffusers
     means by them (DDPMScheduler.set_timesteps with steps_offset = 0), but always S timesteps: diffusers' trailing
     counts down with a float step, and for 62 of the step counts at T = 1000 (S = 61 is the first) it lists one more,
     t = -1, at which its samplers call the network again.
@@ -32,6 +34,11 @@ def visited_timesteps(
             return [T - 1]
         last = S - 1
         return [(2 * (T - 1) * (last - k) + last) // (2 * last) for k in range(S)]  # in integers: no float can tie
+    if spacing == "quadratic":
+        if S == 1:
+            return [T - 1]
+        square = (S - 1) ** 2
+        return [max(k, (2 * (T - 1) * k * k + square) // (2 * square)) for k in reversed(range(S))]
     if spacing == "leading":
         return (np.arange(S)[::-1] * (T // S)).tolist()
     if spacing == "linspace":

@@ -19,6 +19,7 @@ RUNS = {
     "ddim": dict(num_inference_steps=5),
     "eta": dict(num_inference_steps=6, eta=0.3),
     "one step": dict(num_inference_steps=1),
+    "quadratic": dict(num_inference_steps=6, timestep_spacing="quadratic"),
     "leading": dict(num_inference_steps=6, timestep_spacing="leading"),
     "linspace": dict(num_inference_steps=6, timestep_spacing="linspace"),
     "trailing": dict(num_inference_steps=61, timestep_spacing="trailing"),

@@ -32,7 +32,7 @@ def good_fields(draw):
         "sampler": sampler,
         "num_inference_steps": steps,
         "start_step": draw(st.integers(0, steps - 1)),
-        "timestep_spacing": draw(st.sampled_from(["even", "leading", "linspace", "trailing"])),
+        "timestep_spacing": draw(st.sampled_from(["even", "quadratic", "leading", "linspace", "trailing"])),
         "clip_sample": draw(st.booleans()),
         "conditioning": draw(st.sampled_from(["matched", "naive"])),
         "seed": draw(st.integers(0, SEEDS - count)),

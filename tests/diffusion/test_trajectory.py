@@ -9,7 +9,8 @@ from diffusers import DDIMScheduler, DDPMScheduler
 from diffusion.trajectory import pairs, visited_timesteps
 
 T = 1000
-SPACINGS = ["even", "leading", "linspace", "trailing"]
+DIFFUSERS = ["leading", "linspace", "trailing"]
+SPACINGS = ["even", "quadratic", *DIFFUSERS]
 
 
 @pytest.mark.parametrize("T", [2, 3, 10, 1000])
@@ -21,6 +22,21 @@ def test_even_is_the_rounded_formula_for_every_step_count(T):
     assert visited_timesteps(T, T) == list(range(T - 1, -1, -1))
 
 
+@pytest.mark.parametrize("T", [2, 3, 10, 1000])
+def test_quadratic_is_the_rounded_square_except_where_that_would_repeat_itself(T):
+    for S in range(2, T + 1):
+        exact = [Fraction(T - 1) * Fraction(k, S - 1) ** 2 for k in reversed(range(S))]
+        rounded = [floor(x + Fraction(1, 2)) for x in exact]
+        found = visited_timesteps(S, T, "quadratic")
+        assert [t for t, k in zip(found, reversed(range(S)), strict=True) if t != k] == [
+            t for t, k in zip(rounded, reversed(range(S)), strict=True) if t > k
+        ]
+        if len(set(rounded)) == S:
+            assert found == rounded
+    assert visited_timesteps(1, T, "quadratic") == [T - 1]
+    assert visited_timesteps(T, T, "quadratic") == list(range(T - 1, -1, -1))
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_every_step_count_gives_that_many_falling_timesteps(spacing):
     for S in range(1, T + 1):
@@ -30,12 +46,12 @@ def test_every_step_count_gives_that_many_falling_timesteps(spacing):
         assert all(0 <= t < T and -1 <= s < t for t, s in steps)
         assert [t for t, _ in steps[1:]] == [s for _, s in steps[:-1]]
         assert steps[-1][1] == -1
-        if spacing == "even":
+        if spacing in ("even", "quadratic"):
             assert timesteps[0] == T - 1
             assert S == 1 or timesteps[-1] == 0
 
 
-@pytest.mark.parametrize("spacing", SPACINGS[1:])
+@pytest.mark.parametrize("spacing", DIFFUSERS)
 @pytest.mark.parametrize("scheduler", [DDPMScheduler, DDIMScheduler])
 def test_diffusers_spacings_for_every_step_count(spacing, scheduler):
     stock = scheduler(timestep_spacing=spacing)

@@ -1,0 +1,58 @@
+"""Which timesteps should a run of few steps visit? KID of samples by spacing and step count; lower is better.
+
+python -m benchmarks.spacing checkpoints/pixel-faces [...] [--samples 1000] [--steps 10 20 50]
+
+DDIM without guidance, every spacing from T-1 on and from the same x_T, against the real pictures of the checkpoint in
+its own feature space. Samples are kept in the cache of training.evaluate: a stopped run goes on, and more add to it.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from diffusion.features import load_feature_space
+from diffusion.metrics import kid, shuffled
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.settings import SamplingSettings
+from training.samples import CACHE, draw_samples
+
+SPACINGS = ("even", "trailing", "quadratic")
+SEED = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="+", type=Path)
+    parser.add_argument("--samples", type=int, default=1000)
+    parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 50])
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"KID x 1000 at N = {options.samples}\n\n| data | steps | {' | '.join(SPACINGS)} | floor |")
+    print(f"|---|---|{'---|' * (len(SPACINGS) + 1)}", flush=True)
+    for checkpoint in options.checkpoints:
+        space = load_feature_space(checkpoint)
+        classes = DDPMLabPipeline.from_checkpoint(checkpoint).classes
+        real = shuffled(space.real, seed=0)
+        floor = kid(real, shuffled(space.held_out, seed=1)[: options.samples])
+        for steps in options.steps:
+            found = []
+            for spacing in SPACINGS:
+                settings = SamplingSettings(
+                    sampler="ddim",
+                    num_inference_steps=steps,
+                    timestep_spacing=spacing,
+                    seed=SEED,
+                    num_images=options.samples,
+                    class_label=0 if classes else None,
+                )
+                images = draw_samples(checkpoint, settings, options.cache, SEED if classes else None)
+                found.append(kid(real, space.features(images)))
+            cells = " | ".join(f"{1000 * value:.1f} ± {1000 * error:.1f}" for value, error in [*found, floor])
+            print(f"| {checkpoint.name} | {steps} | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
