@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 GREY_LEVELS = 256
@@ -30,3 +30,29 @@ def check_grid(x_0: Tensor) -> None:
     off = (k - k.round()).abs().max().item() if x_0.numel() else 0.0
     if not off < 1e-3 or k.min().item() < -1e-3 or k.max().item() > 255 + 1e-3:  # NaN is refused too
         raise ValueError("x_0: must lie on the 8-bit grid k / 127.5 - 1, k = 0..255; quantise after any resizing")
+
+
+def fit(
+    picture: Image.Image, size: int, mode: str, resample: Image.Resampling = Image.Resampling.LANCZOS
+) -> np.ndarray:
+    """A picture as a camera or a painter saved it -> (size, size, C) uint8.
+
+    Turned upright by its EXIF tag, alpha laid over white, resized so that it fills the square, cropped at the centre.
+    mode: "L" (C = 1) or "RGB" (C = 3).
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":  # Pillow's own conversion would saturate
+        picture = Image.fromarray((np.asarray(picture) * _grey_scale(picture)).round().clip(0, 255).astype(np.uint8))
+    if picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    pixels = np.asarray(ImageOps.fit(picture.convert(mode), (size, size), resample))
+    return pixels.reshape(size, size, -1)
+
+
+def _grey_scale(picture: Image.Image) -> float:
+    """What turns the levels of a deep grey picture into 0..255."""
+    if picture.mode.startswith("I;16"):
+        return 1 / 257
+    top = np.asarray(picture).max()
+    return 255.0 if picture.mode == "F" and top <= 1 else 1 / 257 if top > 255 else 1.0

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffusion.pixels import fit
 from tests.conftest import DATA
 from training.data import DataError, Pictures, load_data
 from training.data.named import IdxSource, load_pixel_faces, read_idx
-from training.data.pictures import fit
 from training.data.split import split_off_test
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
+
+from diffusion.pixels import fit
 
 TAKE_SEED = 0  # any number, but always the same: which pictures stand for their set
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal arrays give equal files
@@ -119,32 +121,6 @@ class DataSet:
         return hashlib.sha256(f"{self.train.sha256()} {self.test.sha256()}".encode()).hexdigest()
 
 
-def _grey_scale(picture: Image.Image) -> float:
-    """What turns the levels of a deep grey picture into 0..255."""
-    if picture.mode.startswith("I;16"):
-        return 1 / 257
-    top = np.asarray(picture).max()
-    return 255.0 if picture.mode == "F" and top <= 1 else 1 / 257 if top > 255 else 1.0
-
-
 def to_pillow(image: np.ndarray) -> Image.Image:
     """(H, W, 1 or 3) uint8 -> a Pillow picture of mode L or RGB."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)
-
-
-def fit(
-    picture: Image.Image, size: int, mode: str, resample: Image.Resampling = Image.Resampling.LANCZOS
-) -> np.ndarray:
-    """A picture as a camera or a painter saved it -> (size, size, C) uint8.
-
-    Turned upright by its EXIF tag, alpha laid over white, resized so that it fills the square, cropped at the centre.
-    mode: "L" (C = 1) or "RGB" (C = 3).
-    """
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":  # Pillow's own conversion would saturate
-        picture = Image.fromarray((np.asarray(picture) * _grey_scale(picture)).round().clip(0, 255).astype(np.uint8))
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
-    pixels = np.asarray(ImageOps.fit(picture.convert(mode), (size, size), resample))
-    return pixels.reshape(size, size, -1)

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from training.data.pictures import DataError, Pictures, fit
+from diffusion.pixels import fit
+from training.data.pictures import DataError, Pictures
 
 FEW_PICTURES = 1000  # below this a DDPM trained from scratch mostly learns its pictures by heart
 FEW_IN_A_CLASS = 10
