@@ -23,6 +23,7 @@ PATTERNS = tuple(
         (r"seed \+ num_images must not exceed (\S+), got (.+)", "seed_sum", ("bound", "got")),
         (r"(too large together).*", "too_noisy", ("english",)),
         (r"not a PNG file that can be read", "no_png", ()),
+        (r"not a picture that can be read", "no_picture", ()),
         (r"carries no recipe.*", "no_recipe", ()),
         (r"(?:the file is )?larger than (.+)", "too_large", ("bound",)),
         (r"format (\S+) is of a newer version.*", "newer_recipe", ("got",)),

@@ -39,14 +39,14 @@ def plot_data(spec: dict) -> PlotData:
     return PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
 
 
-def layered(description: str, layers: list[dict], height: int = HEIGHT) -> dict:
-    """The specification of a plot of these layers, as wide as its place on the page."""
+def layered(description: str, layers: list[dict], height: int = HEIGHT, width: int | None = None) -> dict:
+    """The specification of a plot of these layers, by default as wide as its place on the page."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "description": description,
         "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
         "config": CONFIG,
-        "width": "container",
+        "width": "container" if width is None else width,
         "height": height,
         "layer": layers,
     }
@@ -64,13 +64,17 @@ def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis. domain: (least, most), or None for what the data need. values: of the ticks, or None for Vega's own."""
+    """An axis. domain: (least, most), or None for what the data need. values: of the ticks, or None for Vega's own.
+
+    labels: of the ticks, one for each of `values`, in place of their numbers.
+    """
 
     title: str | None = None
     log: bool = False
     domain: tuple[float, float] | None = None
     values: Sequence[float] | None = None
     reverse: bool = False
+    labels: Sequence[str] | None = None
 
     @property
     def encoding(self) -> dict:
@@ -81,6 +85,9 @@ class Axis:
         axis = {"tickCount": 5} | ({"format": "~g"} if self.log else {})
         if self.values is not None:
             axis["values"] = list(self.values)
+        if self.labels is not None:
+            texts, places = (json.dumps(list(one), ensure_ascii=False) for one in (self.labels, self.values))
+            axis |= {"labelExpr": f"{texts}[indexof({places}, datum.value)]", "labelLimit": 0}
         return {"type": "quantitative", "title": self.title, "axis": axis, "scale": scale}
 
 
@@ -105,7 +112,10 @@ class Layer:
 
 @dataclass(frozen=True)
 class Chart:
-    """A plot. alt: for those who do not see it. marks: (x, label) of upright lines; levels: (y, label) of flat ones."""
+    """A plot. alt: for those who do not see it. marks: (x, label) of upright lines; levels: (y, label) of flat ones.
+
+    width: in units of the height's, where one axis is to be true to the other; by default as wide as its place.
+    """
 
     alt: str
     x: Axis
@@ -114,6 +124,7 @@ class Chart:
     marks: Sequence[tuple[float, str]] = ()
     levels: Sequence[tuple[float, str]] = ()
     height: int = HEIGHT
+    width: int | None = None
 
     @property
     def plot(self) -> PlotData:
@@ -123,7 +134,7 @@ class Chart:
         drawn = [self._drawn(layer, scale) for layer in self.layers]
         drawn += [self._rule("x", value, label) for value, label in self.marks]
         drawn += [self._rule("y", value, label) for value, label in self.levels]
-        return plot_data(layered(self.alt, drawn, self.height))
+        return plot_data(layered(self.alt, drawn, self.height, self.width))
 
     @property
     def csv(self) -> str:
@@ -196,6 +207,12 @@ class Chart:
             "encoding": encoding,
             "layer": [{"mark": rule}, {"mark": text, "encoding": {"text": {"field": "label", "type": "nominal"}}}],
         }
+
+
+def blank(alt: str) -> Chart:
+    """A plot of nothing, in place of an older one, where there is nothing to show."""
+    axis = Axis(domain=(0, 1))
+    return Chart(alt, axis, axis, [Layer("line", "", PLAIN, [], [])])
 
 
 def _digits(value: float) -> float:

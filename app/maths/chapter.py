@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from torch import Tensor
+
 from app.maths.scene import Scene
 from app.vega import Chart
 from diffusion.settings import shortened
@@ -67,6 +69,23 @@ class Control:
 
 
 @dataclass(frozen=True)
+class Upload:
+    """A picture of the visitor's own. The experiment gets it as the network's pictures are, or None."""
+
+    name: str
+    value: None = None
+    choices: tuple[str, ...] = ()
+
+    def fitted(self, value, scene: Scene | None):
+        """Any picture is made to fit."""
+        return value
+
+    def checked(self, value: bytes | None, scene: Scene) -> Tensor | None:
+        """A picture file's content -> (C, H, W) float32 on the 8-bit grid. Raises ValueError naming the control."""
+        return None if value is None else scene.own_picture(value, self.name)
+
+
+@dataclass(frozen=True)
 class Stage:
     """How far a run of an experiment is: `done` of `of`, and what it shows by now (made only when it is shown)."""
 
@@ -88,7 +107,7 @@ class Experiment:
     name: str
     parts: tuple[Part, ...]
     show: Callable[[Scene, dict, Say], Parts]
-    controls: tuple[Control, ...] = ()
+    controls: tuple[Control | Upload, ...] = ()
     run: Callable[[Scene, dict, Say], Iterator[Stage]] | None = None
     calls: Callable[[Scene, dict], tuple[int, int]] | None = None
     wide: bool = False

@@ -1,20 +1,27 @@
 """What the experiments run on: the checkpoint, the noise schedule and the pictures that the page has chosen."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from app.catalogue import Checkpoint
 from app.messages import Refusal
 from app.shop import Shop
+from diffusion.bound_plan import Pair
 from diffusion.denoisers import Denoiser
+from diffusion.derivation.data_facts import DataFacts
+from diffusion.derivation.lessons import Lessons
 from diffusion.pipeline import DDPMLabPipeline
-from diffusion.pixels import to_unit_range
+from diffusion.pixels import fit, to_unit_range
 from diffusion.plan import Plan
+from diffusion.recipe import MAX_SIDE
 from diffusion.schedule import NoiseSchedule
 
 MAX_FILE = 50_000_000
@@ -72,6 +79,46 @@ class Scene:
         """The same of pictures that no training saw."""
         return self._pictures("test")
 
+    @cached_property
+    def data_facts(self) -> DataFacts | None:
+        """What was measured of the training pictures once, on the betas of the training; None before it was."""
+        path = self.checkpoint.folder / "reference" / "facts.npz"
+        try:
+            status = path.stat()
+            facts = _read_facts(path, status.st_mtime_ns) if status.st_size <= MAX_FILE else None
+        except (OSError, ValueError, KeyError):
+            return None
+        return facts if facts is not None and facts.dims == self.dims and len(facts.betas) == self.T else None
+
+    @cached_property
+    def lessons(self) -> Lessons | None:
+        """What was measured of the network once; None before it was, and on other betas than those of its training."""
+        folder = self.checkpoint.folder / "reference"
+        try:
+            if not self.plan.on_trained_betas or sum(map(_size, folder.glob("lessons.*"))) > MAX_FILE:
+                return None
+            return Lessons.load(folder)
+        except (OSError, ValueError):
+            return None
+
+    def recorded_mse(self, pairs: Sequence[Pair]) -> dict[Pair, float] | None:
+        """The network's error at these steps, as recorded of training pictures; None without a record for the betas."""
+        facts = self.data_facts
+        if facts is None or facts.network_mse is None or not self.plan.on_trained_betas:
+            return None
+        return facts.network_mse_at(pairs)
+
+    def own_picture(self, content: bytes, name: str) -> Tensor:
+        """A picture file fitted to the network: (C, H, W) float32 on the 8-bit grid. Raises ValueError with `name`."""
+        channels, side, _ = self.checkpoint.image_shape
+        try:
+            with Image.open(BytesIO(content)) as picture:
+                if max(picture.size) > MAX_SIDE:  # before anything is unpacked
+                    raise ValueError(f"{name}: larger than {MAX_SIDE} pixels on a side")
+                return to_unit_range(fit(picture, side, "L" if channels == 1 else "RGB")[None])[0]
+        except (OSError, SyntaxError, Image.DecompressionBombError, EOFError, ArithmeticError) as error:
+            raise ValueError(f"{name}: not a picture that can be read") from error
+
     def _pictures(self, split: str) -> tuple[Tensor, Tensor | None]:
         path = self.checkpoint.folder / "reference" / f"{split}.npz"
         try:
@@ -81,6 +128,15 @@ class Scene:
             return _read(path, status.st_mtime_ns, self.checkpoint.image_shape)
         except (OSError, ValueError, KeyError):
             raise Refusal("no_reference", name=self.checkpoint.name) from None
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+@lru_cache(maxsize=8)
+def _read_facts(path: Path, changed: int) -> DataFacts:
+    return DataFacts.load(path)
 
 
 @lru_cache(maxsize=8)

@@ -11,7 +11,7 @@ import gradio as gr
 
 from app import views
 from app.maths.book import CHAPTERS
-from app.maths.chapter import Chapter, Control, Experiment, Part, Parts
+from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.messages import Refusal, explain
@@ -19,7 +19,7 @@ from app.runs import streamed
 from app.shop import Shop
 from app.stage import copy_line, plan_line, words
 from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
-from app.tabs.recipe import page_address, query_fields
+from app.tabs.recipe import AsSent, page_address, query_fields, uploaded
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, in_each, known_language, say, say_name
 from app.vega import Chart
@@ -101,6 +101,9 @@ class Bench:
         updates: list = [text.sections[f"see {self.experiment.name}"]]
         for control in self.experiment.controls:
             update = {"label": text.say(control.name)}
+            if isinstance(control, Upload):
+                updates.append(gr.update(**update))
+                continue
             if control.choices:
                 update["choices"] = _choices(control, text)
             elif scene is not None:
@@ -121,7 +124,13 @@ class Bench:
 
     def checked(self, values: dict, scene: Scene) -> dict:
         """The controls' values as the experiment takes them. Raises ValueError naming the control."""
-        return {one.name: one.checked(one.fitted(values[one.name], None), scene) for one in self.experiment.controls}
+        checked = {}
+        for control in self.experiment.controls:
+            value = values[control.name]
+            if isinstance(control, Upload) and value is not None:
+                value = uploaded(value)
+            checked[control.name] = control.checked(value, scene)
+        return checked
 
 
 class MathsTab:
@@ -214,7 +223,7 @@ class MathsTab:
     def _wire_bench(self, bench: Bench, raw: dict) -> None:
         inputs = [self.language, *self.generate.controls.values(), *bench.controls.values()]
         edits = [
-            control.change if isinstance(control, gr.Slider) else control.input for control in bench.controls.values()
+            control.input if isinstance(control, gr.Radio) else control.change for control in bench.controls.values()
         ]
         if edits:
             gr.on(edits, self._try(bench), inputs, bench.shown, trigger_mode="always_last", **raw)
@@ -239,7 +248,7 @@ class MathsTab:
         for bench in self.every_bench:
             for control in bench.experiment.controls:
                 key = _key(bench, control)
-                asked = chapter == bench.chapter.name and key in fields
+                asked = isinstance(control, Control) and chapter == bench.chapter.name and key in fields
                 values.append(gr.update(value=control.parsed(fields[key])) if asked else gr.skip())
         return [gr.update(value=chapter), *values]
 
@@ -323,7 +332,7 @@ class MathsTab:
         fields = [("tab", "maths"), ("chapter", str(int(name.split("-")[0])))]
         for bench in self.benches[name]:
             for control in bench.experiment.controls:
-                if values[id(bench)][control.name] != control.value:
+                if isinstance(control, Control) and values[id(bench)][control.name] != control.value:
                     fields.append((_key(bench, control), str(values[id(bench)][control.name])))
         fields += parse_qsl(to_query(settings))
         label = say(language, "maths.link")
@@ -440,8 +449,12 @@ def _markdown(text: str, **more) -> gr.Markdown:
     return gr.Markdown(text, latex_delimiters=LATEX, **more)
 
 
-def _component(control: Control, text: ChapterWords) -> gr.components.Component:
+def _component(control: Control | Upload, text: ChapterWords) -> gr.components.Component:
     label = text.say(control.name)
+    if isinstance(control, Upload):
+        file = gr.File(label=label, file_types=["image"], height=110, min_width=200)
+        file.data_model = AsSent
+        return file
     if control.choices:
         return gr.Radio(_choices(control, text), value=control.value, label=label, min_width=200)
     most = 1000 if control.maximum is None else control.maximum

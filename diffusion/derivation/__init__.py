@@ -1,0 +1,1 @@
+"""What each chapter of the derivation shows, as numbers; the app draws them."""

@@ -1,0 +1,423 @@
+"""The reverse step x_t -> x_s as it is, and the Gaussians that a model puts in its place.
+
+A kernel q(x_s | x_t) = q(x_s) q(x_t | x_s) / q(x_t) is known exactly where q(x_s) is a mixture of Gaussians: then it is
+one too. beta is the variance of the forward step s -> t, alpha = 1 - beta. t and s are code indices; t is the paper's
+t + 1. Everything is float64 and in nats.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+import torch
+from torch import Tensor
+
+from diffusion.exact import DataDenoiser
+from diffusion.gaussian import Level, step_coefficients
+from diffusion.likelihood import gaussian_nats
+from diffusion.schedule import NoiseSchedule
+from diffusion.trajectory import pairs
+
+GaussianKind = Literal["best", "beta_over_alpha", "beta", "posterior", "theorem"]
+KINDS: tuple[GaussianKind, ...] = get_args(GaussianKind)
+REACH_STD = 9.0  # how far each component is integrated: what lies beyond has a mass of 2e-19
+NODES = 121  # trapezoids 0.15 std wide: far beyond float64 for a Gaussian, and 1e-12 for the log of a mixture of them
+KL_RESOLUTION_NATS = 1e-10  # below it a KL is the rounding of its quadrature: show "< 1e-10"
+FINE_NODES = 1201  # over x_t, where a mean follows a score that turns sharply
+CURVATURE_GRID = 4001
+NEGLIGIBLE = 1e-12  # of the heaviest weight: what a picture below it adds to a density is not seen
+
+
+@dataclass(frozen=True, eq=False)
+class LineMixture:
+    """Laws on the line, each a mixture of Gaussians: log_weights, means, variances are (..., K) float64."""
+
+    log_weights: Tensor
+    means: Tensor
+    variances: Tensor
+
+    @classmethod
+    def of(cls, means: list[float], stds: list[float], weights: list[float] | None = None) -> Self:
+        """One law from its numbers; equal weights by default. Raises ValueError naming what does not fit."""
+        m, std = (torch.as_tensor(x, dtype=torch.float64) for x in (means, stds))
+        w = torch.ones_like(m) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
+        if m.ndim != 1 or not len(m) or std.shape != m.shape or w.shape != m.shape:
+            raise ValueError(f"means: needs as many as stds and weights, got {len(m)}, {len(std)}, {len(w)}")
+        if not bool((std > 0).all() and std.isfinite().all() and m.isfinite().all()):
+            raise ValueError(f"stds: each must be finite and above 0, got {std.tolist()}")
+        if not bool((w > 0).all() and w.isfinite().all()):
+            raise ValueError(f"weights: each must be finite and above 0, got {w.tolist()}")
+        return cls(torch.log(w / w.sum()), m, std**2)
+
+    @property
+    def weights(self) -> Tensor:
+        """(..., K), of sum 1."""
+        return self.log_weights.exp()
+
+    @property
+    def mean(self) -> Tensor:
+        """(...,)."""
+        return (self.weights * self.means).sum(-1)
+
+    @property
+    def var(self) -> Tensor:
+        """(...,): the mean variance of the components and the variance of their means."""
+        return (self.weights * (self.variances + (self.means - self.mean.unsqueeze(-1)).square())).sum(-1)
+
+    def log_density(self, x: Tensor) -> Tensor:
+        """log q(x): x (..., n), whose leading shape is that of the laws. Returns x's shape."""
+        # torch reduces an outer dimension three times as fast as an inner one of a few components
+        return torch.logsumexp(self._log_parts(x).movedim(-1, 0).contiguous(), dim=0)
+
+    def score_and_curvature(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """First and second derivative of log q at x (..., n), each of x's shape."""
+        share = torch.softmax(self._log_parts(x), dim=-1)
+        pull = (self.means.unsqueeze(-2) - x.unsqueeze(-1)) / self.variances.unsqueeze(-2)
+        score = (share * pull).sum(-1)
+        spread = (share * (pull - score.unsqueeze(-1)).square()).sum(-1)
+        return score, spread - (share / self.variances.unsqueeze(-2)).sum(-1)
+
+    def _log_parts(self, x: Tensor) -> Tensor:
+        means, variances = self.means.unsqueeze(-2), self.variances.unsqueeze(-2)
+        return self.log_weights.unsqueeze(-2) - gaussian_nats(x.unsqueeze(-1), means, variances)  # (..., n, K)
+
+    def noised(self, level: Level) -> Self:
+        """The law of signal x + noise eps: of one forward step for (sqrt(alpha), sqrt(beta)), or of x_t from x_0."""
+        return type(self)(
+            self.log_weights, level.signal * self.means, level.signal**2 * self.variances + level.noise**2
+        )
+
+    def expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
+        """E f(x) by trapezoids over 9 standard deviations of each component: (...,).
+
+        function: (..., K * NODES) -> the same shape.
+        """
+        x, mass = self._nodes(NODES)
+        return (mass * function(x)).sum(-1)
+
+    def entropy_nats(self) -> Tensor:
+        """-E log q(x): (...,)."""
+        return self.expectation(lambda x: -self.log_density(x))
+
+    def _nodes(self, count: int) -> tuple[Tensor, Tensor]:
+        z = torch.linspace(-REACH_STD, REACH_STD, count, dtype=torch.float64)
+        mass = torch.exp(-gaussian_nats(z, 0.0, 1.0)) * (z[1] - z[0])
+        x = self.means.unsqueeze(-1) + self.variances.sqrt().unsqueeze(-1) * z
+        return x.flatten(-2), (self.weights.unsqueeze(-1) * mass).flatten(-2)
+
+
+def forward_level(beta: float) -> Level:
+    """The amplitudes sqrt(1 - beta) and sqrt(beta) of one forward step. Raises ValueError outside (0, 1)."""
+    if not 0 < beta < 1:
+        raise ValueError(f"beta: must lie in (0, 1), got {beta}")
+    return Level(torch.tensor(1 - beta, dtype=torch.float64).sqrt(), torch.tensor(beta, dtype=torch.float64).sqrt())
+
+
+def reverse_kernel(q_s: LineMixture, x_t: Tensor, beta: float) -> LineMixture:
+    """q(x_s | x_t), exact for every beta in (0, 1): a mixture again, for each x_t (n,); its arrays are (n, K).
+
+    Component k is N((m_k beta + sqrt(alpha) v_k x_t) / (alpha v_k + beta), v_k beta / (alpha v_k + beta)), and counts
+    with the probability that x_t comes from it.
+    """
+    signal, noise = forward_level(beta)
+    x_t = torch.as_tensor(x_t, dtype=torch.float64)
+    q_t = q_s.noised(Level(signal, noise))
+    means = (q_s.means * beta + signal * q_s.variances * x_t.unsqueeze(-1)) / q_t.variances
+    return LineMixture(
+        torch.log_softmax(q_t._log_parts(x_t), dim=-1), means, (q_s.variances * beta / q_t.variances).expand_as(means)
+    )
+
+
+def tweedie(q_t: LineMixture, x_t: Tensor, beta: float) -> tuple[Tensor, Tensor]:
+    """Mean and variance of q(x_s | x_t) from the score of q(x_t) alone (Tweedie's formula); exact for any law.
+
+    (x_t + beta f') / sqrt(alpha) and (beta / alpha)(1 + beta f''), with f = log q(x_t). x_t: (n,). Returns (n,) twice.
+    """
+    signal, _ = forward_level(beta)
+    x_t = torch.as_tensor(x_t, dtype=torch.float64)
+    score, curvature = q_t.score_and_curvature(x_t)
+    return (x_t + beta * score) / signal, beta / (1 - beta) * (1 + beta * curvature)
+
+
+def curvature_range(q_s: LineMixture) -> tuple[float, float]:
+    """Smallest and largest second derivative of log q(x_s), on a grid from 9 stds left to 9 stds right of all means."""
+    reach = REACH_STD * q_s.variances.max().sqrt()
+    grid = torch.linspace(
+        (q_s.means.min() - reach).item(), (q_s.means.max() + reach).item(), CURVATURE_GRID, dtype=torch.float64
+    )
+    _, curvature = q_s.score_and_curvature(torch.cat([grid, q_s.means, q_s.mean.reshape(1)]))
+    return curvature.min().item(), curvature.max().item()
+
+
+def split_beta(q_s: LineMixture) -> float:
+    """The beta above which the kernel of some x_t has two hills: 1 / (1 + max f''), f = log q(x_s); 1 where never.
+
+    The kernel's log density is f minus a parabola of curvature alpha / beta; it is concave as long as that is above
+    max f''. For a symmetric law the two hills part at x_t = 0.
+    """
+    return 1 / (1 + max(curvature_range(q_s)[1], 0.0))
+
+
+def theorem_nats(beta: Tensor | float, largest_curvature: float, dims: int = 1) -> Tensor | float:
+    """D/2 b^2 M^2, b = beta / alpha: no less than E KL(q(x_s | x_t) || N(y + b f'(y), b I)), y = x_t / sqrt(alpha).
+
+    f = log q(x_s) and M = max |f''|. By the log-Sobolev inequality of a Gaussian.
+    """
+    return dims / 2 * (beta / (1 - beta) * largest_curvature) ** 2
+
+
+def gaussians(
+    q_s: LineMixture, x_t: Tensor, beta: float, noise_var: float | None = None
+) -> dict[GaussianKind, tuple[Tensor, Tensor]]:
+    """Mean and variance, (n,) each, of the Gaussians that may stand for q(x_s | x_t), x_t (n,).
+
+    "best": the kernel's own mean and variance, the argmin of KL(exact || Gaussian). With that mean and a fixed
+    variance: "beta_over_alpha", "beta", and "posterior", which is beta tilde = beta noise_var / (alpha noise_var +
+    beta). "theorem": N(y + b f'(y), b), see theorem_nats. noise_var: 1 - alpha-bar_s, by default the smallest variance
+    in the mixture, as if its components were atoms with noise.
+    """
+    signal, _ = forward_level(beta)
+    x_t = torch.as_tensor(x_t, dtype=torch.float64)
+    kernel = reverse_kernel(q_s, x_t, beta)
+    mean = kernel.mean
+    noise_var = q_s.variances.min().item() if noise_var is None else noise_var
+    if not noise_var > 0:
+        raise ValueError(f"noise_var: must be above 0, got {noise_var}")
+    b = beta / (1 - beta)
+    y = x_t / signal
+    fixed = {"beta_over_alpha": b, "beta": beta, "posterior": beta * noise_var / ((1 - beta) * noise_var + beta)}
+    return {
+        "best": (mean, kernel.var),
+        **{kind: (mean, torch.full_like(mean, var)) for kind, var in fixed.items()},
+        "theorem": (y + b * q_s.score_and_curvature(y)[0], torch.full_like(mean, b)),
+    }
+
+
+def kernel_kl_nats(
+    q_s: LineMixture, x_t: Tensor, beta: float, noise_var: float | None = None
+) -> dict[GaussianKind, Tensor]:
+    """KL(q(x_s | x_t) || Gaussian) of each kind at each x_t (n,): (n,) nats.
+
+    The cross entropy with a Gaussian is closed form, the kernel's entropy a quadrature.
+    """
+    entropy = reverse_kernel(q_s, x_t, beta).entropy_nats()
+    return {kind: cross - entropy for kind, cross in _cross_entropies_nats(q_s, x_t, beta, noise_var).items()}
+
+
+def _cross_entropies_nats(
+    q_s: LineMixture, x_t: Tensor, beta: float, noise_var: float | None
+) -> dict[GaussianKind, Tensor]:
+    kernel = reverse_kernel(q_s, x_t, beta)
+    mean, var = kernel.mean, kernel.var
+    return {
+        kind: gaussian_nats(mean, own_mean, own_var) + 0.5 * var / own_var
+        for kind, (own_mean, own_var) in gaussians(q_s, x_t, beta, noise_var).items()
+    }
+
+
+def expected_kl_nats(q_s: LineMixture, beta: float, noise_var: float | None = None) -> dict[GaussianKind, float]:
+    """The same averaged over x_t ~ q(x_t): what the step costs the bound beyond what no model can save."""
+    q_t = q_s.noised(forward_level(beta))
+    entropy = q_t.expectation(lambda x_t: reverse_kernel(q_s, x_t, beta).entropy_nats())
+    x_t, mass = q_t._nodes(FINE_NODES)
+    crosses = _cross_entropies_nats(q_s, x_t, beta, noise_var)
+    return {kind: (mass @ cross - entropy).item() for kind, cross in crosses.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class KernelView:
+    """One kernel, to be drawn: densities (n,) over x (n,); mean, variance and KL of each Gaussian."""
+
+    beta: float
+    x_t: float
+    x: Tensor
+    exact: Tensor
+    densities: dict[GaussianKind, Tensor]
+    means: dict[GaussianKind, float]
+    variances: dict[GaussianKind, float]
+    kl_nats: dict[GaussianKind, float]
+    hills: int
+
+
+def view_kernel(
+    q_s: LineMixture, x_t: float, beta: float, noise_var: float | None = None, points: int = 801
+) -> KernelView:
+    """The exact kernel at one x_t and the Gaussians in its place, on a grid 5 standard deviations to either side."""
+    if points < 3:
+        raise ValueError(f"points: must be at least 3, got {points}")
+    at = torch.tensor([x_t], dtype=torch.float64)
+    kernel = reverse_kernel(q_s, at, beta)
+    mean, std = kernel.mean.item(), kernel.var.sqrt().item()
+    x = torch.linspace(mean - 5 * std, mean + 5 * std, points, dtype=torch.float64)
+    exact = kernel.log_density(x.unsqueeze(0))[0].exp()
+    stand_ins = gaussians(q_s, at, beta, noise_var)
+    return KernelView(
+        beta=beta,
+        x_t=x_t,
+        x=x,
+        exact=exact,
+        densities={kind: torch.exp(-gaussian_nats(x, m, v)) for kind, (m, v) in stand_ins.items()},
+        means={kind: m.item() for kind, (m, _) in stand_ins.items()},
+        variances={kind: v.item() for kind, (_, v) in stand_ins.items()},
+        kl_nats={kind: kl.item() for kind, kl in kernel_kl_nats(q_s, at, beta, noise_var).items()},
+        hills=count_hills(exact),
+    )
+
+
+def count_hills(density: Tensor) -> int:
+    """The number of maxima inside a row of values (n,)."""
+    rises = density[1:] > density[:-1]
+    return int((rises[:-1] & ~rises[1:]).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class KlCurve:
+    """KL(exact || Gaussian) of each kind against beta: (n,) nats; theorem_bound_nats lies above the averaged ones."""
+
+    beta: Tensor
+    nats: dict[GaussianKind, Tensor]
+    theorem_bound_nats: Tensor
+
+    def slope(self, kind: GaussianKind) -> Tensor:
+        """d log KL / d log beta between neighbours: (n - 1,). 3 for the best Gaussian, 2 for a fixed variance."""
+        return torch.diff(self.nats[kind].log()) / torch.diff(self.beta.log())
+
+
+def kl_against_beta(
+    q_s: LineMixture, betas: Tensor, x_t: float | None = None, noise_var: float | None = None
+) -> KlCurve:
+    """The curve over betas (n,), each in (0, 1): at one x_t, or averaged over q(x_t) where it is None."""
+    betas = torch.as_tensor(betas, dtype=torch.float64)
+    rows = []
+    for beta in betas.tolist():
+        if x_t is None:
+            rows.append(expected_kl_nats(q_s, beta, noise_var))
+        else:
+            at = kernel_kl_nats(q_s, torch.tensor([x_t], dtype=torch.float64), beta, noise_var)
+            rows.append({kind: kl.item() for kind, kl in at.items()})
+    largest = max(abs(curvature) for curvature in curvature_range(q_s))
+    nats = {kind: torch.tensor([row[kind] for row in rows], dtype=torch.float64) for kind in KINDS}
+    return KlCurve(betas, nats, theorem_nats(betas, largest))
+
+
+@dataclass(frozen=True, eq=False)
+class ChainKl:
+    """E KL(exact || Gaussian) of every step t -> s of a chain, (S,) nats from noisy to clean, and their sums.
+
+    The sum is what Gaussian steps add to KL(q(x_{0:T}) || p(x_{0:T})), the means being exact.
+    """
+
+    t: Tensor
+    s: Tensor
+    nats: dict[GaussianKind, Tensor]
+
+    @property
+    def totals_nats(self) -> dict[GaussianKind, float]:
+        """By kind of Gaussian."""
+        return {kind: values.sum().item() for kind, values in self.nats.items()}
+
+
+def chain_kl(q_0: LineMixture, schedule: NoiseSchedule, timesteps: list[int]) -> ChainKl:
+    """The kernels of a whole chain on data with the density q_0, the step to the data (s = -1) included.
+
+    timesteps: falling, as of visited_timesteps. "posterior" has the noise of the schedule in its beta tilde, which at
+    s = -1 is 0: its KL there is infinite.
+    """
+    rows, steps = [], pairs(timesteps)
+    for t, s in steps:
+        c = step_coefficients(t, s, schedule)
+        q_s = q_0.noised(Level(c.signal_s, c.noise_s))
+        row = expected_kl_nats(q_s, c.beta.item(), (c.noise_s**2).item() if s >= 0 else None)
+        rows.append(row if s >= 0 else row | {"posterior": math.inf})
+    t, s = torch.tensor(steps).T
+    return ChainKl(t, s, {kind: torch.tensor([row[kind] for row in rows], dtype=torch.float64) for kind in KINDS})
+
+
+@dataclass(frozen=True, eq=False)
+class PictureLine:
+    """q(x_s | x_t) of a data set, seen along the line through its two heaviest pictures i and j.
+
+    The coordinate is e . x_s, e = (y_j - y_i) / distance, shifted so that the bump of i stands at 0 and that of j at
+    c_0 distance. law: the exact marginal, one component of variance posterior_var a picture that is not negligible.
+    pictures, weights, positions: (n,) of the heaviest, i and j first, for thumbnails. best_mean, best_var: the
+    Gaussian of that mean and variance. mean_picture: (C, H, W), E[x_0 | x_t]. Two equal bumps part where split =
+    sqrt(delta) distance is above 2; it is that distance in standard deviations.
+    """
+
+    t: int
+    s: int
+    pictures: Tensor
+    weights: Tensor
+    positions: Tensor
+    distance: float
+    split: float
+    posterior_var: float
+    law: LineMixture
+    x: Tensor
+    exact: Tensor
+    best: Tensor
+    best_mean: float
+    best_var: float
+    mean_picture: Tensor
+
+    @property
+    def effective(self) -> float:
+        """1 / sum w^2: as many equally likely pictures would be as uncertain."""
+        return 1 / self.law.weights.square().sum().item()
+
+
+def heaviest_line(
+    denoiser: DataDenoiser, x_t: Tensor, t: int, s: int, shown: int = 12, points: int = 801
+) -> PictureLine:
+    """The marginal of q(x_s | x_t) along the line between the two pictures that x_t most likely comes from.
+
+    x_t: (C, H, W); t, s: a reverse step with s >= 0. Raises ValueError for a step to the picture itself, where nothing
+    is blurred, and for a set of one picture.
+    """
+    if s < 0:
+        raise ValueError(f"s: must be at least 0, got {s}: the step to the picture has no variance")
+    if len(denoiser.pictures) < 2:
+        raise ValueError(f"pictures: needs at least 2, got {len(denoiser.pictures)}")
+    c = step_coefficients(t, s, denoiser.schedule)
+    log_weights = denoiser.log_weights(x_t.unsqueeze(0), t)[0].cpu()
+    order = log_weights.topk(min(max(shown, 2), len(log_weights))).indices
+    pictures = denoiser.pictures
+    first, second = (pictures[k].double().flatten() for k in order[:2].tolist())
+    distance = (second - first).norm().item()
+    if distance == 0:
+        raise ValueError(f"pictures: {order[0]} and {order[1]} are the same")
+    e = (second - first) / distance
+    seen = (log_weights > log_weights.max() + math.log(NEGLIGIBLE)).nonzero()[:, 0]
+    seen = torch.cat([order, seen[~torch.isin(seen, order)]])
+
+    def position(index: Tensor) -> Tensor:
+        return c.c_0 * torch.cat([(y.double().flatten(1) - first) @ e for y in pictures[index].split(denoiser.chunk)])
+
+    means = position(seen)
+    law = LineMixture(torch.log_softmax(log_weights[seen], dim=0), means, c.posterior_var.expand_as(means))
+    reach = 5 * c.posterior_var.sqrt().item()
+    whole = 5 * law.var.sqrt().item()
+    low = min(-reach, means[1].item() - reach, law.mean.item() - whole)
+    high = max(reach, means[1].item() + reach, law.mean.item() + whole)
+    x = torch.linspace(low, high, points, dtype=torch.float64)
+    return PictureLine(
+        t=t,
+        s=s,
+        pictures=order,
+        weights=log_weights[order].exp(),
+        positions=means[: len(order)],
+        distance=distance,
+        split=(c.delta.sqrt() * distance).item(),
+        posterior_var=c.posterior_var.item(),
+        law=law,
+        x=x,
+        exact=law.log_density(x).exp(),
+        best=torch.exp(-gaussian_nats(x, law.mean, law.var)),
+        best_mean=law.mean.item(),
+        best_var=law.var.item(),
+        mean_picture=sum(
+            torch.tensordot(w, y.double(), dims=1)
+            for w, y in zip(law.weights.split(denoiser.chunk), pictures[seen].split(denoiser.chunk), strict=True)
+        ),
+    )

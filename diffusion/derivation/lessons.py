@@ -1,0 +1,62 @@
+"""What `python -m training.lessons` measured of a checkpoint once, beside it in reference/: read, and checked.
+
+Of the network without a class, on the betas of its training, and of the exact denoiser of reference/train.npz.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from diffusion.derivation.judging import Recorded
+
+ARRAYS, RECORD = "lessons.npz", "lessons.json"
+SETS, QUANTITIES = ("training", "held_out"), ("network", "exact", "between")
+NEIGHBOURS = ("neighbour_edges", "samples_share", "held_out_share")
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """The four curves, the neighbours' histograms and the quality of one network.
+
+    t: (K,) int64. training, held_out: by quantity of judging.Errors, means over pictures, (K,). pythagoras_z: (K,).
+    edges: (bins + 1,); samples_share, held_out_share: (bins,); copies, samples: see judging.Neighbours, and how many.
+    quality: for identities.Subject. pictures: how many the exact denoiser knows.
+    """
+
+    t: Tensor
+    training: dict[str, Tensor]
+    held_out: dict[str, Tensor]
+    pythagoras_z: Tensor
+    edges: Tensor
+    samples_share: Tensor
+    held_out_share: Tensor
+    samples: int
+    copies: float
+    quality: dict[str, Recorded]
+    pictures: int
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Of a checkpoint's reference/. Raises OSError where nothing is, and ValueError where it is something else."""
+        try:
+            record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
+            with np.load(Path(folder) / ARRAYS, allow_pickle=False) as stored:
+                arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
+            curves = {one: {name: arrays[f"{one}_{name}"] for name in QUANTITIES} for one in SETS}
+            return cls(
+                t=arrays["curve_t"],
+                **curves,
+                pythagoras_z=arrays["training_pythagoras_z"],
+                **dict(zip(("edges", "samples_share", "held_out_share"), map(arrays.get, NEIGHBOURS), strict=True)),
+                samples=len(arrays["samples_distance"]),
+                copies=float(record["copies"]),
+                quality={name: Recorded(*map(float, values)) for name, values in record["quality"].items()},
+                pictures=int(record["training_pictures"]),
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"folder: holds no lessons ({error})") from error

@@ -1,0 +1,126 @@
+"""Whatever is sent to whichever door, the answer is a sentence or a result, and the server goes on."""
+
+import json
+import math
+import re
+import urllib.error
+from collections.abc import Callable
+from itertools import count
+
+import pytest
+from gradio_client import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.app.test_endpoint import get, post
+
+FIELDS = (
+    "checkpoint", "sampler", "num_inference_steps", "seed", "num_images", "class_label", "guidance_scale", "eta",
+    "reverse_variance", "timestep_spacing", "clip_sample", "start_step", "beta_schedule", "beta_start", "beta_end",
+    "conditioning",
+)  # fmt: skip
+SENSIBLE = ["clothes", "faces", "ddpm", "ddim", "naive", "beta", "linear", "squaredcos_cap_v2", 0, 1, 2, 3, 0.5, 1e-3]
+SCALARS = st.one_of(
+    st.sampled_from(SENSIBLE),
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=20),
+    st.sampled_from(["../../etc/passwd", "\x00", "<script>", "🦊" * 500, "1e999", "NaN", -0.0, 10**400, "x" * 10_000]),
+)
+ANYTHING = st.recursive(
+    SCALARS,
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+)
+# A few sensible fields with one that is anything: most of what is drawn gets past the first check
+RUN = st.builds(
+    lambda fields, field, value: {"checkpoint": "clothes", "num_inference_steps": 2} | fields | {field: value},
+    st.dictionaries(st.sampled_from(["num_images", "class_label", "seed"]), st.sampled_from([1, 2]), max_size=2),
+    st.sampled_from(FIELDS),
+    ANYTHING,
+)
+AGAIN = settings(
+    max_examples=25, deadline=None, derandomize=True, database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)  # fmt: skip
+sessions = count()
+
+
+@pytest.fixture(scope="module")
+def client(app):
+    return Client(app, verbose=False, download_files=False)
+
+
+def answered(ask: Callable[[], str]) -> str:
+    """The text of an answer, of a refusal too; a crash fails the test."""
+    try:
+        return ask()
+    except urllib.error.HTTPError as error:
+        assert error.code < 500, error.read().decode()[:500]
+        return error.read().decode()
+
+
+def check(answer: str) -> None:
+    assert "Traceback" not in answer and "Internal Server Error" not in answer
+    assert not re.search(r":\s*-?(NaN|Infinity)\b", answer)
+
+
+def ask(app: str, endpoint: str, body: dict) -> str:
+    """What a public endpoint answers, in the end."""
+    answer = answered(lambda: post(f"{app}/gradio_api/call/v2/{endpoint}", json.dumps(body)))
+    started = json.loads(answer)
+    if "event_id" not in started:  # refused at the door
+        return answer
+    return get(f"{app}/gradio_api/call/{endpoint}/{started['event_id']}")
+
+
+def still_serves(client) -> bool:
+    images, run = client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
+    return len(images) == 1 and run["evaluations"] == 1
+
+
+@AGAIN
+@given(run=RUN)
+def test_generate(app, run):
+    check(ask(app, "generate", run))
+
+
+@AGAIN
+@given(run=RUN)
+def test_schedule(app, run):
+    known = {"sampler", "seed", "num_images", "class_label", "guidance_scale", "eta", "reverse_variance", "clip_sample"}
+    check(ask(app, "schedule", {name: value for name, value in run.items() if name not in known}))
+
+
+@AGAIN
+@given(a=st.one_of(RUN, ANYTHING), b=st.one_of(RUN, ANYTHING))
+def test_compare(app, a, b):
+    check(ask(app, "compare", {"a": a, "b": b}))
+
+
+@settings(AGAIN, max_examples=120)
+@given(data=st.data())
+def test_private_events(app, data):
+    config = json.loads(get(f"{app}/config"))
+    events = [event for event in config["dependencies"] if event["backend_fn"] and event["inputs"]]
+    event = data.draw(st.sampled_from(events), label="event")
+    defaults = {one["id"]: one["props"].get("value") for one in config["components"]}
+    sent = [defaults[number] for number in event["inputs"]]
+    for _ in range(data.draw(st.integers(1, 3), label="how many")):
+        sent[data.draw(st.integers(0, len(sent) - 1), label="place")] = data.draw(ANYTHING, label="value")
+    session = f"fuzz-drawn-{next(sessions)}"
+    body = json.dumps({"data": sent, "fn_index": event["id"], "session_hash": session})
+    if not event["queue"]:
+        check(answered(lambda: post(f"{app}/gradio_api/run/predict", body)))
+        return
+    answered(lambda: post(f"{app}/gradio_api/queue/join", body))
+    check(get(f"{app}/gradio_api/queue/data?session_hash={session}"))
+
+
+def test_and_the_server_goes_on(client):
+    """After all of the above, in this file's order."""
+    assert still_serves(client)
+    assert math.isfinite(
+        client.predict(checkpoint="clothes", num_inference_steps=5, api_name="/schedule")["signal_left"]
+    )

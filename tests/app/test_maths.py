@@ -1,0 +1,260 @@
+"""The chapters: the same in both languages, and experiments that answer on every checkpoint, schedule and value."""
+
+import csv
+import io
+import json
+import re
+import string
+from itertools import islice
+from types import SimpleNamespace
+from urllib.parse import unquote
+
+import altair
+import gradio as gr
+import pytest
+
+from app.catalogue import Catalogue
+from app.form import DEFAULTS, defaults
+from app.maths.book import CHAPTERS
+from app.maths.chapter import Control
+from app.maths.scene import Scene
+from app.maths.words import chapter_words
+from app.options import Options
+from app.shop import Shop
+from app.tabs.maths import MathsTab
+from app.tabs.run_controls import START_VALUES, RunControls
+from app.texts import LANGUAGES
+from app.vega import Chart
+from tests.app.server import REPOSITORY
+
+NAMES = [chapter.name for chapter in CHAPTERS]
+EXPERIMENTS = [(chapter, experiment) for chapter in CHAPTERS for experiment in chapter.experiments]
+IDS = [f"{chapter.number}-{experiment.name}" for chapter, experiment in EXPERIMENTS]
+SHIPPED = ("pixel-faces", "mnist", "fashion-mnist")
+REQUEST = SimpleNamespace(session_hash="x", headers={"referer": "http://localhost/"})
+
+
+@pytest.fixture(scope="module")
+def shop():
+    options = Options()
+    return Shop(options, Catalogue(REPOSITORY / "checkpoints"))
+
+
+def scene_of(shop, name="pixel-faces", **fields) -> Scene:
+    values = {"checkpoint": name} | defaults(shop.catalogue.checkpoint(name), shop.options) | fields
+    return Scene.of(shop, values)
+
+
+def values_of(experiment, scene, choose=lambda control, scene: control.value) -> dict:
+    return {one.name: one.checked(one.fitted(choose(one, scene), scene), scene) for one in experiment.controls}
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_the_book_is_whole():
+    assert [chapter.number for chapter in CHAPTERS] == list(range(1, 12))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_languages_say_the_same_things(name):
+    en, zh = chapter_words(name, "en"), chapter_words(name, "zh")
+    assert list(en.sections) == list(zh.sections)
+    assert set(en.words) == set(zh.words)
+    assert en.title and zh.title and en.title != zh.title
+    for key, text in en.sections.items():
+        other = zh.sections[key]
+        assert text.strip() and re.search("[一-鿿]", other), key
+        assert text.count("<details>") == text.count("</details>") == other.count("<details>"), key
+        assert text.count("$$") == other.count("$$"), key
+        assert text.count("$$") % 2 == 0 and text.replace("$$", "").count("$") % 2 == 0, key
+        assert other.replace("$$", "").count("$") % 2 == 0, key
+        assert not re.search(r"\*\*[^*]+[：。，；？！”]\*\*[一-鿿A-Za-z]", other), key  # shows its asterisks
+    assert "text" in en.sections and "claim" in en.sections and "tutorial" in en.sections
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_text_and_experiments_belong_together(chapter):
+    sections = chapter_words(chapter.name, "en").sections
+    assert [f"see {one.name}" for one in chapter.experiments] == [key for key in sections if key.startswith("see ")]
+    for experiment in chapter.experiments:
+        for language in LANGUAGES:
+            text = chapter_words(chapter.name, language)
+            assert text.sections[f"see {experiment.name}"].startswith("### ")
+            for control in experiment.controls:
+                assert re.fullmatch(r"[\w, ̂]+", text.say(control.name)), control.name  # what messages can name
+        assert (experiment.run is None) == (experiment.calls is None)
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "11-identity-table"])
+def test_every_chapter_but_the_table_has_a_proof(name):
+    assert "<details>" in chapter_words(name, "en").sections["text"]
+
+
+def check_parts(parts, experiment, language, has_all=True):
+    assert len(parts) == len(experiment.parts)
+    for kind, part in zip(experiment.parts, parts, strict=True):
+        if part is None:
+            assert not has_all
+            continue
+        if kind != "plot":
+            assert isinstance(part, str)
+            text = re.sub(r'src="[^"]*"', "", part)
+            assert not re.search(r"\b(nan|inf|None)\b", text), text[:300]
+            assert text.count("$") % 2 == 0, text[:300]
+            continue
+        assert isinstance(part, Chart) and part.layers and part.alt
+        altair.Chart.from_dict(json.loads(part.plot.plot), validate=True)
+        rows = list(csv.reader(io.StringIO(unquote(part.csv.partition(",")[2]))))
+        assert len(rows) > 1 and all(len(row) == 3 for row in rows)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(("chapter", "experiment"), EXPERIMENTS, ids=IDS)
+def test_every_experiment_opens_with_a_result(shop, chapter, experiment, name):
+    scene = scene_of(shop, name)
+    language = "zh" if name == "mnist" else "en"
+    parts = experiment.show(scene, values_of(experiment, scene), chapter_words(chapter.name, language).say)
+    check_parts(parts, experiment, language)
+
+
+@pytest.mark.parametrize("end", ["least", "most"])
+@pytest.mark.parametrize(("chapter", "experiment"), EXPERIMENTS, ids=IDS)
+def test_every_experiment_answers_at_the_ends_of_its_controls_on_other_betas(shop, chapter, experiment, end):
+    fields = {"beta_schedule": "squaredcos_cap_v2"} if end == "least" else {"beta_end": 0.05}
+    scene = scene_of(shop, **fields)
+    at = -1 if end == "most" else 0
+
+    def choose(control: Control, scene: Scene):
+        return control.choices[at] if control.choices else control.limits(scene)[at]
+
+    parts = experiment.show(scene, values_of(experiment, scene, choose), chapter_words(chapter.name, "zh").say)
+    check_parts(parts, experiment, "zh")
+
+
+RUNS = [(chapter, experiment) for chapter, experiment in EXPERIMENTS if experiment.run is not None]
+
+
+@pytest.mark.parametrize(
+    ("chapter", "experiment"), RUNS, ids=[f"{chapter.number}-{experiment.name}" for chapter, experiment in RUNS]
+)
+def test_every_run_goes_on_step_by_step(shop, chapter, experiment):
+    scene = scene_of(shop)
+    values = values_of(experiment, scene)
+    calls, pictures = experiment.calls(scene, values)
+    assert 1 <= calls * pictures <= shop.options.max_cost
+    stages = list(islice(experiment.run(scene, values, chapter_words(chapter.name, "en").say), 3))
+    assert [stage.done for stage in stages] == sorted({stage.done for stage in stages}) and stages[0].of >= len(stages)
+    check_parts(stages[-1].make(), experiment, "en", has_all=False)
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "message"),
+    [
+        (Control("t", 5, minimum=1), 0, r"^t: must lie in \[1, 1000\], got 0"),
+        (Control("t", 5, minimum=1), 1001, r"^t: must lie in \[1, 1000\]"),
+        (Control("t", 5, minimum=1), 2.5, r"^t: Input should be a valid integer"),
+        (Control("t", 5, minimum=1), float("nan"), r"^t: must lie in"),
+        (Control("t", 5, minimum=1), float("inf"), r"^t: must lie in"),
+        (Control("t", 5, minimum=1), True, r"^t: must lie in"),
+        (Control("t", 5, minimum=1), "5", r"^t: must lie in"),
+        (Control("t", 5, minimum=1), None, r"^t: must lie in"),
+        (Control("t", 5, minimum=1), [5], r"^t: must lie in"),
+        (Control("s", 0.5, maximum=4, step=0.1), 4.01, r"^s: must lie in \[0, 4\]"),
+        (Control("kind", "a", choices=("a", "b")), "c", r"^kind: Input should be 'a' or 'b', got 'c'"),
+        (Control("kind", "a", choices=("a", "b")), 3, r"^kind: Input should be 'a' or 'b', got 3"),
+    ],
+)
+def test_wrong_values_are_named_with_their_range(shop, control, value, message):
+    with pytest.raises(ValueError, match=message):
+        control.checked(value, scene_of(shop))
+
+
+def test_a_shorter_schedule_leaves_room_for_its_own_steps_only(catalogue):
+    shop = Shop(Options(), catalogue)
+    checkpoint = catalogue.checkpoint("faces")
+    scene = Scene.of(shop, {"checkpoint": "faces"} | defaults(checkpoint, shop.options))
+    control = Control("t", 500, minimum=1)
+    assert scene.T == 100 and control.limits(scene) == (1, 100) and control.fitted(500, scene) == 100
+    assert control.fitted("x", scene) == "x"
+
+
+@pytest.fixture(scope="module")
+def tab(shop):
+    with gr.Blocks():
+        language = gr.Radio(["en", "zh"])
+        generate = RunControls(shop)
+        generate.lay_out_basics()
+        generate.lay_out_seed()
+        generate.lay_out_count()
+        generate.lay_out_guidance()
+        generate.lay_out_schedule()
+        generate.lay_out_sampler()
+        yield MathsTab(shop, language, generate)
+
+
+def sent(tab, chapter, checkpoint="pixel-faces", **dials) -> list:
+    generate = START_VALUES | DEFAULTS | {"checkpoint": checkpoint}
+    values = [generate[name] for name in tab.generate.controls]
+    for bench in tab.every_bench:
+        for control in bench.experiment.controls:
+            values.append(dials.get(f"{bench.experiment.name}.{control.name}", control.value))
+    values.insert(len(tab.generate.controls), chapter)
+    return values
+
+
+def test_opening_the_page_elsewhere_computes_nothing(tab):
+    found = tab.turn(REQUEST, "en", *sent(tab, None))
+    assert len(found) == len(tab.whole)
+    skipped = found[len(tab.around) :]
+    assert all(update == gr.skip() for update in skipped)
+
+
+def test_opening_the_tab_shows_the_first_chapter_and_hides_the_others(tab):
+    found = tab.enter(REQUEST, "zh", *sent(tab, None))
+    columns = [found[tab.whole.index(column)] for column in tab.columns]
+    assert [column["visible"] for column in columns] == [True] + [False] * (len(columns) - 1)
+    assert found[tab.whole.index(tab.heads[0])].startswith("# 1. 加噪")
+    link = found[tab.whole.index(tab.link)]
+    assert "tab=maths&amp;chapter=1&amp;checkpoint=pixel-faces" in link
+
+
+def test_a_link_brings_chapter_and_values_back(tab):
+    values = sent(tab, NAMES[0], **{"whose-noise.t": 37})
+    link = tab.turn(REQUEST, "en", *values)[tab.whole.index(tab.link)]
+    query = re.search(r'value="[^"?]*\?([^"]*)"', link).group(1).replace("&amp;", "&")
+    found = tab.open(query)
+    assert found[0]["value"] == NAMES[0]
+    dials = [u["value"] for u in found[1:] if "value" in u]
+    assert dials == [37.0]
+
+
+@pytest.mark.parametrize("query", ["", "tab=compare&chapter=3", "chapter=2", "tab=maths&chapter=99", "tab=maths&x"])
+def test_other_links_open_no_chapter_or_the_first(tab, query):
+    found = tab.open(query)
+    assert found[0]["value"] == (NAMES[0] if "maths" in query else None)
+
+
+def test_a_wrong_value_in_a_link_is_named(tab):
+    values = sent(tab, NAMES[0], **{"whose-noise.t": "many"})
+    found = tab.turn(REQUEST, "en", *values)
+    bench = tab.benches[NAMES[0]][1]
+    said = found[tab.whole.index(bench.said)]
+    assert "Step t: must lie in [1, 1000], got &#x27;many&#x27;" in said
+
+
+@pytest.mark.parametrize("value", [float("nan"), 10**9, None, "x", [], {}])
+def test_nothing_that_is_sent_for_a_dial_ends_in_an_error(tab, value):
+    for bench in tab.every_bench:
+        for control in bench.experiment.controls:
+            values = {one.name: one.value for one in bench.experiment.controls} | {control.name: value}
+            generate = START_VALUES | DEFAULTS | {"checkpoint": "pixel-faces"}
+            shown = tab._try(bench)("en", *(generate[name] for name in tab.generate.controls), *values.values())
+            assert "wrong" in shown[0]
+
+
+def test_a_checkpoint_that_is_not_there_is_said_and_shows_no_result(tab):
+    found = tab.enter(REQUEST, "en", *sent(tab, None, checkpoint="nobody"))
+    assert "nobody" in found[tab.whole.index(tab.about)]
+    assert len(found) == len(tab.whole)
