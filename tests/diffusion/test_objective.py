@@ -28,7 +28,7 @@ def test_a_perfect_network_has_no_loss_and_an_error_is_squared(kind):
     perfect = training_loss(network(0.0)(target), x_0, T, eps, LINEAR, kind)
     assert perfect.loss.abs().max() < 1e-12
     off = training_loss(network(0.1)(target), x_0, T, eps, LINEAR, kind)
-    torch.testing.assert_close(off.loss, torch.full((4,), 0.01), rtol=1e-5, atol=0)
+    torch.testing.assert_close(off.loss, torch.full((4,), 0.01, dtype=torch.float64), rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
