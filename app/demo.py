@@ -5,6 +5,7 @@ import os
 import gradio as gr
 
 from app.api import make_compare, make_generate, make_schedule
+from app.api_bound import make_bound
 from app.catalogue import Catalogue
 from app.options import ROOT, Options
 from app.runs import NETWORK
@@ -103,6 +104,7 @@ def build_demo(options: Options) -> gr.Blocks:
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_schedule(shop), api_name="schedule")
+        gr.api(make_bound(shop), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
     return demo.queue(api_open=False, max_size=options.queue_size)
 
 

@@ -129,7 +129,11 @@ def check_images(settings: SamplingSettings, options: Options) -> None:
 
 def check_cost(options: Options, *plans: Plan) -> None:
     """Raises Refusal where runs are together larger than this server allows in one request."""
-    asked = sum(plan.evaluations for plan in plans)
+    check_evaluations(options, sum(plan.evaluations for plan in plans))
+
+
+def check_evaluations(options: Options, asked: int) -> None:
+    """The same for so many pictures that go through the network."""
     if asked > options.max_cost:
         raise Refusal("cost", asked=f"{asked:,}", most=f"{options.max_cost:,}")
 

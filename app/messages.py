@@ -50,7 +50,7 @@ def explain(error: ValueError, language: str) -> str:
 
 def _sentence(line: str, language: str) -> str:
     field, separator, problem = line.partition(": ")
-    if not separator or not re.fullmatch(r"[\w, ]+", field):
+    if not separator or not re.fullmatch(r"[\w, '’]+", field):
         return say(language, "errors.other", english=line)
     for pattern, key, places in PATTERNS:
         if found := pattern.fullmatch(problem):

@@ -11,12 +11,14 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from unicodedata import east_asian_width
 from urllib.parse import quote
 
 from gradio.components.plot import PlotData
 
 PICTURE, NOISE, NETWORK, EXACT, PLAIN = "#3f7fc4", "#d2701c", "#a065c0", "#3d8f63", "#8a8a8a"
 HEIGHT = 170
+LEGEND_ROOM = 42  # letters that a phone shows in one row of names; a Chinese one counts as two
 
 INK = {key: "currentColor" for key in ("labelColor", "titleColor", "domainColor", "tickColor", "gridColor")}
 CONFIG = {
@@ -29,7 +31,8 @@ CONFIG = {
     },
     "legend": {
         "labelColor": "currentColor", "labelFontSize": 12, "labelLimit": 0, "orient": "top", "title": None,
-        "symbolType": "stroke", "symbolStrokeWidth": 2, "direction": "horizontal", "padding": 0, "offset": 6,
+        "symbolType": "stroke", "symbolStrokeWidth": 2, "symbolOpacity": 1, "direction": "horizontal",
+        "padding": 0, "offset": 6,
     },
 }  # fmt: skip
 
@@ -165,6 +168,11 @@ class Chart:
         color = {"field": "name", "type": "nominal", "scale": scale}
         if len(scale["domain"]) == 1:
             color["legend"] = None
+        else:
+            color["legend"] = {} if _letters(scale["domain"]) <= LEGEND_ROOM else {"columns": 2}
+            if not any(one.kind == "line" for one in self.layers):
+                # a stroke shows no filled mark's colour
+                color["legend"] |= {"symbolType": "square", "symbolStrokeWidth": 0}
         encoding = {"x": x, "y": y, "color": color, "tooltip": tips}
         if layer.kind in ("bar", "step", "area"):
             encoding["y2"] = {"field": "base"}
@@ -213,6 +221,11 @@ def blank(alt: str) -> Chart:
     """A plot of nothing, in place of an older one, where there is nothing to show."""
     axis = Axis(domain=(0, 1))
     return Chart(alt, axis, axis, [Layer("line", "", PLAIN, [], [])])
+
+
+def _letters(names: Sequence[str]) -> int:
+    """How long a legend of these names is, with two letters for each symbol."""
+    return sum(2 + sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name) for name in names)
 
 
 def _digits(value: float) -> float:

@@ -1,6 +1,18 @@
 """The chapters, in their order."""
 
-from app.maths import noising
+from app.maths import bayes, forms, goal, identities, integral, judging, kernels, ledger, noising, one_step, reversal
 from app.maths.chapter import Chapter
 
-CHAPTERS: tuple[Chapter, ...] = (noising.CHAPTER,)
+CHAPTERS: tuple[Chapter, ...] = (
+    noising.CHAPTER,
+    goal.CHAPTER,
+    reversal.CHAPTER,
+    bayes.CHAPTER,
+    forms.CHAPTER,
+    ledger.CHAPTER,
+    kernels.CHAPTER,
+    integral.CHAPTER,
+    one_step.CHAPTER,
+    judging.CHAPTER,
+    identities.CHAPTER,
+)

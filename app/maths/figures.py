@@ -24,13 +24,14 @@ def figures(shown: Sequence[tuple[Tensor, str]]) -> str:
     return f'<div class="figures" style="--count:{len(shown)}">{"".join(cells)}</div>'
 
 
-def rows_of_figures(rows: Sequence[tuple[str, Sequence[Tensor]]], heads: Sequence[str]) -> str:
-    """Pictures (C, H, W) in [-1, 1] in rows with labels, below column heads."""
+def rows_of_figures(rows: Sequence[tuple[str, Sequence[Tensor]]], heads: Sequence[str], side: int = SIDE) -> str:
+    """Pictures (C, H, W) in [-1, 1] in rows with labels, below column heads; each at most `side` pixels wide."""
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, xs in rows:
         cells.append(f'<span class="row">{escape(label)}</span>')
         cells += (
-            f'<img src="{address(x)}" alt="{escape(f"{label}, {head}")}">' for x, head in zip(xs, heads, strict=False)
+            f'<img src="{address(x, side)}" alt="{escape(f"{label}, {head}")}">'
+            for x, head in zip(xs, heads, strict=False)
         )
         cells += ["<span></span>"] * (len(heads) - len(xs))
     return f'<div class="duel"><div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div></div>'
@@ -40,3 +41,9 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; cells may hold formulas."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def power_of_ten(value: float) -> str:
+    """A number in LaTeX with two digits and a power of ten."""
+    digits, _, power = f"{value:.1e}".partition("e")
+    return rf"{digits}\times10^{{{int(power)}}}"

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app import views
+from app.form import check_evaluations
 from app.maths.book import CHAPTERS
 from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.scene import Scene
@@ -369,9 +370,7 @@ class MathsTab:
             try:
                 scene, values = self._ready(bench, sent)
                 calls, pictures = bench.experiment.calls(scene, values)
-                if calls * pictures > self.shop.options.max_cost:
-                    most = f"{self.shop.options.max_cost:,}"
-                    raise Refusal("cost", asked=f"{calls * pictures:,}", most=most)
+                check_evaluations(self.shop.options, calls * pictures)
             except ValueError as error:
                 raise failure(_explain(error, language, chapter_words(bench.chapter.name, language))) from None
             seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)

@@ -26,6 +26,7 @@ NODES = 121  # trapezoids 0.15 std wide: far beyond float64 for a Gaussian, and 
 KL_RESOLUTION_NATS = 1e-10  # below it a KL is the rounding of its quadrature: show "< 1e-10"
 FINE_NODES = 1201  # over x_t, where a mean follows a score that turns sharply
 CURVATURE_GRID = 4001
+LARGEST_BETA = math.nextafter(1.0, 0.0)  # of a step that forgets all but a rounding of what was there
 NEGLIGIBLE = 1e-12  # of the heaviest weight: what a picture below it adds to a density is not seen
 
 
@@ -328,7 +329,8 @@ def chain_kl(q_0: LineMixture, schedule: NoiseSchedule, timesteps: list[int]) ->
     for t, s in steps:
         c = step_coefficients(t, s, schedule)
         q_s = q_0.noised(Level(c.signal_s, c.noise_s))
-        row = expected_kl_nats(q_s, c.beta.item(), (c.noise_s**2).item() if s >= 0 else None)
+        beta = min(c.beta.item(), LARGEST_BETA)
+        row = expected_kl_nats(q_s, beta, (c.noise_s**2).item() if s >= 0 else None)
         rows.append(row if s >= 0 else row | {"posterior": math.inf})
     t, s = torch.tensor(steps).T
     return ChainKl(t, s, {kind: torch.tensor([row[kind] for row in rows], dtype=torch.float64) for kind in KINDS})

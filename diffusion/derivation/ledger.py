@@ -5,6 +5,7 @@ subset of steps (bound_plan) stands for the whole chain. Code index i holds the 
 paper's L_{t-1} by the name of t. Show "<= total +- standard error": an estimate of an upper bound is not itself one.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -139,6 +140,18 @@ def _bar(error: StepError, count: float, variances, schedule: NoiseSchedule) -> 
             for kind, own in variances.items()
         },
     )
+
+
+def gaussian_errors(var: float, pairs: list[Pair], schedule: NoiseSchedule) -> dict[Pair, float]:
+    """The error of a denoiser that knows mean and variance of every pixel and no more, in place of a record.
+
+    Var[x_0 | x_t] of Gaussian pixels, the least error that is linear in x_t; var: their mean variance, above 0.
+    """
+    if not 0 < var < math.inf:
+        raise ValueError(f"var: must be finite and above 0, got {var}")
+    c = step_coefficients(*torch.tensor(pairs).T, schedule)
+    values = var * c.noise_t**2 / (c.signal_t**2 * var + c.noise_t**2)
+    return {tuple(pair): value for pair, value in zip(pairs, values.tolist(), strict=True)}
 
 
 def recorded_ledger(x_0_mse: Mapping[Pair, float], plan: BoundPlan, prior_bpd: float) -> Ledger:

@@ -16,7 +16,6 @@ from diffusion.derivation.judging import Recorded
 
 ARRAYS, RECORD = "lessons.npz", "lessons.json"
 SETS, QUANTITIES = ("training", "held_out"), ("network", "exact", "between")
-NEIGHBOURS = ("neighbour_edges", "samples_share", "held_out_share")
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +51,9 @@ class Lessons:
                 t=arrays["curve_t"],
                 **curves,
                 pythagoras_z=arrays["training_pythagoras_z"],
-                **dict(zip(("edges", "samples_share", "held_out_share"), map(arrays.get, NEIGHBOURS), strict=True)),
+                edges=arrays["neighbour_edges"],
+                samples_share=arrays["samples_share"],
+                held_out_share=arrays["held_out_share"],
                 samples=len(arrays["samples_distance"]),
                 copies=float(record["copies"]),
                 quality={name: Recorded(*map(float, values)) for name, values in record["quality"].items()},

@@ -14,7 +14,10 @@ import torch
 from gradio_client import Client
 from PIL import Image
 
+from diffusion.bound import estimate, measure, prior_nats, reverse_variances
+from diffusion.bound_plan import BoundPlan
 from diffusion.pipeline import DDPMLabPipeline
+from diffusion.pixels import to_unit_range
 from diffusion.recipe import Recipe, pixels_sha256
 from diffusion.settings import SamplingSettings
 from tests.app.server import REPOSITORY, running_app
@@ -175,9 +178,53 @@ def test_the_schedule_is_that_of_the_paper(client):
         client.predict(checkpoint="clothes", num_inference_steps=2000, api_name="/schedule")
 
 
+def test_the_bound_is_that_of_the_mathematics(client, pipeline, checkpoints):
+    """Against measure_bits' own way, from the pixels in the checkpoint's folder."""
+    found = client.predict(checkpoint="clothes", picture=3, evaluations=64, seed=5, api_name="/bound")
+    with np.load(checkpoints / "clothes" / "reference" / "test.npz") as arrays:
+        x_0 = to_unit_range(arrays["images"][2:3])
+        label = int(arrays["labels"][2])
+    plan_of_run = pipeline.plan(SamplingSettings(class_label=label))
+    timesteps = list(range(999, -1, -1))
+    plan = BoundPlan.stratified(plan_of_run.schedule, timesteps, 64, decoder_draws=4, seed=5)
+    errors = list(measure(pipeline.denoiser(plan_of_run), x_0, plan, [torch.Generator().manual_seed(5)]))
+    for kind in ("posterior", "beta"):
+        total = estimate(plan, prior_nats(x_0, 999, plan.schedule), errors, reverse_variances(plan, kind))
+        assert found["bits_per_dim"][kind]["estimate"] == pytest.approx(total.bpd, rel=1e-6)
+        parts = sum(term["counts"] * term["bpd"][kind] for term in found["terms"]) + found["prior_bpd"]
+        assert parts == pytest.approx(total.bpd, rel=1e-6)
+    assert found["class_label"] == label and len(found["terms"]) <= 64
+
+
+def test_a_picture_of_ones_own_has_a_bound_too(client):
+    images, _ = client.predict(checkpoint="clothes", num_inference_steps=2, class_label=1, api_name="/generate")
+    found = client.predict(checkpoint="clothes", image=images[0], class_label=1, evaluations=64, api_name="/bound")
+    assert found["class_label"] == 1 and np.isfinite(found["bits_per_dim"]["beta"]["estimate"])
+    alone = client.predict(checkpoint="clothes", image=images[0], evaluations=64, api_name="/bound")
+    assert alone["class_label"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"picture": 0}, r"picture: must lie in \[1, 64\], got 0"),
+        ({"picture": 65}, r"picture: must lie in \[1, 64\]"),
+        ({"evaluations": 3}, "evaluations: must be at least"),
+        ({"image": "no picture"}, "image: not base64"),
+        ({"image": "data:image/png;base64,AAAA"}, "image: not a picture"),
+        ({"class_label": 1}, "class_label: is that of your own image"),
+        ({"beta_end": 7}, "beta_end"),
+        ({"checkpoint": "nobody"}, "nobody"),
+    ],
+)
+def test_bad_requests_for_a_bound_name_the_field(client, fields, said):
+    with pytest.raises(Exception, match=said):
+        client.predict(**{"checkpoint": "clothes"} | fields, api_name="/bound")
+
+
 def test_only_the_named_endpoints_are_public(client):
     endpoints = client.view_api(return_format="dict")
-    assert list(endpoints["named_endpoints"]) == ["/generate", "/compare", "/schedule"]
+    assert list(endpoints["named_endpoints"]) == ["/generate", "/compare", "/schedule", "/bound"]
     assert endpoints["unnamed_endpoints"] == {}
 
 

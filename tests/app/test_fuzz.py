@@ -99,6 +99,15 @@ def test_compare(app, a, b):
     check(ask(app, "compare", {"a": a, "b": b}))
 
 
+@AGAIN
+@given(
+    name=st.sampled_from(["picture", "image", "class_label", "evaluations", "seed", "beta_start", "beta_end"]),
+    value=ANYTHING,
+)
+def test_bound(app, name, value):
+    check(ask(app, "bound", {"checkpoint": "clothes", name: value}))
+
+
 @settings(AGAIN, max_examples=120)
 @given(data=st.data())
 def test_private_events(app, data):

@@ -9,7 +9,14 @@ import torch
 from diffusion.bound import estimate, mean_x_0_mse, measure, prior_nats, reverse_variances
 from diffusion.bound_plan import BoundPlan
 from diffusion.denoisers import NetworkDenoiser
-from diffusion.derivation.ledger import eps_weights, fitted_errors, ledger, recorded_ledger
+from diffusion.derivation.ledger import (
+    eps_weights,
+    fitted_errors,
+    gaussian_errors,
+    ledger,
+    recorded_ledger,
+)
+from diffusion.exact import MixtureDenoiser
 from diffusion.sampling import image_generators
 from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import pairs, visited_timesteps
@@ -153,3 +160,16 @@ def test_a_recorded_error_gives_the_bars(fitted):
     expected = {"posterior": u, "beta": r * (1 + u) - math.log(r) - 1, "analytic": math.log1p(u)}
     assert bar.bpd == pytest.approx({kind: nats / (2 * math.log(2)) for kind, nats in expected.items()}, rel=1e-9)
     assert bar.eps_mse == pytest.approx(ab_t / (1 - ab_t) * fit[30, 29], rel=1e-12)
+
+
+def test_errors_of_gaussian_pixels_are_those_of_their_exact_denoiser():
+    x_0 = 0.5 * torch.randn(20_000, 1, 2, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    plan = BoundPlan.all_steps(SHORT, [59, 30, 4])
+    exact = MixtureDenoiser(torch.zeros(1, 1, 2, 2), torch.tensor([0.5]), SHORT)
+    found = gaussian_errors(0.25, list(plan.chain), SHORT)
+    assert list(found) == list(plan.chain)
+    for error in measure(exact, x_0, plan, image_generators(0, len(x_0)), clip=False):
+        mean, se = error.x_0_mse.mean().item(), error.x_0_mse.std().item() / len(x_0) ** 0.5
+        assert abs(mean - found[error.t, error.s]) < 4.5 * se
+    with pytest.raises(ValueError, match="var: must be finite"):
+        gaussian_errors(0.0, list(plan.chain), SHORT)

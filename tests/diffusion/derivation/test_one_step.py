@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from diffusion.denoisers import NetworkDenoiser
-from diffusion.derivation.one_step import draw_batch, sampling_step, training_step
+from diffusion.derivation.one_step import draw_batch, sampling_step, training_step, training_trials
 from diffusion.sampling import image_generators
 from diffusion.schedule import NoiseSchedule
 from tests.networks import make_unet
@@ -58,6 +58,17 @@ def test_one_step_is_sgds():
         change = trial.loss_after - found.loss_before
         assert trial.ratio == pytest.approx(change / (-trial.learning_rate * norm**2), rel=1e-4)
     assert found.losses_before.shape == (4,)
+
+
+def test_trials_come_one_by_one_after_the_gradient():
+    rates = [1e-3, 1e-2, 1e-4]
+    steps = list(training_trials(make_unet(), batch(), LINEAR, rates))
+    assert [len(step.trials) for step in steps] == [0, 1, 2, 3]
+    assert [trial.learning_rate for trial in steps[-1].trials] == rates
+    whole = training_step(make_unet(), batch(), LINEAR, rates)
+    assert steps[-1].trials == whole.trials and steps[0].grad_norm == whole.grad_norm
+    with pytest.raises(ValueError, match=r"^learning_rate"):
+        training_trials(make_unet(), batch(), LINEAR, [])  # at once, not at the first trial
 
 
 def test_the_ratio_is_1_for_small_steps_and_the_loss_rises_after_large_ones():
