@@ -42,10 +42,10 @@ CONFIG = {
 
 def schedule_plots(plan: Plan, language: str) -> list[PlotData]:
     """Before a run: how much of the pictures is signal and noise at each t, the betas, and what the network is told."""
-    return [_plot_data(spec) for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))]
+    return [plot_data(spec) for spec in (amplitudes(plan, language), betas(plan, language), log_snrs(plan, language))]
 
 
-def _plot_data(spec: dict) -> PlotData:
+def plot_data(spec: dict) -> PlotData:
     return PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
 
 
@@ -63,7 +63,7 @@ def amplitudes(plan: Plan, language: str) -> dict:
     if len(visited) <= MARKED:
         signal = plan.schedule.alphas_cumprod[visited].sqrt().tolist()
         layers.append(_points([{"t": t, "y": y} for t, y in zip(visited, signal, strict=True)], PICTURE))
-    return _spec(say(language, "plots.alt_amplitudes"), layers)
+    return specification(say(language, "plots.alt_amplitudes"), layers)
 
 
 def betas(plan: Plan, language: str) -> dict:
@@ -74,7 +74,7 @@ def betas(plan: Plan, language: str) -> dict:
         grid = _grid(len(schedule))
         rows += _rows(grid, schedule.betas[grid].tolist(), name, is_trained)
     y = {"scale": {"type": "log"}, "axis": {"format": "~g", "values": [10.0**-k for k in range(7)]}}
-    return _spec(say(language, "plots.alt_betas"), [_lines(rows, {name: NOISE}, y)])
+    return specification(say(language, "plots.alt_betas"), [_lines(rows, {name: NOISE}, y)])
 
 
 def log_snrs(plan: Plan, language: str) -> dict:
@@ -85,7 +85,7 @@ def log_snrs(plan: Plan, language: str) -> dict:
     rows = []
     for name, log_sigma in zip(names, (levels.fed, levels.told), strict=True):
         rows += _rows(levels.t[keep].tolist(), (-2 * log_sigma[keep]).tolist(), name, name != next(iter(names)))
-    return _spec(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
+    return specification(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
 
 
 def parting(partings: Sequence[Parting], language: str) -> PlotData:
@@ -95,13 +95,13 @@ def parting(partings: Sequence[Parting], language: str) -> PlotData:
     for name, field in zip(names, ("x_0_hat", "x_t"), strict=True):
         rows += [_row(one.log_snr, getattr(one, field), name) for one in partings]
     lines = _lines(rows, names, {"title": say(language, "plots.rms")}, has_points=len(partings) <= MARKED, x="log SNR")
-    return _plot_data(_spec(say(language, "plots.alt_parting"), [lines]))
+    return plot_data(specification(say(language, "plots.alt_parting"), [lines]))
 
 
 def parting_csv(partings: Sequence[Parting]) -> str:
     """The same as an address that holds a CSV file."""
     rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in partings]
-    return _csv(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
+    return csv_address(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
 
 
 def schedule_csv(plan: Plan) -> str:
@@ -117,16 +117,16 @@ def schedule_csv(plan: Plan) -> str:
         "trained_alpha_bar": plan.trained.alphas_cumprod.tolist(),
         "log_snr_told_where_visited": [told.get(float(t)) for t in range(len(plan.schedule))],
     }
-    return _csv(columns, zip(*columns.values(), strict=True))
+    return csv_address(columns, zip(*columns.values(), strict=True))
 
 
-def _csv(names: Iterable[str], rows: Iterable[Iterable[float | None]]) -> str:
-    """Numbers to six digits; None is left empty."""
+def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None]]) -> str:
+    """An address that holds a CSV file. Fractions to six digits; None is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow("" if value is None else f"{value:.6g}" for value in row)
+        writer.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in row)
     return "data:text/csv;charset=utf-8," + quote(text.getvalue(), safe=",-.")
 
 
@@ -197,7 +197,8 @@ def _x() -> dict:
     return {"field": "t", "type": "quantitative", "title": "t", "axis": axis, "scale": {"nice": False}}
 
 
-def _spec(description: str, layers: list[dict]) -> dict:
+def specification(description: str, layers: list[dict]) -> dict:
+    """Layers on one pair of axes, in the style of all plots."""
     return {
         "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
         "description": description,
