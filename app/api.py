@@ -165,13 +165,13 @@ def _generate(shop: Shop, fields: dict):
                 yield [], {"step": moment.step, "steps": moment.steps}
         seconds = round(time.monotonic() - start, 3)
         run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
-        yield _pngs(shop, pipeline, plan, moment.x_t), run
+        yield pngs(shop, pipeline, plan, moment.x_t), run
 
 
 def _compare(shop: Shop, *runs: dict):
     with said():
         names = ("a", "b")
-        settings = [_settings(name, fields) for name, fields in zip(names, runs, strict=True)]
+        settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
         (a, plan_a), (b, plan_b) = planned = [_planned(shop, one) for one in settings]
         shop.check_duel(a, plan_a, b, plan_b)
         for moment in duel(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
@@ -183,10 +183,11 @@ def _compare(shop: Shop, *runs: dict):
         }
         found["shares_step_noise"] = shares_step_noise(plan_a, plan_b)
         found["partings"] = [asdict(one) for one in moment.partings]
-        yield *(_pngs(shop, *run, x_t) for run, x_t in zip(planned, moment.x_t, strict=True)), found
+        yield *(pngs(shop, *run, x_t) for run, x_t in zip(planned, moment.x_t, strict=True)), found
 
 
-def _settings(name: str, fields) -> SamplingSettings:
+def settings_object(name: str, fields) -> SamplingSettings:
+    """The settings in an object that was sent under a name. Raises ValueError naming both."""
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         raise ValueError(f"{name}: must be an object with the fields of a run, got {type(fields).__name__}")
     try:
@@ -201,7 +202,7 @@ def _planned(shop: Shop, settings: SamplingSettings) -> tuple[DDPMLabPipeline, P
     return pipeline, pipeline.plan(settings)
 
 
-def _pngs(shop: Shop, pipeline: DDPMLabPipeline, plan: Plan, pixels: np.ndarray) -> list[str]:
+def pngs(shop: Shop, pipeline: DDPMLabPipeline, plan: Plan, pixels: np.ndarray) -> list[str]:
     """The pictures of a whole run, each with its own recipe. pixels: (N, H, W, C) uint8."""
     settings, made_by = plan.settings, pipeline.denoiser(plan).description
     sha256 = shop.catalogue.checkpoint(settings.checkpoint).sha256

@@ -9,12 +9,16 @@ from pathlib import Path
 
 from app.messages import Refusal
 from diffusion.checkpoint import checkpoint_sha256
+from diffusion.features import FeatureSpace, has_feature_space, load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
 
 MAX_JSON = 4_000_000
 FAVOURITE = "pixel-faces"  # opens the page where it is there: quick, in colour, and judged at a glance
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # what SamplingSettings.checkpoint takes
-PARTS = ("model_index.json", "unet", "scheduler", "reference/reference.json", "training.json", "samples.png")
+PARTS = (
+    "model_index.json", "unet", "scheduler", "reference/reference.json", "reference/features.json", "training.json",
+    "samples.png",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Catalogue:
         self._lock = threading.RLock()
         self._known: dict[str, tuple[tuple, Checkpoint | ValueError]] = {}
         self._pipelines: OrderedDict[tuple, DDPMLabPipeline] = OrderedDict()
+        self._spaces: OrderedDict[tuple, FeatureSpace] = OrderedDict()
 
     def names(self) -> list[str]:
         """The checkpoint folders that are there now, good ones and bad ones."""
@@ -80,6 +85,20 @@ class Catalogue:
         with self._lock:
             return self._load(name, self._signature(name))
 
+    def feature_space(self, name: str) -> FeatureSpace | None:
+        """The space in which distances to a checkpoint's data are measured; None where it brings none.
+
+        Raises ValueError (one sentence) for one that cannot be read.
+        """
+        if not has_feature_space(self.checkpoint(name).folder):
+            return None
+        with self._lock:
+            key = (name, self._signature(name))
+            if key not in self._spaces:
+                self._spaces[key] = load_feature_space(self.folder / name)
+                _forget(self._spaces, self._keep)
+            return self._spaces[key]
+
     def error_of(self, name: str) -> ValueError | None:
         """Why a checkpoint cannot be used, or None."""
         try:
@@ -105,8 +124,7 @@ class Catalogue:
             if not NAME.fullmatch(name):
                 raise Refusal("checkpoint_name", name=name)
             self._pipelines[key] = DDPMLabPipeline.from_checkpoint(self.folder / name)
-            while len(self._pipelines) > self._keep:
-                self._pipelines.popitem(last=False)
+            _forget(self._pipelines, self._keep)
         self._pipelines.move_to_end(key)
         return self._pipelines[key]
 
@@ -161,6 +179,11 @@ def _class_names(folder: Path, reference: dict, classes: int) -> tuple[str, ...]
         if isinstance(names, list) and len(names) == classes and all(isinstance(name, str) and name for name in names):
             return tuple(names)
     return tuple(map(str, range(classes)))
+
+
+def _forget(things: OrderedDict, keep: int) -> None:
+    while len(things) > keep:
+        things.popitem(last=False)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

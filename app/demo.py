@@ -6,12 +6,14 @@ import gradio as gr
 
 from app.api import make_compare, make_generate, make_schedule
 from app.api_bound import make_bound
+from app.api_explore import make_explore, make_frontier
 from app.catalogue import Catalogue
 from app.options import ROOT, Options
 from app.runs import NETWORK
 from app.shop import Shop
 from app.tabs.compare import CompareTab
 from app.tabs.events import PRIVATE
+from app.tabs.explore import ExploreTab
 from app.tabs.generate import GenerateTab
 from app.tabs.maths import MathsTab
 from app.texts import DEFAULT, LANGUAGES, known_language, language_of, say
@@ -26,6 +28,8 @@ SPEAK = """(language) => {
     document.title = document.querySelector("#header h1")?.textContent ?? document.title;
     document.body.classList.add("ready");
 }"""
+
+TO_TOP = "() => window.scrollTo({top: 0})"
 
 
 def build_demo(options: Options) -> gr.Blocks:
@@ -55,11 +59,13 @@ def build_demo(options: Options) -> gr.Blocks:
                     generate = GenerateTab(shop, language, history)
                 with gr.Tab(say(DEFAULT, "tabs.compare"), id="compare") as compare_tab:
                     compare = CompareTab(shop, language)
+                with gr.Tab(say(DEFAULT, "tabs.explore"), id="explore") as explore_tab:
+                    explore = ExploreTab(shop, language)
                 with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
                     maths = MathsTab(shop, language, generate.form)
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
-        titles = {"generate": generate_tab, "compare": compare_tab, "maths": maths_tab}
+        titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
         around = [header, footer, *titles.values()]
 
         def words_around(chosen):
@@ -71,38 +77,61 @@ def build_demo(options: Options) -> gr.Blocks:
             query = str(request.query_params or "")
             asked = request.query_params.get("tab") if request.query_params else None
             selected = gr.update(selected=asked) if asked in titles else gr.skip()
-            opened_tabs = [*generate.open(chosen, query=query), *compare.open(chosen, query), *maths.open(query)]
+            opened_tabs = [
+                *generate.open(chosen, query=query),
+                *compare.open(chosen, query),
+                *explore.open(chosen, query),
+                *maths.open(query),
+            ]
             return [chosen, *words_around(chosen), selected, *opened_tabs]
 
         def recall(chosen, known):
             return generate.recipe.recall(known_language(chosen), known)
 
-        def speak(chosen, *sent):
+        def speak(request: gr.Request, chosen, *sent):
             chosen = known_language(chosen)
             count = len(generate.form.controls)
             told = generate.rewrite(chosen, generate.form.values(sent[:count]))
-            preset, values = compare.sent_values(sent[count:])
-            return [chosen, *words_around(chosen), *told, *compare.rewrite(chosen, preset, values)]
+            sent = sent[count:]
+            count = len(compare.inputs) - 1
+            preset, values = compare.sent_values(sent[:count])
+            told += [
+                *compare.rewrite(chosen, preset, values),
+                *explore.rewrite(chosen, *explore.sent_values(sent[count:]), request),
+            ]
+            return [chosen, *words_around(chosen), *told]
+
+        def open_cell(event: gr.EventData, chosen):
+            query = event._data.get("query") if isinstance(event._data, dict) else None
+            if not isinstance(query, str):
+                return [gr.skip()] * (1 + len(generate.whole))
+            return [gr.update(selected="generate"), *generate.open(known_language(chosen), query=query)]
 
         def leave(request: gr.Request):
             shop.line.leave(request.session_hash)
+            shop.explored.drop(request.session_hash)
 
         demo.unload(leave)
-        whole = [language, *around, tabs, *generate.whole, *compare.whole, *maths.opened]
+        whole = [language, *around, tabs, *generate.whole, *compare.whole, *explore.whole, *maths.opened]
         opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
-        generate.wire_measure(opened)
+        explore.wire_measured(generate.wire_measure(opened))
         maths.wire_turn(opened)
         maths.wire_select(maths_tab)
         recalled = [[language, history], generate.recipe.history]
         opened.then(recall, *recalled, preprocess=False, **PRIVATE)
-        worded = [remembered, *around, *generate.worded, *compare.worded]
-        spoken = language.input(speak, [*generate.inputs, *compare.inputs[1:]], worded, preprocess=False, **PRIVATE)
+        worded = [remembered, *around, *generate.worded, *compare.worded, *explore.worded]
+        every = [*generate.inputs, *compare.inputs[1:], *explore.inputs[1:]]
+        spoken = language.input(speak, every, worded, preprocess=False, **PRIVATE)
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
         maths.wire_turn(spoken)
         spoken.then(recall, *recalled, preprocess=False, **PRIVATE)
+        picked = [tabs, *generate.whole]
+        explore.grid.select(open_cell, language, picked, preprocess=False, **PRIVATE).then(None, js=TO_TOP, **PRIVATE)
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_explore(shop), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_frontier(shop), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_schedule(shop), api_name="schedule")
         gr.api(make_bound(shop), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
     return demo.queue(api_open=False, max_size=options.queue_size)

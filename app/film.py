@@ -1,7 +1,5 @@
 """A run as a film: x_t, the guess x_0_hat and the noise eps_hat at some of its steps, to scrub through and to save."""
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass
 from io import BytesIO
 
@@ -85,24 +83,3 @@ def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
         image = image.convert("RGBA")
         canvas.paste(image, (place, 0), image)
     return canvas
-
-
-class Films:
-    """The last film of a few visitors, by session, so that one can ask for it as a file. The oldest is forgotten."""
-
-    def __init__(self, size: int = 20):
-        self._size = size
-        self._lock = threading.Lock()
-        self._films: OrderedDict[str, list[Frame]] = OrderedDict()
-
-    def keep(self, session: str | None, frames: list[Frame]) -> None:
-        """Put this visitor's film in the place of the one before."""
-        with self._lock:
-            self._films.pop(str(session), None)
-            self._films[str(session)] = frames
-            while len(self._films) > self._size:
-                self._films.popitem(last=False)
-
-    def of(self, session: str | None) -> list[Frame] | None:
-        """This visitor's last film; None where there is none any more."""
-        return self._films.get(str(session))

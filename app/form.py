@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from app.catalogue import Checkpoint
 from app.messages import Refusal
 from app.options import Options
+from diffusion.grid import Job
 from diffusion.plan import Plan
 from diffusion.settings import SamplingSettings, shortened
 
@@ -127,7 +128,7 @@ def check_images(settings: SamplingSettings, options: Options) -> None:
         raise Refusal("images", most=options.max_images, got=settings.num_images)
 
 
-def check_cost(options: Options, *plans: Plan) -> None:
+def check_cost(options: Options, *plans: Plan | Job) -> None:
     """Raises Refusal where runs are together larger than this server allows in one request."""
     check_evaluations(options, sum(plan.evaluations for plan in plans))
 

@@ -3,6 +3,7 @@
 import re
 
 from app.texts import say, texts
+from diffusion.grid import AxisError
 
 FIELD_LABELS = {"class_label": "class_choice"}  # a setting whose control has another name
 
@@ -22,6 +23,20 @@ PATTERNS = tuple(
         (r"Input should be ('.+'), got (.+)", "choice", ("choices", "got")),
         (r"seed \+ num_images must not exceed (\S+), got (.+)", "seed_sum", ("bound", "got")),
         (r"(too large together).*", "too_noisy", ("english",)),
+        (r"must have at most (\d+) values, got (\d+)", "too_many_values", ("most", "got")),
+        (r"each value must stand there once, got (.+) again", "twice", ("got",)),
+        (r"a range takes \[2\] to \[(\d+)\] values, got \[(\d+)\]", "range_count", ("most", "got")),
+        (r"a range goes up, over at most (\d+) whole numbers, got (.+)", "range_up", ("most", "got")),
+        (r"must be at most (\d+) characters long, got (\d+)", "too_long", ("most", "got")),
+        (r"must be a (?:list of values or a )?text, got (.+)", "values_kind", ("got",)),
+        (r"must be one of (.+), got (.+)", "choice", ("choices", "got")),
+        (r"is on another axis already", "axis_twice", ()),
+        (r"a grid has at most (\d+) cells, got (\d+)", "cells", ("most", "got")),
+        (r"a grid has 1 to (\d+), got (\d+)", "axes", ("most", "got")),
+        (r"ddpm is eta = 1.*", "eta_of_ddpm", ()),
+        (r"needs a class_label to guide to.*", "needs_class", ()),
+        (r"this checkpoint has no classes.*", "no_classes", ()),
+        (r"(?:the schedule|this checkpoint's schedule,) squaredcos_cap_v2,? has no use for them", "no_range", ()),
         (r"not a PNG file that can be read", "no_png", ()),
         (r"not a picture that can be read", "no_picture", ()),
         (r"carries no recipe.*", "no_recipe", ()),
@@ -45,6 +60,10 @@ def explain(error: ValueError, language: str) -> str:
     """An error as one sentence a line, in a language. Plain text: escape it where it becomes HTML."""
     if isinstance(error, Refusal):
         return say(language, f"errors.{error.key}", **error.values)
+    if isinstance(error, AxisError):
+        key = "errors.axis" if error.position is None else "errors.axis_value"
+        places = {"axis": say(language, f"explore.{error.axis}"), "position": error.position}
+        return say(language, key, **places, problem=explain(error.problem, language))
     return "\n".join(_sentence(line, language) for line in str(error).splitlines())
 
 

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 
 from app.film import Frame, frame_steps
 from app.pictures import visible
+from app.sessions import BySession
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.sampling import Step
 from diffusion.settings import SamplingSettings
@@ -53,25 +53,19 @@ class Moment:
 
 
 class StopSigns:
-    """Who has pressed Stop, by session. Only the newest `size` are kept, so that nobody fills the memory."""
+    """Who has pressed Stop, by session. Only the newest `size` are kept."""
 
     def __init__(self, size: int = 1000):
-        self._size = size
-        self._lock = threading.Lock()
-        self._signs: OrderedDict[str, None] = OrderedDict()
+        self._signs: BySession[bool] = BySession(size)
 
     def put_up(self, session: str | None) -> None:
-        with self._lock:
-            self._signs[str(session)] = None
-            while len(self._signs) > self._size:
-                self._signs.popitem(last=False)
+        self._signs.keep(session, True)
 
     def take_down(self, session: str | None) -> None:
-        with self._lock:
-            self._signs.pop(str(session), None)
+        self._signs.drop(session)
 
     def is_up(self, session: str | None) -> bool:
-        return str(session) in self._signs
+        return self._signs.of(session) is not None
 
 
 def watch(

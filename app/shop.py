@@ -3,12 +3,14 @@
 from dataclasses import dataclass, field
 
 from app.catalogue import Catalogue, Checkpoint
-from app.film import Films
+from app.explore import VISITORS, Known
+from app.film import Frame
 from app.form import check_cost, settings_of
 from app.line import Line
 from app.options import Options
 from app.pace import Pace
 from app.runs import StopSigns
+from app.sessions import BySession
 from diffusion.compare import check_pair
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
@@ -16,12 +18,14 @@ from diffusion.plan import Plan
 
 @dataclass(frozen=True)
 class Shop:
-    """One for the whole server. Nothing of a visitor is kept in it but the place in line, Stop and the last film."""
+    """One for the whole server. Nothing of a visitor is kept in it but the place in line, Stop, the last film and what
+    was explored."""
 
     options: Options
     catalogue: Catalogue
     stop_signs: StopSigns = field(default_factory=StopSigns)
-    films: Films = field(default_factory=Films)
+    films: BySession[list[Frame]] = field(default_factory=lambda: BySession(20))  # to ask for one as a file
+    explored: BySession[Known] = field(default_factory=lambda: BySession(VISITORS))
     pace: Pace = field(default_factory=Pace)
     line: Line = field(default_factory=Line)
 

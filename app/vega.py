@@ -56,12 +56,12 @@ def layered(description: str, layers: list[dict], height: int = HEIGHT, width: i
 
 
 def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None]]) -> str:
-    """An address that holds a CSV file; numbers to six digits, None is left empty."""
+    """An address that holds a CSV file. Fractions to six digits; None is left empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
     for row in rows:
-        writer.writerow("" if value is None else value if isinstance(value, str) else f"{value:.6g}" for value in row)
+        writer.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in row)
     return "data:text/csv;charset=utf-8," + quote(text.getvalue(), safe=",-.")
 
 

@@ -15,6 +15,7 @@ from torchmetrics.image.kid import poly_mmd
 from diffusion.features import FeatureSpace
 
 BLOCKS, LARGEST_BLOCK = 10, 1000
+LARGEST_REAL = 2000  # of kid_of_few: a quarter of a second, and a tenth of the error that 100 samples have
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,38 @@ def kid(real: Tensor, samples: Tensor) -> tuple[float, float]:
         values.append(poly_mmd(real[part].double(), samples[part].double()).item())
     found = torch.tensor(values, dtype=torch.float64)
     return found.mean().item(), (found.std() / math.sqrt(len(found))).item()
+
+
+def kid_of_few(real: Tensor, samples: Tensor) -> tuple[float, float]:
+    """KID of a few samples (N, D), N >= 3, to much real data (M, D), over all pairs instead of blocks; and its standard
+    error.
+
+    As unbiased as `kid`, whose blocks of so few pictures would drown it in noise. The error is the jackknife's over the
+    samples (Efron & Stein 1981); the data count as given, at most LARGEST_REAL of them.
+    """
+    _check(real, samples, 3)
+    real, samples, n = real[:LARGEST_REAL].double(), samples.double(), len(samples)
+    among = _kernel(samples, samples).fill_diagonal_(0).sum(1)  # (N,): of each sample with all others
+    across = _kernel(samples, real).mean(1)
+
+    among_real = _among_real(real)
+
+    def value(pairs, single):
+        return pairs - 2 * single + among_real
+
+    whole = value(among.sum() / (n * (n - 1)), across.mean())
+    without = value((among.sum() - 2 * among) / ((n - 1) * (n - 2)), (across.sum() - across) / (n - 1))
+    return whole.item(), math.sqrt((n - 1) / n * (without - without.mean()).square().sum().item())
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _among_real(real: Tensor) -> Tensor:
+    """The mean kernel of two different pictures of the data."""
+    total = sum(_kernel(part, real).sum() for part in real.split(500))
+    return (total - ((real.square().sum(1) / real.shape[1] + 1) ** 3).sum()) / (len(real) * (len(real) - 1))
 
 
 def distance(space: FeatureSpace, samples: Tensor) -> Distance:

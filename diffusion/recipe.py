@@ -156,7 +156,7 @@ def from_query(query: Mapping[str, str]) -> SamplingSettings | None:
     Raises ValueError naming the field.
     """
     known = {name: query[name] for name in SamplingSettings.model_fields if name in query}
-    return SamplingSettings(**{name: _from_text(name, text) for name, text in known.items()}) if known else None
+    return SamplingSettings(**{name: from_text(name, text) for name, text in known.items()}) if known else None
 
 
 def _as_text(value) -> str:
@@ -165,7 +165,7 @@ def _as_text(value) -> str:
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def _from_text(field: str, text: str):
+def from_text(field: str, text: str):
     """A parameter as the type that its field takes; what is none is left for the settings to refuse."""
     text = str(text)
     if len(text) > MAX_VALUE:

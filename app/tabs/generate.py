@@ -129,9 +129,9 @@ class GenerateTab:
         )
         self._wire_recipe(edits, run, raw)
 
-    def wire_measure(self, event) -> None:
-        """After an event that shows another checkpoint."""
-        event.then(self.measure, self.inputs, self.plan, preprocess=False, **NETWORK_EVENT)
+    def wire_measure(self, event):
+        """After an event that shows another checkpoint; returns the event of having measured it."""
+        return event.then(self.measure, self.inputs, self.plan, preprocess=False, **NETWORK_EVENT)
 
     def _wire_recipe(self, edits: list, run, raw: dict) -> None:
         panel, buttons = self.recipe, self.buttons

@@ -6,9 +6,8 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.app.pages import RUN_SECONDS, choose, grave_findings, plan, set_number
 from tests.app.server import REPOSITORY, running_app
-
-RUN_SECONDS = 120_000  # at the most; in milliseconds, as Playwright counts
 
 
 def generate(page: Page, name: str = "Generate") -> None:
@@ -21,30 +20,14 @@ def generate(page: Page, name: str = "Generate") -> None:
     expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
 
 
-def choose(page: Page, label: str, option: str) -> None:
-    """Take an option of a dropdown."""
-    page.get_by_label(label, exact=True).filter(visible=True).click()
-    page.get_by_role("option", name=option, exact=True).click()
-
-
 def choose_checkpoint(page: Page, name: str) -> None:
     """Take another checkpoint, and wait until the page has its limits, defaults and pictures."""
     choose(page, "Checkpoint", name)
     expect(page.locator(f".stage .panels img[alt*='{name}']")).to_be_visible()
 
 
-def set_number(page: Page, label: str, value: str) -> None:
-    """Type into the number beside a slider."""
-    page.get_by_label(f"number input for {label}").filter(visible=True).fill(value)
-    page.keyboard.press("Tab")
-
-
 def natural_sizes(page: Page) -> list[int]:
     return page.locator(".stage img").evaluate_all("images => images.map(image => image.naturalWidth)")
-
-
-def plan(page: Page):
-    return page.locator(".plan").filter(visible=True)
 
 
 def test_opens_with_pictures(open_page):
@@ -424,18 +407,6 @@ def test_fits_a_phone(open_page, locale, dark):
     generate(page, "Generate" if locale == "en-US" else "开始生成")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     assert page.evaluate("document.body.classList.contains('dark')") == dark
-
-
-def grave_findings(page: Page) -> list:
-    """What axe finds serious or critical on the page as it is."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    page.mouse.move(0, 0)
-    return [
-        (violation["id"], [node["html"][:200] for node in violation["nodes"]][:3])
-        for violation in Axe().run(page).response["violations"]
-        if violation["impact"] in ("serious", "critical")
-    ]
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -166,6 +166,54 @@ def test_bad_comparisons_say_which_run_and_field(client, a, b, said):
     assert client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
 
 
+def test_the_cells_of_a_grid_are_those_of_generate(client):
+    axes = {"num_inference_steps": "2, 5", "sampler": ["ddpm", "ddim"]}
+    cells, found = client.predict(axes=axes, settings={"checkpoint": "clothes", "num_images": 2}, api_name="/explore")
+    values = [(cell["values"]["num_inference_steps"], cell["values"]["sampler"]) for cell in cells]
+    assert values == [(2, "ddpm"), (5, "ddpm"), (2, "ddim"), (5, "ddim")]
+    assert (found["cells"], found["network_calls"]) == (4, 14)
+    for cell in cells[1:3]:
+        alone, _ = client.predict(checkpoint="clothes", num_images=2, **cell["values"], api_name="/generate")
+        assert [opened(one).tobytes() for one in cell["images"]] == [opened(one).tobytes() for one in alone]
+        assert Recipe.from_json(opened(cell["images"][1]).text["ddpm-lab"]).settings.seed == 1
+        assert cell["network_calls"] == cell["values"]["num_inference_steps"] and cell["seconds"] > 0
+
+
+@pytest.mark.parametrize(
+    ("axes", "settings", "said"),
+    [
+        ({}, {}, "axes: a grid has 1 to 3, got 0"),
+        ([], {}, "axes: must be an object"),
+        ({"num_images": [1]}, {}, "axes: axis: must be one of num_inference_steps"),
+        ({"num_inference_steps": "4, 0"}, {}, "axes, value 2: num_inference_steps: .*1, got 0"),
+        ({"num_inference_steps": [4, 2000]}, {}, r"axes, value 2: num_inference_steps: must lie in \[1, 1000\]"),
+        ({"eta": [0, None, {"a": []}]}, {}, "axes, value 3: eta: "),
+        ({"seed": 3}, {}, "axes: seed: must be a list of values or a text"),
+        ({"checkpoint": "clothes, ../clothes"}, {}, "axes, value 2: checkpoint: "),
+        ({"seed": "0-19"}, {"num_inference_steps": 1000, "num_images": 3}, "60,000.*40,000"),
+        ({"seed": "0-1"}, {"num_images": 65}, "Number of pictures.*1 to 64"),
+        ({"seed": "0-1"}, {"eta": 7}, "settings: eta"),
+        ({"seed": "0-1"}, [], "settings: must be an object"),
+    ],
+)
+def test_bad_grids_say_which_axis_and_value(client, axes, settings, said):
+    settings = {"checkpoint": "clothes"} | settings if isinstance(settings, dict) else settings
+    with pytest.raises(Exception, match=said):
+        client.predict(axes=axes, settings=settings, api_name="/explore")
+
+
+def test_a_frontier_is_measured(client):
+    settings = {"checkpoint": "faces", "num_images": 2}
+    found = client.predict(settings=settings, num_inference_steps="2, 10", eta=[0], api_name="/frontier")
+    assert [(one["measure"], one["calls"], one["n"]) for one in found["points"]] == [("rms", 2, 2), ("rms", 10, 2)]
+    assert found["points"][0]["value"] > 0
+    wrong = {"samples": 5}, {"eta": "0, 2"}, {"num_inference_steps": "101"}
+    problems = r"samples: must lie in \[20, 2000\], got 5", "samplers, value 2: eta", r"steps, value 1: .*\[1, 100\]"
+    for fields, said in zip(wrong, problems, strict=True):
+        with pytest.raises(Exception, match=said):
+            client.predict(settings=settings, **fields, api_name="/frontier")
+
+
 def test_the_schedule_is_that_of_the_paper(client):
     found = client.predict(checkpoint="clothes", num_inference_steps=5, api_name="/schedule")
     abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[found["timesteps"]]
@@ -224,7 +272,8 @@ def test_bad_requests_for_a_bound_name_the_field(client, fields, said):
 
 def test_only_the_named_endpoints_are_public(client):
     endpoints = client.view_api(return_format="dict")
-    assert list(endpoints["named_endpoints"]) == ["/generate", "/compare", "/schedule", "/bound"]
+    names = ["/generate", "/compare", "/explore", "/frontier", "/schedule", "/bound"]
+    assert list(endpoints["named_endpoints"]) == names
     assert endpoints["unnamed_endpoints"] == {}
 
 

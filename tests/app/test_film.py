@@ -9,8 +9,9 @@ import pytest
 from PIL import Image, ImageSequence
 
 from app import views
-from app.film import FRAMES, Films, animation, frame_size, frame_steps, full_columns, strip
+from app.film import FRAMES, animation, frame_size, frame_steps, full_columns, strip
 from app.runs import watch
+from app.sessions import BySession
 from diffusion.settings import SamplingSettings
 
 
@@ -79,11 +80,13 @@ def test_sheets_have_few_empty_places(count, columns):
 
 
 def test_films_are_of_one_visitor_and_the_oldest_are_forgotten(run):
-    frames, films = list(run[2].film), Films(size=2)
+    frames, films = list(run[2].film), BySession(size=2)
     for session in ("a", "b", "a", "c"):
         films.keep(session, frames[:1] if session == "c" else frames)
     assert films.of("b") is None and len(films.of("a")) == FRAMES and len(films.of("c")) == 1
     assert films.of("nobody") is None
+    films.drop("a")
+    assert films.of("a") is None and films.own("c", list) and films.own("d", list) == []
 
 
 def test_the_slider_goes_over_the_frames(run):

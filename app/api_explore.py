@@ -1,0 +1,116 @@
+"""The endpoints for programs that ask for many runs at once: grids, and quality against network calls."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+
+from app.api import PROGRESS_SECONDS, pngs, said, settings_object
+from app.explore import Known, explore
+from app.form import check_cost, check_images
+from app.pictures import visible
+from app.shop import Shop
+from diffusion.frontier import measurements
+from diffusion.grid import Axis, Job, cells_of, pictures_job, varied
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.plan import Plan
+
+Values = str | list  # of an axis, as it may come
+
+
+def make_explore(shop: Shop) -> Callable:
+    """The function behind /explore."""
+
+    def explore(axes: dict, settings: dict) -> tuple[list[dict], dict]:
+        """Draw a grid of runs over one, two or three fields: many runs, the cheap ones first; not snapshots of one.
+
+        Args:
+            axes: A field's name -> its values: a list, or a text such as "10,20,50" or "1-10[5]" (five values evenly
+                from 1 to 10). Fields: num_inference_steps, sampler, eta, beta_start, beta_end, beta_schedule,
+                conditioning, seed, class_label, guidance_scale, checkpoint.
+            settings: What all cells share: an object with the fields of /generate.
+
+        Returns:
+            The cells, the first axis fastest: "values" (field -> value), "settings", "images" (PNG data addresses, each
+            with its recipe), "network_calls", "evaluations" and "seconds" (of equal cells one has run); and the sums.
+            While it runs: no cells, and step and steps.
+        """
+        yield from _explore(shop, axes, settings)
+
+    return explore
+
+
+def make_frontier(shop: Shop) -> Callable:
+    """The function behind /frontier."""
+
+    def frontier(
+        settings: dict,
+        num_inference_steps: str | list = "2,5,10,20",
+        eta: str | list = "0,1",
+        samples: int = 100,
+    ) -> dict:
+        """Measure quality against network calls, one line an eta (0 is DDIM, 1 is DDPM).
+
+        Args:
+            settings: Everything else of the runs: an object with the fields of /generate.
+            num_inference_steps: The step counts to measure, as the values of an axis of /explore.
+            eta: The samplers to measure, as the values of an axis.
+            samples: Pictures behind each KID, 20 to 2000.
+
+        Returns:
+            "points": eta, calls, measure, value, standard_error and n. For eta 0 the measure is "rms", of n pictures to
+            their own result of all steps from the same x_T; else "kid", of n samples to the checkpoint's data in its
+            own feature space (left out where it has none). Lower is better. While it runs: step and steps.
+        """
+        yield from _frontier(shop, settings, num_inference_steps, eta, samples)
+
+    return frontier
+
+
+def _explore(shop: Shop, axes: dict, settings: dict):
+    with said():
+        base = settings_object("settings", settings)
+        check_images(base, shop.options)
+        if not isinstance(axes, dict):
+            raise ValueError(f"axes: must be an object, a field's name -> its values, got {type(axes).__name__}")
+        found_axes = [Axis.of("axes", field, values) for field, values in axes.items()]
+
+        def planned(changes: dict) -> tuple[DDPMLabPipeline, Plan]:
+            own = varied(base, changes)
+            pipeline = shop.catalogue.pipeline(own.checkpoint)
+            return pipeline, pipeline.plan(own)
+
+        cells = cells_of(found_axes, planned)
+        jobs = [pictures_job(cell.pipeline, cell.plan) for cell in cells]
+        for moment in _run(shop, jobs):
+            if moment.state == "running":
+                yield [], {"step": moment.calls, "steps": moment.of}
+        answer = []
+        for cell, job in zip(cells, jobs, strict=True):
+            found = moment.found[job.key]
+            answer.append({
+                "values": dict(zip(axes, cell.values(found_axes), strict=True)),
+                "settings": cell.plan.settings.model_dump(mode="json"),
+                "images": pngs(shop, cell.pipeline, cell.plan, visible(found.result)),
+                "network_calls": job.calls,
+                "evaluations": job.evaluations,
+                "seconds": round(found.seconds, 3),
+            })  # fmt: skip
+        yield answer, {"cells": len(cells), "network_calls": moment.of, "seconds": round(moment.seconds, 3)}
+
+
+def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values, samples: int):
+    with said():
+        base = settings_object("settings", settings)
+        check_images(base, shop.options)
+        pipeline = shop.catalogue.pipeline(base.checkpoint)
+        axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", "eta", etas)
+        wanted = measurements(pipeline, base, *axes, samples, shop.catalogue.feature_space(base.checkpoint))
+        for moment in _run(shop, [job for one in wanted for job in one.jobs]):
+            if moment.state == "running":
+                yield {"step": moment.calls, "steps": moment.of}
+        results = {key: found.result for key, found in moment.found.items()}
+        yield {"points": [asdict(one.point(results)) for one in wanted]}
+
+
+def _run(shop: Shop, jobs: Sequence[Job]):
+    check_cost(shop.options, *{job.key: job for job in jobs}.values())
+    yield from explore(jobs, Known(), every_seconds=PROGRESS_SECONDS)

@@ -1,0 +1,130 @@
+"""Grids and frontiers in the network's thread: what has been found, what runs, and what a visitor need not wait for."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from app.pictures import visible
+from app.runs import streamed
+from diffusion.grid import Job, JobStep, cheap_first, run_jobs
+
+PREVIEW_SECONDS = 0.4  # a grid is many pictures to send
+KNOWN_BYTES = 2_000_000  # of results, a visitor
+VISITORS = 50  # whose results are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The result of a job, and the seconds that it took."""
+
+    result: Any
+    seconds: float
+
+
+class Known:
+    """What a visitor's jobs have found, by their keys; the oldest is forgotten. Thread-safe."""
+
+    def __init__(self, most_bytes: int = KNOWN_BYTES):
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._found: OrderedDict[Hashable, Found] = OrderedDict()
+
+    def keep(self, key: Hashable, found: Found) -> None:
+        """Remember a result."""
+        with self._lock:
+            self._found[key] = found
+            while len(self._found) > 1 and sum(map(_bytes, self._found.values())) > self._most:
+                self._found.popitem(last=False)
+
+    def of(self, jobs: Sequence[Job]) -> dict[Hashable, Found]:
+        """What is known of these jobs, which are now the newest."""
+        with self._lock:
+            known = {job.key: self._found[job.key] for job in jobs if job.key in self._found}
+            for key in known:
+                self._found.move_to_end(key)
+        return known
+
+
+def _bytes(found: Found) -> int:
+    return 1000 + (found.result.numel() * found.result.element_size() if isinstance(found.result, Tensor) else 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ExploreMoment:
+    """Jobs after a step. calls, of: network calls of what was to run, so far and in all.
+
+    found: results by key, those that were known before among them. current: the job at hand, with its calls so far and
+    its guesses x_0_hat, (B, H, W, C) uint8; None when none is.
+    """
+
+    state: Literal["running", "done", "stopped"]
+    calls: int
+    of: int
+    seconds: float
+    seconds_left: float
+    found: dict[Hashable, Found]
+    current: tuple[Job, int, np.ndarray] | None
+
+
+def explore(
+    jobs: Sequence[Job],
+    known: Known,
+    is_stopped: Callable[[], bool] = lambda: False,
+    every_seconds: float = PREVIEW_SECONDS,
+) -> Iterator[ExploreMoment]:
+    """The moments of jobs; see `streamed`. What is known does not run again; what is found is known at once."""
+    return streamed(lambda stopped: explore_moments(jobs, known, stopped, every_seconds), is_stopped)
+
+
+def explore_moments(
+    jobs: Sequence[Job], known: Known, is_stopped: Callable[[], bool], every_seconds: float
+) -> Iterator[ExploreMoment]:
+    """The moments of jobs, in this thread."""
+    found = known.of(jobs)
+    to_run = cheap_first(job for job in jobs if job.key not in found)
+    of = sum(job.calls for job in to_run)
+    work = Work(sum(job.evaluations for job in to_run))
+    if not to_run:
+        yield ExploreMoment("done", 0, 0, 0.0, 0.0, found, None)
+    shown = float("-inf")
+    for calls, step in enumerate(run_jobs(to_run), 1):
+        work.add(step)
+        if step.is_last:
+            found[step.job.key] = Found(step.result, work.job_seconds)
+            known.keep(step.job.key, found[step.job.key])
+        state = "done" if calls == of else "stopped" if is_stopped() else "running"
+        now = time.monotonic()
+        if state != "running" or step.is_last or now - shown >= every_seconds:
+            shown = now
+            current = (step.job, step.calls, visible(step.step.x_0_hat)) if state == "running" else None
+            yield ExploreMoment(state, calls, of, work.seconds, work.seconds_left, dict(found), current)
+        if state == "stopped":
+            return
+
+
+class Work:
+    """How long jobs take, from how long they took: as if every picture that goes through the network cost the same."""
+
+    def __init__(self, evaluations: int):
+        self._all, self._done = evaluations, 0.0
+        self._start = self._job_start = time.monotonic()
+        self.seconds = self.job_seconds = 0.0
+
+    def add(self, step: JobStep) -> None:
+        """A step was taken."""
+        now = time.monotonic()
+        self._done += step.job.evaluations / step.job.calls
+        self.seconds = now - self._start
+        self.job_seconds = now - self._job_start
+        if step.is_last:
+            self._job_start = now
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds / self._done * (self._all - self._done)

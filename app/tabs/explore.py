@@ -1,0 +1,383 @@
+"""Explore: a grid of runs over up to three settings, and what quality costs in network calls."""
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import gradio as gr
+
+from app import explore_views, views
+from app.explore import ExploreMoment, Known, explore
+from app.form import check_cost
+from app.frontier_plot import frontier_plots
+from app.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
+from app.messages import explain
+from app.shop import Shop
+from app.stage import plan_line
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
+from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
+from app.tabs.run_controls import RunControls
+from app.texts import DEFAULT, known_language, say
+from diffusion.grid import Job
+
+# A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
+PICK = """element.addEventListener('click', (event) => {
+    const cell = event.target.closest('a[data-query]');
+    if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    trigger('select', {query: cell.dataset.query});
+});"""
+
+logger = logging.getLogger(__name__)
+
+
+class ExploreTab:
+    """The tab's components, and its handlers. `axes` has its own controls, `form` those of the run that cells share."""
+
+    def __init__(self, shop: Shop, language: gr.Radio):
+        self.shop = shop
+        self.language = language
+        self.axes = ExploreControls(shop)
+        self.form = RunControls(shop)
+        self._lay_out()
+        self._wire()
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.axes.lay_out_preset()
+        self.axes.lay_out_axes()
+        self.base = gr.Accordion(say(DEFAULT, "explore.base"), open=False)
+        with self.base:
+            self.form.lay_out_basics()
+            with gr.Row(elem_classes="seeds"):
+                self.form.lay_out_seed()
+                self.form.lay_out_count()
+            self.form.lay_out_guidance()
+            self.form.lay_out_schedule()
+            self.form.lay_out_sampler()
+        with gr.Row(elem_classes="go"):
+            self.start = gr.Button(say(DEFAULT, "buttons.explore"), variant="primary", scale=3)
+            self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
+        self.plan = gr.HTML(apply_default_css=False)
+        self.progress = gr.HTML(apply_default_css=False)
+        with gr.Row(elem_classes="exploring"):
+            with gr.Column(scale=5, min_width=300):
+                self.grid = gr.HTML(apply_default_css=False, js_on_load=PICK, elem_id="grid")
+                self.outcome = gr.HTML(apply_default_css=False)
+            with gr.Column(scale=3, min_width=300, elem_classes="frontier"):
+                self._lay_out_frontier()
+        self.link = gr.HTML(apply_default_css=False)
+
+    def _lay_out_frontier(self) -> None:
+        self.frontier_words = gr.HTML(explore_views.frontier_words(DEFAULT), apply_default_css=False)
+        self.axes.lay_out_frontier()
+        self.measure_button = gr.Button(say(DEFAULT, "buttons.measure"))
+        self.frontier_plan = gr.HTML(apply_default_css=False)
+        self.plots, self.captions = [], []
+        for _ in ("rms", "kid"):
+            self.plots.append(gr.Plot(show_label=False, container=False, visible=False, elem_classes="plot"))
+            self.captions.append(gr.HTML(apply_default_css=False))
+        self.table = gr.HTML(apply_default_css=False)
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> list:
+        """Language, own controls, then those of the run."""
+        return [self.language, *self.axes.own.values(), *self.form.controls.values()]
+
+    @property
+    def told(self) -> list:
+        """What follows every change: the outputs of `tell`."""
+        return [
+            self.axes.own["preset"],
+            self.axes.hint,
+            self.plan,
+            self.frontier_plan,
+            self.grid,
+            self.outcome,
+            self.link,
+        ]
+
+    @property
+    def worded(self) -> list:
+        """The outputs of `rewrite`."""
+        buttons = [self.start, self.stop, self.measure_button]
+        return [*self.axes.worded, *self.form.worded, self.base, *buttons, self.frontier_words, *self.told]
+
+    @property
+    def whole(self) -> list:
+        """The outputs of `open`."""
+        return [*self.worded, self.progress, *self.measured]
+
+    @property
+    def measured(self) -> list:
+        """What a measured frontier shows: the outputs of `_frontier_shown`."""
+        return [*self.plots, *self.captions, self.table]
+
+    def _wire(self) -> None:
+        raw = {"preprocess": False, **PRIVATE}
+        live = raw | {"trigger_mode": "always_last"}
+        self.axes.own["preset"].input(self.choose_preset, self.inputs, self.whole, **raw)
+        self.form.controls["checkpoint"].input(self.choose_checkpoint, self.inputs, self.worded, **raw)
+        for axis in AXES:
+            told = [self.axes.own[f"{axis}_values"], *self.told]
+            self.axes.own[axis].input(self._choose_field(axis), self.inputs, told, **raw)
+        gr.on(self.axes.texts, self.edit, self.inputs, self.told, **live)
+        adapted = [*self.form.adapted, *self.told]
+        gr.on(self.form.edits, self.adapt, self.inputs, adapted, **live)
+        self.form.reset.click(self.reset, self.inputs, adapted, **raw)
+
+        queued = raw | {"queue": True, "concurrency_limit": None}
+        buttons = [self.start, self.measure_button, self.stop]
+        told = [self.plan, self.frontier_plan, self.grid, self.outcome]
+        for button, begin, run, shown in (
+            (self.start, self.begin, self.run, [self.grid, self.outcome]),
+            (self.measure_button, self.begin_frontier, self.run_frontier, self.measured),
+        ):
+            begun = button.click(begin, self.inputs, [*buttons, self.progress], **queued)
+            ran = begun.success(run, self.inputs, [self.progress, *shown], preprocess=False, **NETWORK_EVENT)
+            ran.then(self.end, self.inputs, [*buttons, *told], **raw)
+        self.stop.click(self.halt, None, self.stop, **PRIVATE)
+
+    def wire_measured(self, event) -> None:
+        """After an event from which on it is known how long runs take."""
+        event.then(self.edit, self.inputs, self.told, preprocess=False, **PRIVATE)
+
+    # What is asked ---------------------------------------------------------------------------------------------------
+
+    def sent_values(self, sent: Sequence) -> tuple[dict, dict]:
+        """The values of the own controls and of the run's, from what was sent after the language."""
+        return self.axes.values(sent[: len(NAMES)]), self.form.values(tuple(sent[len(NAMES) :]))
+
+    def _grid(self, own: dict, values: dict) -> Grid:
+        return grid_of(own, values, self.shop.catalogue, self.shop.options)
+
+    def _frontier(self, own: dict, values: dict) -> Frontier:
+        return frontier_of(own, values, self.shop.catalogue, self.shop.options)
+
+    def _to_run(self, jobs: Sequence[Job], known: Known) -> list[Job]:
+        """Each job once, but for those whose results are known. Raises ValueError where they cost too much."""
+        found = known.of(jobs)
+        to_run = list({job.key: job for job in jobs if job.key not in found}.values())
+        check_cost(self.shop.options, *to_run)
+        return to_run
+
+    def _expected_seconds(self, jobs: Sequence[Job]) -> float | None:
+        pace = self.shop.pace
+        each = [pace.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
+        return None if None in each else sum(each)
+
+    def _known(self, request: gr.Request | None) -> Known:
+        return (request and self.shop.explored.of(request.session_hash)) or Known()
+
+    # Opening and changing --------------------------------------------------------------------------------------------
+
+    def open(self, language: str, query: str = "") -> list:
+        """The whole tab: as a link says, or with the first grid on the first checkpoint that can be used."""
+        try:
+            linked = self._linked(query)
+        except ValueError as error:
+            whole = self.open(language)
+            problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
+            return [*whole[: len(self.worded)], plan_line(problem, is_error=True), *self._nothing_measured()]
+        own, values = linked or self.axes.of_preset(DEFAULT_PRESET, self.shop.catalogue.default())
+        return self._rested(language, own, values)
+
+    def _linked(self, query: str) -> tuple[dict, dict] | None:
+        linked = self.axes.linked(query)
+        if linked:
+            self._to_run(self._grid(*linked).jobs, Known())
+            self._frontier(*linked)
+        return linked
+
+    def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> list:
+        words = self.rewrite(language, own, values, request, with_values=True)
+        return [*words, views.status("ready", language), *self._nothing_measured()]
+
+    def _nothing_measured(self) -> list:
+        return [gr.update(visible=False)] * len(self.plots) + [""] * (len(self.captions) + 1)
+
+    def rewrite(
+        self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
+    ) -> list:
+        """Every word of the tab in a language, with the controls as they are or (with_values) set to the values."""
+        buttons = [gr.update(value=say(language, f"buttons.{name}")) for name in ("explore", "stop", "measure")]
+        return [
+            *self.axes.rewrite(language, own, self.shop.checkpoint(values["checkpoint"]), with_values),
+            *self.form.rewrite(language, values, with_values),
+            gr.update(label=say(language, "explore.base")),
+            *buttons,
+            explore_views.frontier_words(language),
+            *self.tell(language, own, values, request),
+        ]
+
+    def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> list:
+        """Which preset this is; what both buttons would do, or what is wrong; the grid as far as known; a link."""
+        preset = self.axes.preset_told(language, own, self.shop.checkpoint(values["checkpoint"]))
+        if not self.shop.catalogue.names():
+            return [*preset, *[""] * (len(self.told) - len(preset))]
+        return [*preset, *self._plans(language, own, values, request), self._link(language, own, values, request)]
+
+    def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> list:
+        """What both buttons would do, and the grid as far as it is known."""
+        known = self._known(request)
+        try:
+            grid = self._grid(own, values)
+            shown = self._grid_shown(language, grid, known)
+            to_run = self._to_run(grid.jobs, known)
+            seconds = self._expected_seconds(to_run)
+            plan = plan_line(explore_views.plan_sentence(grid, to_run, seconds, language))
+        except ValueError as error:
+            plan, shown = plan_line(explain(error, language), is_error=True), [gr.skip(), gr.skip()]
+        try:
+            frontier = self._frontier(own, values)
+            to_run = self._to_run(frontier.jobs, known)
+            seconds = self._expected_seconds(to_run)
+            frontier_plan = plan_line(explore_views.frontier_sentence(frontier, to_run, seconds, language))
+        except ValueError as error:
+            frontier_plan = plan_line(explain(error, language), is_error=True)
+        return [plan, frontier_plan, *shown]
+
+    def _grid_shown(self, language: str, grid: Grid, known: Known) -> list:
+        found = known.of(grid.jobs)
+        return [self._grid_html(language, grid, found), explore_views.outcome(grid, found)]
+
+    def _grid_html(self, language: str, grid: Grid, found: dict, current=None) -> str:
+        checkpoint = self.shop.catalogue.checkpoint(grid.base.checkpoint)
+        return explore_views.grid_html(grid, found, checkpoint, language, current)
+
+    def _link(self, language: str, own: dict, values: dict, request: gr.Request | None) -> str:
+        if request is None:
+            return ""
+        try:
+            return self.axes.link(request, language, own, self._grid(own, values).base)
+        except ValueError:
+            return gr.skip()
+
+    def choose_preset(self, request: gr.Request, language, *sent) -> list:
+        """Another grid worth seeing, on the same checkpoint."""
+        own, values = self.sent_values(sent)
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        if checkpoint is None or own["preset"] not in presets_of(checkpoint):
+            return [gr.skip()] * len(self.whole)
+        return self._rested(known_language(language), *self.axes.of_preset(own["preset"], checkpoint.name), request)
+
+    def choose_checkpoint(self, request: gr.Request, language, *sent) -> list:
+        """Another checkpoint: the same grid on it, but what all cells share begins anew, for its betas are its own."""
+        own, values = self.sent_values(sent)
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        if checkpoint is None:
+            return [gr.skip()] * len(self.worded)
+        preset = own["preset"] if own["preset"] in presets_of(checkpoint) else DEFAULT_PRESET
+        fresh, values = self.axes.of_preset(preset, checkpoint.name)
+        own = own if own["preset"] == OWN_GRID else fresh
+        return self.rewrite(known_language(language), own, values, request, with_values=True)
+
+    def _choose_field(self, axis: str):
+        def choose(request: gr.Request, language, *sent) -> list:
+            """Another field on an axis: values to begin with."""
+            language = known_language(language)
+            own, values = self.sent_values(sent)
+            checkpoint = self.shop.checkpoint(values["checkpoint"])
+            own = self.axes.with_field(own, axis, checkpoint)
+            props = self.axes.values_props(axis, own[axis], checkpoint, language)
+            return [gr.update(value=own[f"{axis}_values"], **props), *self.tell(language, own, values, request)]
+
+        return choose
+
+    def edit(self, request: gr.Request, language, *sent) -> list:
+        """The values of an axis, or what the frontier measures, were changed."""
+        return self.tell(known_language(language), *self.sent_values(sent), request)
+
+    def adapt(self, request: gr.Request, language, *sent) -> list:
+        """A setting that all cells share was changed."""
+        own, values = self.sent_values(sent)
+        return [*self.form.adapt(values), *self.tell(known_language(language), own, values, request)]
+
+    def reset(self, request: gr.Request, language, *sent) -> list:
+        """Set the noise schedule of all cells back to the trained one."""
+        own, values = self.sent_values(sent)
+        trained = self.form.trained(values)
+        values |= trained
+        return [*self.form.adapt(values, trained), *self.tell(known_language(language), own, values, request)]
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, request: gr.Request, language, *sent) -> tuple:
+        """Explore was pressed: refuse at once what cannot run, else say that it is coming."""
+        return self._begin(request, language, sent, self._grid)
+
+    def begin_frontier(self, request: gr.Request, language, *sent) -> tuple:
+        """Measure was pressed."""
+        return self._begin(request, language, sent, self._frontier)
+
+    def _begin(self, request: gr.Request, language, sent: Sequence, asked) -> tuple:
+        language = known_language(language)
+        try:
+            to_run = self._to_run(asked(*self.sent_values(sent)).jobs, self._known(request))
+        except ValueError as error:
+            raise failure(explain(error, language)) from None
+        before = self.shop.queue_up(request.session_hash, *(plan for job in to_run for plan in job.plans))
+        off = gr.update(interactive=False)
+        return off, off, gr.update(interactive=True), views.waiting(before, language)
+
+    def run(self, request: gr.Request, language, *sent) -> Iterator[list]:
+        """The grid, cell by cell; holds the network until it ends."""
+        language = known_language(language)
+
+        def shown(grid: Grid, moment: ExploreMoment) -> list:
+            html = self._grid_html(language, grid, moment.found, moment.current)
+            is_last = moment.state != "running"
+            return [html, explore_views.outcome(grid, moment.found) if is_last else gr.skip()]
+
+        yield from self._run(request, language, sent, self._grid, shown)
+
+    def run_frontier(self, request: gr.Request, language, *sent) -> Iterator[list]:
+        """The frontier, point by point; holds the network until it ends."""
+        language, count = known_language(language), None
+
+        def shown(frontier: Frontier, moment: ExploreMoment) -> list:
+            nonlocal count
+            before, count = count, len(moment.found)
+            if before == count and moment.state == "running":
+                return [gr.skip()] * len(self.measured)
+            return self._frontier_shown(language, frontier, moment)
+
+        yield from self._run(request, language, sent, self._frontier, shown)
+
+    def _run(self, request: gr.Request, language: str, sent: Sequence, asked, shown) -> Iterator[list]:
+        """The progress line, and what `shown` makes of what was `asked` and a moment of it."""
+        session = request.session_hash
+        known = self.shop.explored.own(session, Known)
+        self.shop.line.begin(session)
+        try:
+            what = asked(*self.sent_values(sent))
+            self._to_run(what.jobs, known)
+            for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(session)):
+                yield [explore_views.progress(moment, language), *shown(what, moment)]
+        except ValueError as error:
+            raise failure(explain(error, language)) from None
+        except Exception:
+            logger.exception("an exploration failed")
+            raise failure(say(language, "errors.server")) from None
+
+    def _frontier_shown(self, language: str, frontier: Frontier, moment: ExploreMoment) -> list:
+        found = {key: one.result for key, one in moment.found.items()}
+        points = [point for one in frontier.measurements if (point := one.point(found))]
+        plots = [gr.update(visible=False) if plot is None else gr.update(value=plot, visible=True)
+                 for plot in frontier_plots(points, language)]  # fmt: skip
+        captions = [explore_views.caption(points, measure, language) for measure in ("rms", "kid")]
+        return [*plots, *captions, explore_views.frontier_html(points)]
+
+    def end(self, request: gr.Request, language, *sent) -> tuple:
+        """The run is over, one way or the other: what is known now need not run again."""
+        self.shop.line.leave(request.session_hash)
+        told = self._plans(known_language(language), *self.sent_values(sent), request)
+        on = gr.update(interactive=True)
+        return on, on, gr.update(interactive=False), *told
+
+    def halt(self, request: gr.Request):
+        """Stop was pressed: what runs ends after the step at hand, and what is there stays."""
+        self.shop.stop_signs.put_up(request.session_hash)
+        return gr.update(interactive=False)

@@ -1,0 +1,34 @@
+"""What the browser tests of all tabs do on a page."""
+
+from playwright.sync_api import Locator, Page
+
+RUN_SECONDS = 120_000  # at the most; in milliseconds, as Playwright counts
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Take an option of a dropdown."""
+    page.get_by_label(label, exact=True).filter(visible=True).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def set_number(page: Page, label: str, value: str) -> None:
+    """Type into the number beside a slider."""
+    page.get_by_label(f"number input for {label}").filter(visible=True).fill(value)
+    page.keyboard.press("Tab")
+
+
+def plan(page: Page) -> Locator:
+    """The line that says what the settings of the open tab will do."""
+    return page.locator(".plan").filter(visible=True)
+
+
+def grave_findings(page: Page) -> list:
+    """What axe finds serious or critical on the page as it is."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.mouse.move(0, 0)
+    return [
+        (violation["id"], [node["html"][:200] for node in violation["nodes"]][:3])
+        for violation in Axe().run(page).response["violations"]
+        if violation["impact"] in ("serious", "critical")
+    ]

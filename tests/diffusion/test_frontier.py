@@ -1,0 +1,144 @@
+"""Frontiers: distances to the result of all steps, KID of few samples against its definition, and what must run."""
+
+import numpy as np
+import pytest
+import torch
+
+from diffusion.features import FeatureConfig, FeatureNetwork, FeatureSpace
+from diffusion.frontier import LEAST_SAMPLES, measurements, sampler_of
+from diffusion.grid import Axis, AxisError, cheap_first, run_jobs
+from diffusion.metrics import kid_of_few, shuffled
+from diffusion.pixels import to_uint8
+from diffusion.settings import SamplingSettings
+from tests.diffusion.conftest import make_pipeline
+
+ETAS = Axis("etas", "eta", (0.0, 0.5, 1.0))
+
+
+@pytest.fixture(scope="module")
+def pipeline(class_unet):
+    return make_pipeline(class_unet, num_train_timesteps=40)
+
+
+@pytest.fixture(scope="module")
+def space():
+    torch.manual_seed(3)
+    network = FeatureNetwork(FeatureConfig(channels=1, image_size=8, classes=0, width=8, features=6)).eval()
+    rng = np.random.default_rng(0)
+    real, held_out = (torch.from_numpy(rng.standard_normal((100, 6))) for _ in range(2))
+    return FeatureSpace(network, {}, real, held_out)
+
+
+def steps(*counts) -> Axis:
+    return Axis("steps", "num_inference_steps", counts)
+
+
+def measured(found) -> dict:
+    results = {}
+    for step in run_jobs(cheap_first(job for one in found for job in one.jobs)):
+        if step.is_last:
+            results[step.job.key] = step.result
+    return results
+
+
+def test_an_eta_is_a_sampler():
+    base = SamplingSettings(sampler="ddpm", reverse_variance="beta", seed=4)
+    assert sampler_of(base, 1.0) == base
+    assert sampler_of(base, 0.0) == SamplingSettings(eta=0.0, seed=4)
+    assert sampler_of(SamplingSettings(eta=0.3), 1.0) == SamplingSettings(sampler="ddpm")
+    for eta in (True, "1", 2.0, None, float("nan")):
+        if eta is not None:  # None is the sampler's own, 0
+            with pytest.raises(ValueError, match=r"^eta: "):
+                sampler_of(base, eta)
+
+
+def test_distances_are_those_to_all_steps_from_the_same_noise(pipeline, space):
+    base = SamplingSettings(num_images=3, seed=7, class_label=(0, 1, 2), num_inference_steps=9)
+    found = measurements(pipeline, base, steps(2, 10, 40), Axis("etas", "eta", (0.0,)), 20, space)
+    points = [one.point(measured(found)) for one in found]
+    runs = {S: list(pipeline.steps(base.replace(num_inference_steps=S)))[-1].x_s.double().numpy() for S in (2, 10, 40)}
+    for point, S in zip(points, (2, 10, 40), strict=True):
+        squares = ((runs[S] - runs[40]) ** 2).reshape(3, -1).mean(1)
+        assert (point.eta, point.calls, point.measure, point.n) == (0.0, S, "rms", 3)
+        assert point.value == pytest.approx(np.sqrt(squares.mean()), rel=1e-6)
+        if S < 40:
+            error = np.std(squares, ddof=1) / np.sqrt(3) / (2 * np.sqrt(squares.mean()))
+            assert point.standard_error == pytest.approx(error, rel=1e-6)
+    assert points[0].value > 0 and points[-1].value == 0 == points[-1].standard_error
+
+
+def test_the_reference_runs_once_and_the_run_of_all_steps_is_it(pipeline):
+    base = SamplingSettings(num_images=2)
+    found = measurements(pipeline, base, steps(2, 5, 40), Axis("etas", "eta", (0.0,)), 20, None)
+    jobs = cheap_first(job for one in found for job in one.jobs)
+    assert [job.calls for job in jobs] == [2, 5, 40]
+    results = {jobs[0].key: torch.zeros(2, 1, 8, 8)}
+    assert found[0].point(results) is None  # the reference is still to come
+
+
+def test_kid_is_of_as_many_samples_as_asked_for_each_of_a_random_class(pipeline, space):
+    base = SamplingSettings(num_images=1, seed=11, class_label=2)
+    found = measurements(pipeline, base, steps(2, 3), ETAS, 70, space)
+    noisy = [one for one in found if one.reference is None]
+    assert [(one.eta, one.calls) for one in noisy] == [(0.5, 2), (0.5, 3), (1.0, 2), (1.0, 3)]
+    job = noisy[3].job
+    settings = [plan.settings for plan in job.plans]
+    assert [one.num_images for one in settings] == [64, 6] and [one.seed for one in settings] == [11, 75]
+    assert settings[0].sampler == "ddpm" and {*settings[0].class_label, *settings[1].class_label} == {0, 1, 2}
+    assert job.calls == 6 and job.evaluations == 210
+    point = noisy[3].point(measured([noisy[3]]))
+    x = torch.cat([list(pipeline.steps(one))[-1].x_s for one in settings])
+    expected, error = kid_of_few(shuffled(space.real, 0), space.features(to_uint8(x)))
+    assert (point.measure, point.n) == ("kid", 70)
+    assert (point.value, point.standard_error) == pytest.approx((expected, error), rel=1e-9)
+
+
+def test_without_classes_or_a_space(pipeline, space):
+    plain = measurements(pipeline, SamplingSettings(), steps(2), ETAS, 20, space)
+    assert [one.job.plans[0].settings.class_label for one in plain] == [None] * 3
+    assert [one.eta for one in measurements(pipeline, SamplingSettings(), steps(2), ETAS, 20, None)] == [0.0]
+
+
+def test_what_cannot_be_measured_names_its_field(pipeline, space):
+    base = SamplingSettings()
+    for samples in (LEAST_SAMPLES - 1, 2001, 30.0, True, None, "many"):
+        with pytest.raises(ValueError, match=r"^samples: must lie in \[20, 2000\], got "):
+            measurements(pipeline, base, steps(2), ETAS, samples, space)
+    with pytest.raises(AxisError, match=r"^steps, value 2: num_inference_steps: must lie in \[1, 40\], got 41"):
+        measurements(pipeline, base, steps(2, 41), ETAS, 20, space)
+    with pytest.raises(AxisError, match=r"^etas, value 2: eta: .* 1, got 1.5"):
+        measurements(pipeline, base, steps(2), Axis("etas", "eta", (0.0, 1.5)), 20, space)
+
+
+def kernel(x, y):
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def naive_kid(real: np.ndarray, samples: np.ndarray) -> float:
+    """Binkowski et al. 2018, eq. (4), pair by pair."""
+    n, m = len(samples), len(real)
+    a = sum(kernel(samples, samples)[i, j] for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    b = (kernel(real, real).sum() - np.trace(kernel(real, real))) / (m * (m - 1))
+    return a + b - 2 * kernel(samples, real).mean()
+
+
+def test_kid_of_few_is_the_unbiased_estimate_and_its_jackknife():
+    rng = np.random.default_rng(5)
+    real, samples = rng.standard_normal((600, 4)), rng.standard_normal((9, 4)) + 0.3
+    value, error = kid_of_few(torch.from_numpy(real), torch.from_numpy(samples))
+    assert value == pytest.approx(naive_kid(real, samples), rel=1e-9)
+    without = np.array([naive_kid(real, np.delete(samples, i, 0)) for i in range(9)])
+    assert error == pytest.approx(np.sqrt(8 / 9 * ((without - without.mean()) ** 2).sum()), rel=1e-8)
+    with pytest.raises(ValueError, match=r"^samples: needs at least 3"):
+        kid_of_few(torch.from_numpy(real), torch.from_numpy(samples[:2]))
+
+
+def test_kid_of_few_is_0_for_the_data_themselves_and_its_error_is_the_spread():
+    rng = np.random.default_rng(6)
+    real = torch.from_numpy(rng.standard_normal((900, 8)))
+    found = [kid_of_few(real, torch.from_numpy(rng.standard_normal((40, 8)))) for _ in range(40)]
+    values, errors = np.array(found).T
+    assert abs(values.mean()) < 4 * values.std() / np.sqrt(40)
+    assert 0.6 < values.std() / errors.mean() < 1.4
+    shifted = kid_of_few(real, torch.from_numpy(rng.standard_normal((40, 8)) + 0.7))
+    assert shifted[0] > 3 * shifted[1] > 0
