@@ -81,7 +81,9 @@ def test_the_record_says_how_the_weights_came_to_be(folder):
     assert record["steps"] > 1000 and record["weights"] == "EMA" and len(record["history"]) > 50
     assert record["data"]["name"] == folder.name
     losses = [entry["loss"] for entry in record["history"] if "loss" in entry]
-    assert np.mean(losses[-10:]) < 0.5 * losses[0]
+    # From nothing it falls by far; a checkpoint that was trained on is better at its end, if by little
+    share = 1.0 if record["settings"]["init_from"] else 0.5
+    assert np.mean(losses[-10:]) < share * np.mean(losses[:1] if share < 1 else losses[:10])
 
 
 def test_the_card_is_complete(folder):

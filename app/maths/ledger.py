@@ -6,7 +6,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage, Upload
 from app.maths.figures import figures, power_of_ten, table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
@@ -140,6 +140,9 @@ def calls(scene: Scene, values: dict) -> tuple[int, int]:
 
 
 def _picture(scene: Scene, values: dict) -> tuple[Tensor, Tensor | None]:
+    """(1, C, H, W) and its label (1,): a test picture, or the visitor's own, which is told no class."""
+    if values["own"] is not None:
+        return values["own"][None], None
     pictures, labels = scene.test_pictures
     number = (values["picture"] - 1) % len(pictures)
     return pictures[number : number + 1], None if labels is None else labels[number : number + 1]
@@ -147,7 +150,7 @@ def _picture(scene: Scene, values: dict) -> tuple[Tensor, Tensor | None]:
 
 def _this_picture(scene: Scene, values: dict, say: Say) -> str:
     x_0, label = _picture(scene, values)
-    caption = say("this_picture", number=values["picture"])
+    caption = say("this_picture", number=values["picture"]) if values["own"] is None else say("own_picture")
     if label is not None and scene.pipeline.classes:
         name = say_name(say("language"), "classes", scene.checkpoint.class_names[label.item()])
         caption = say("this_class", number=values["picture"], label=name)
@@ -302,7 +305,11 @@ CHAPTER = Chapter(
             "ledger",
             ("html", "plot", "plot", "text"),
             recorded,
-            (Control("picture", 1, minimum=1, maximum=64), Control("calls", "few", choices=("few", "all"))),
+            (
+                Control("picture", 1, minimum=1, maximum=64),
+                Control("calls", "few", choices=("few", "all")),
+                Upload("own"),
+            ),
             run=measured,
             calls=calls,
             wide=True,

@@ -1,4 +1,7 @@
-"""The script of a run, in a process of its own without this program, makes the pictures of the run."""
+"""The script of a run, in a fresh process without this program, makes the pictures of the run.
+
+One fresh process runs the scripts one by one, each in a namespace of its own: importing torch takes seconds.
+"""
 
 import subprocess
 import sys
@@ -42,7 +45,40 @@ WITH_CLASSES = {
 }
 
 
-def pictures_of_script(pipeline, folder, fields, tmp_path) -> tuple[np.ndarray, np.ndarray]:
+RUNNER = """
+import os, runpy, sys, traceback
+for line in sys.stdin:
+    os.chdir(line.strip())
+    try:
+        runpy.run_path("run.py", run_name="__main__")
+        assert not {"diffusion", "app", "training"} & set(sys.modules)
+    except BaseException:
+        open("error.txt", "w").write(traceback.format_exc())
+    print("ready", flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def run_script():
+    """run_script(folder) runs run.py there. Raises AssertionError with its traceback."""
+    process = subprocess.Popen(
+        [sys.executable, "-I", "-c", RUNNER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/"
+    )
+
+    def run(folder):
+        process.stdin.write(f"{folder}\n")
+        process.stdin.flush()
+        while (line := process.stdout.readline()) and line != "ready\n":
+            pass
+        error = folder / "error.txt"
+        assert line and not error.exists(), error.read_text() if error.exists() else "the process ended"
+
+    yield run
+    process.stdin.close()
+    assert process.wait(timeout=60) == 0
+
+
+def pictures_of_script(run_script, pipeline, folder, fields, tmp_path) -> tuple[np.ndarray, np.ndarray]:
     """The run's own pictures, and those of its script: (N, H, W, C) uint8 each."""
     for step in pipeline.steps(**fields):
         last = step.x_s
@@ -50,8 +86,7 @@ def pictures_of_script(pipeline, folder, fields, tmp_path) -> tuple[np.ndarray, 
     source = python_script(plan, pipeline.scheduler.config, "tiny")
     assert "diffusion." not in source.replace("diffusion_pytorch", "")
     (tmp_path / "run.py").write_text(source.replace("checkpoints/tiny", str(folder)))
-    done = subprocess.run([sys.executable, "-I", "run.py"], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
+    run_script(tmp_path)
     seeds = range(fields["seed"], fields["seed"] + fields["num_images"])
     made = [np.atleast_3d(np.asarray(Image.open(tmp_path / f"tiny-{seed}.png"))) for seed in seeds]
     return to_uint8(last), np.stack(made)
@@ -78,34 +113,36 @@ def with_classes(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_every_kind_of_run(plain, tmp_path, name):
-    own, made = pictures_of_script(*plain, dict(seed=11, num_images=3, **RUNS[name]), tmp_path)
+def test_every_kind_of_run(run_script, plain, tmp_path, name):
+    own, made = pictures_of_script(run_script, *plain, dict(seed=11, num_images=3, **RUNS[name]), tmp_path)
     assert (own == made).all()
 
 
 @pytest.mark.parametrize("name", WITH_CLASSES)
-def test_classes_and_guidance(with_classes, tmp_path, name):
-    own, made = pictures_of_script(*with_classes, dict(seed=11, num_images=3, **WITH_CLASSES[name]), tmp_path)
+def test_classes_and_guidance(run_script, with_classes, tmp_path, name):
+    own, made = pictures_of_script(
+        run_script, *with_classes, dict(seed=11, num_images=3, **WITH_CLASSES[name]), tmp_path
+    )
     assert (own == made).all()
 
 
 @pytest.mark.parametrize("prediction_type", ["sample", "v_prediction"])
 @pytest.mark.parametrize("beta_end", [None, 0.05])
-def test_other_predictions(tmp_path, prediction_type, beta_end):
+def test_other_predictions(run_script, tmp_path, prediction_type, beta_end):
     folder = tmp_path / "checkpoint"
     DDPMPipeline(make_unet(0, 1, 8), DDPMScheduler(prediction_type=prediction_type)).save_pretrained(folder)
     fields = dict(seed=0, num_images=2, num_inference_steps=5, eta=0.5, beta_end=beta_end)
-    own, made = pictures_of_script(DDPMLabPipeline.from_checkpoint(folder), folder, fields, tmp_path)
+    own, made = pictures_of_script(run_script, DDPMLabPipeline.from_checkpoint(folder), folder, fields, tmp_path)
     assert (own == made).all()
 
 
-def test_betas_given_one_by_one(tmp_path):
+def test_betas_given_one_by_one(run_script, tmp_path):
     folder = tmp_path / "checkpoint"
     betas = np.linspace(0.001, 0.3, 20).tolist()
     scheduler = DDPMScheduler(num_train_timesteps=20, trained_betas=betas)
     DDPMPipeline(make_unet(0, 1, 8), scheduler).save_pretrained(folder)
     pipeline = DDPMLabPipeline.from_checkpoint(folder)
     own, made = pictures_of_script(
-        pipeline, folder, dict(seed=0, num_images=2, num_inference_steps=5, sampler="ddpm"), tmp_path
+        run_script, pipeline, folder, dict(seed=0, num_images=2, num_inference_steps=5, sampler="ddpm"), tmp_path
     )
     assert (own == made).all()
