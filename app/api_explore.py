@@ -73,9 +73,11 @@ def _explore(shop: Shop, axes: dict, settings: dict):
             raise ValueError(f"axes: must be an object, a field's name -> its values, got {type(axes).__name__}")
         found_axes = [Axis.of("axes", field, values) for field, values in axes.items()]
 
+        pipeline_of = shop.catalogue.pipelines()
+
         def planned(changes: dict) -> tuple[DDPMLabPipeline, Plan]:
             own = varied(base, changes)
-            pipeline = shop.catalogue.pipeline(own.checkpoint)
+            pipeline = pipeline_of(own.checkpoint)
             return pipeline, pipeline.plan(own)
 
         cells = cells_of(found_axes, planned)

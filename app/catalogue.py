@@ -4,7 +4,9 @@ import json
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from app.messages import Refusal
@@ -98,6 +100,10 @@ class Catalogue:
                 self._spaces[key] = load_feature_space(self.folder / name)
                 _forget(self._spaces, self._keep)
             return self._spaces[key]
+
+    def pipelines(self) -> Callable[[str], DDPMLabPipeline]:
+        """`pipeline`, looked up once a name: for many runs that belong together, which may name more than are kept."""
+        return cache(self.pipeline)
 
     def error_of(self, name: str) -> ValueError | None:
         """Why a checkpoint cannot be used, or None."""

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -28,19 +28,25 @@ class Found:
 
 
 class Known:
-    """What a visitor's jobs have found, by their keys; the oldest is forgotten. Thread-safe."""
+    """What a visitor's jobs have found, by their keys; the oldest is forgotten. Thread-safe.
+
+    What the newest request needs is kept whatever its size, which the server's limits bound.
+    """
 
     def __init__(self, most_bytes: int = KNOWN_BYTES):
         self._most = most_bytes
         self._lock = threading.Lock()
         self._found: OrderedDict[Hashable, Found] = OrderedDict()
 
-    def keep(self, key: Hashable, found: Found) -> None:
-        """Remember a result."""
+    def keep(self, key: Hashable, found: Found, needed: Collection[Hashable] = ()) -> None:
+        """Remember a result; those that are `needed` with it stay."""
         with self._lock:
             self._found[key] = found
-            while len(self._found) > 1 and sum(map(_bytes, self._found.values())) > self._most:
-                self._found.popitem(last=False)
+            self._found.move_to_end(key)
+            for old in [other for other in self._found if other != key and other not in needed]:
+                if sum(map(_bytes, self._found.values())) <= self._most:
+                    break
+                del self._found[old]
 
     def of(self, jobs: Sequence[Job]) -> dict[Hashable, Found]:
         """What is known of these jobs, which are now the newest."""
@@ -86,7 +92,7 @@ def explore_moments(
     jobs: Sequence[Job], known: Known, is_stopped: Callable[[], bool], every_seconds: float
 ) -> Iterator[ExploreMoment]:
     """The moments of jobs, in this thread."""
-    found = known.of(jobs)
+    found, needed = known.of(jobs), {job.key for job in jobs}
     to_run = cheap_first(job for job in jobs if job.key not in found)
     of = sum(job.calls for job in to_run)
     work = Work(sum(job.evaluations for job in to_run))
@@ -97,7 +103,7 @@ def explore_moments(
         work.add(step)
         if step.is_last:
             found[step.job.key] = Found(step.result, work.job_seconds)
-            known.keep(step.job.key, found[step.job.key])
+            known.keep(step.job.key, found[step.job.key], needed)
         state = "done" if calls == of else "stopped" if is_stopped() else "running"
         now = time.monotonic()
         if state != "running" or step.is_last or now - shown >= every_seconds:

@@ -168,4 +168,12 @@ def _whole(value):
 
 
 def _close(a, b: float) -> bool:
-    return type(a) in (int, float) and math.isclose(a, b, rel_tol=1e-9)
+    return is_number(a) and math.isclose(a, b, rel_tol=1e-9)
+
+
+def is_number(value) -> bool:
+    """Whether it is a finite number that a float can hold."""
+    try:
+        return type(value) in (int, float) and math.isfinite(value)
+    except OverflowError:
+        return False

@@ -1,5 +1,6 @@
 """The frontier of quality against network calls: one line a sampler, logarithmic axes. Pure functions; see plots.py."""
 
+import math
 from collections.abc import Sequence
 
 from gradio.components.plot import PlotData
@@ -22,7 +23,7 @@ def frontier_plots(points: Sequence[Point], language: str) -> list[PlotData | No
     """The distance of deterministic samplers to their result of all steps, and KID of the others; None without any."""
     plots = []
     for measure in ("rms", "kid"):
-        own = [point for point in points if point.measure == measure]
+        own = [point for point in points if point.measure == measure and math.isfinite(point.value)]
         plots.append(plot_data(frontier_plot(own, measure, points, language)) if own else None)
     return plots
 
@@ -62,7 +63,7 @@ def frontier_plot(points: Sequence[Point], measure: str, every: Sequence[Point],
 
 
 def _row(point: Point, language: str) -> dict:
-    error = point.standard_error or 0.0
+    error = point.standard_error if point.standard_error and math.isfinite(point.standard_error) else 0.0
     is_unsure = point.value <= error
     row = {
         "calls": point.calls, "name": sampler_name(point.eta, language), "said": said_value(point), UNSURE: is_unsure,

@@ -147,6 +147,7 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
     checkpoint = catalogue.checkpoint(values["checkpoint"])
     axes = axes_of(own)
     base = settings_of(values, checkpoint, options)
+    pipeline_of = catalogue.pipelines()
 
     def planned(changes: dict) -> tuple[DDPMLabPipeline, Plan]:
         changes = dict(changes)
@@ -156,7 +157,7 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
         if changes.get("class_label") is not None:
             changes.setdefault("guidance_scale", values["guidance_scale"])
         settings = varied(base, changes)
-        pipeline = catalogue.pipeline(settings.checkpoint)
+        pipeline = pipeline_of(settings.checkpoint)
         return pipeline, pipeline.plan(settings)
 
     cells = cells_of(axes, planned)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from app.film import Frame, frame_steps
+from app.messages import Refusal
 from app.pictures import visible
 from app.sessions import BySession
 from diffusion.pipeline import DDPMLabPipeline
@@ -20,9 +21,25 @@ from diffusion.settings import SamplingSettings
 
 NETWORK = "network"  # the concurrency_id of everything that runs the network: one run at a time
 PREVIEW_SECONDS = 0.25
+DESK_PLACES, DESK_SECONDS = 12, 20
 
 # One thread for all runs: OpenMP keeps a pool of threads for each thread that calls it
 _executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=NETWORK)
+
+
+# Another for what answers at once, so that many sliders at a time are no load: it waits for no run, and none for it
+_desk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="desk")
+_places = threading.BoundedSemaphore(DESK_PLACES)
+
+
+def at_the_desk(work: Callable):
+    """What `work` returns, computed when those before it are done. Raises Refusal where too many wait."""
+    if not _places.acquire(timeout=DESK_SECONDS):
+        raise Refusal("busy")
+    try:
+        return _desk.submit(work).result()
+    finally:
+        _places.release()
 
 
 def in_network_thread(work: Callable):
@@ -97,13 +114,15 @@ def streamed(make: Callable[[Callable[[], bool]], Iterator], is_stopped: Callabl
                 arrived.put(moment)
         except Exception as error:
             arrived.put(error)
+        else:  # who reads has gone by then, unless the work broke its promise
+            arrived.put(RuntimeError("the work ended without a last moment"))
 
     running = _executor.submit(work)
     try:
         state = "running"
         while state == "running":
             moment = arrived.get()
-            while not arrived.empty():
+            while not arrived.empty() and not isinstance(moment, Exception) and moment.state == "running":
                 moment = arrived.get()
             if isinstance(moment, Exception):
                 raise moment

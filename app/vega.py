@@ -135,15 +135,17 @@ class Chart:
         names = dict.fromkeys((layer.name, layer.color) for layer in self.layers)
         scale = {"domain": [name for name, _ in names], "range": [color for _, color in names]}
         drawn = [self._drawn(layer, scale) for layer in self.layers]
-        drawn += [self._rule("x", value, label) for value, label in self.marks]
-        drawn += [self._rule("y", value, label) for value, label in self.levels]
+        drawn += [self._rule("x", value, label) for value, label in self.marks if self._shows(value, self.x)]
+        drawn += [self._rule("y", value, label) for value, label in self.levels if self._shows(value, self.y)]
         return plot_data(layered(self.alt, drawn, self.height, self.width))
 
     @property
     def csv(self) -> str:
         """An address that holds the numbers: one line a point."""
-        rows = [(layer.name, x, y) for layer in self.layers for x, y in zip(layer.x, layer.y, strict=True)]
-        rows = [(name, float(x), float(y) if math.isfinite(y) else None) for name, x, y in rows]
+        rows = []
+        for layer in self.layers:
+            for x, y, base in zip(layer.x, layer.y, layer.base or [0.0] * len(layer.x), strict=True):
+                rows.append((layer.name, float(x), float(y - base) if math.isfinite(y) else None))
         return csv_address(("name", self.x.title or "x", self.y.title or "y"), rows)
 
     def _drawn(self, layer: Layer, scale: dict) -> dict:
@@ -152,7 +154,7 @@ class Chart:
         for x, y, base in zip(layer.x, layer.y, bases, strict=True):
             if not self._shows(x, self.x) or not self._shows(y, self.y):
                 continue
-            row = {"x": _digits(x), "y": _digits(y), "name": layer.name}
+            row = {"x": _digits(x), "y": _digits(y), "value": _digits(y - (base or 0.0)), "name": layer.name}
             if layer.kind in ("bar", "step"):
                 half = (layer.width or 0) / 2
                 row |= {"left": _digits(x - half), "right": _digits(x + half)}
@@ -163,7 +165,7 @@ class Chart:
         tips = [{"field": "name", "type": "nominal", "title": " "}]
         tips += [
             {"field": "x", "type": "quantitative", "title": self.x.title or "x", "format": ".5~g"},
-            {"field": "y", "type": "quantitative", "title": self.y.title or "y", "format": ".5~g"},
+            {"field": "value", "type": "quantitative", "title": self.y.title or "y", "format": ".5~g"},
         ]
         color = {"field": "name", "type": "nominal", "scale": scale}
         if len(scale["domain"]) == 1:

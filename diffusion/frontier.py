@@ -82,6 +82,8 @@ def measurements(
     """
     if type(samples) is not int or not LEAST_SAMPLES <= samples <= MOST_SAMPLES:
         raise ValueError(f"samples: must lie in [{LEAST_SAMPLES}, {MOST_SAMPLES}], got {samples}")
+    if base.start_step:
+        raise ValueError(f"start_step: must be 0, since a frontier's runs go the whole way, got {base.start_step}")
     found = []
     for place in product(range(len(etas.values)), range(len(steps.values))):
         eta, count = etas.values[place[0]], steps.values[place[1]]
@@ -111,7 +113,7 @@ def kid_job(pipeline: DDPMLabPipeline, settings: SamplingSettings, space: Featur
 
     count = settings.num_images
     parts = [settings.part(start, min(start + BATCH, count)) for start in range(0, count, BATCH)]
-    key = (version, "kid", same_pictures(pipeline.plan(settings)))
+    key = (version, space.record.get("sha256"), "kid", same_pictures(pipeline.plan(settings)))
     return Job(key, pipeline, tuple(pipeline.plan(part) for part in parts), measured)
 
 

@@ -1,12 +1,12 @@
 """What a chapter is made of: experiments, their controls and what they show. Declarations; app/tabs/maths.py wires."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
 
+from app.form import is_number
 from app.maths.scene import Scene
 from app.vega import Chart
 from diffusion.settings import shortened
@@ -21,7 +21,8 @@ class Control:
     """A slider, or a choice where `choices` are given. Its label is the chapter's word `name`.
 
     maximum: None stands for the schedule's T. A slider of whole numbers has step 1. choices: each has the chapter's
-    word "NAME.CHOICE", or is its own word where it is a number.
+    word "NAME.CHOICE", or is its own word where it is a number. live: whether `show` depends on it; else a move of it
+    leaves what is there.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Control:
     maximum: float | None = None
     step: float = 1
     choices: tuple[str, ...] = ()
+    live: bool = True
 
     def limits(self, scene: Scene) -> tuple[float, float]:
         """The least and the most."""
@@ -37,7 +39,7 @@ class Control:
 
     def fitted(self, value, scene: Scene | None):
         """The value, or where another checkpoint leaves no room for it the nearest that there is."""
-        if self.choices or scene is None or not isinstance(value, int | float) or not math.isfinite(value):
+        if self.choices or scene is None or not is_number(value):
             return value
         least, most = self.limits(scene)
         return min(max(value, least), most)
@@ -49,8 +51,7 @@ class Control:
                 raise ValueError(f"{self.name}: Input should be {_listed(self.choices)}, got {shortened(value)}")
             return value
         least, most = self.limits(scene)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not is_number or not least <= value <= most:
+        if not is_number(value) or not least <= value <= most:
             raise ValueError(f"{self.name}: must lie in [{least:g}, {most:g}], got {shortened(value)}")
         if self.step == 1:
             if value != int(value):
@@ -75,6 +76,7 @@ class Upload:
     name: str
     value: None = None
     choices: tuple[str, ...] = ()
+    live: bool = True
 
     def fitted(self, value, scene: Scene | None):
         """Any picture is made to fit."""

@@ -84,7 +84,7 @@ CHAPTER = Chapter(
             "all-rows",
             ("text",),
             opened,
-            (Control("weights", "trained", choices=("trained", "spoiled")),),
+            (Control("weights", "trained", choices=("trained", "spoiled"), live=False),),
             run=all_rows,
             calls=lambda scene, values: (CALLS, PICTURES),
             wide=True,

@@ -171,7 +171,7 @@ def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[Stage]
         yield Stage(done, steps, lambda x=step.x_s, make=make: make(x))
 
 
-SEED_CONTROL = Control("seed", 0, maximum=99)
+SEED_CONTROL = Control("seed", 0, maximum=99, live=False)
 CHAPTER = Chapter(
     "10-how-good",
     (

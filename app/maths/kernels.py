@@ -100,7 +100,7 @@ def _nats(value: float) -> str:
 
 def whole_chain(scene: Scene, values: dict, say: Say) -> Parts:
     """The sum of the KLs of all steps, over the number of steps."""
-    steps = [S for S in STEPS if S <= scene.T]
+    steps = [S for S in STEPS if S <= scene.T] or [scene.T]
     sums = [_chain_sums(tuple(scene.schedule.betas.tolist()), S, values["width"]) for S in steps]
     named: tuple[tuple[GaussianKind, str], ...] = (("best", NETWORK), ("beta", NOISE))
     chart = Chart(

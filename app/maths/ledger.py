@@ -156,7 +156,7 @@ def _this_picture(scene: Scene, values: dict, say: Say) -> str:
         caption = say("this_class", number=values["picture"], label=name)
     t = [t for t in NOISY if t <= scene.T]
     eps = noise_like(x_0, [torch.Generator().manual_seed(SEED)])
-    noisy = q_sample(x_0.expand(len(t), -1, -1, -1), torch.tensor(t) - 1, eps, scene.schedule)
+    noisy = q_sample(x_0.expand(len(t), -1, -1, -1), torch.tensor(t, dtype=torch.int64) - 1, eps, scene.schedule)
     return figures([(x_0[0], caption), *zip(noisy, (f"t = {number}" for number in t), strict=True)])
 
 
@@ -307,7 +307,7 @@ CHAPTER = Chapter(
             recorded,
             (
                 Control("picture", 1, minimum=1, maximum=64),
-                Control("calls", "few", choices=("few", "all")),
+                Control("calls", "few", choices=("few", "all"), live=False),
                 Upload("own"),
             ),
             run=measured,

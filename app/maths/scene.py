@@ -1,7 +1,10 @@
 """What the experiments run on: the checkpoint, the noise schedule and the pictures that the page has chosen."""
 
+import struct
+import zipfile
+import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from io import BytesIO
 from pathlib import Path
@@ -25,6 +28,13 @@ from diffusion.recipe import MAX_SIDE
 from diffusion.schedule import NoiseSchedule
 
 MAX_FILE = 50_000_000
+# What reading a broken .npz or JSON may raise
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # Pillow knows some that start other programs
+BROKEN = (
+    OSError, SyntaxError, EOFError, ArithmeticError, KeyError, IndexError, TypeError, struct.error, zlib.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,14 +67,12 @@ class Scene:
         channels, height, width = self.checkpoint.image_shape
         return channels * height * width
 
-    def denoiser(self, labels: Tensor | None = None, trained: bool = False) -> Denoiser:
+    def denoiser(self, labels: Tensor | None = None) -> Denoiser:
         """The network, without guidance: told each picture's class where it has classes.
 
-        labels: (B,), of the pictures that it will be given. trained: on the betas of its training, not the chosen ones.
+        labels: (B,), of the pictures that it will be given.
         """
         settings = {"guidance_scale": 1.0, "num_images": 1 if labels is None else len(labels), "start_step": 0}
-        if trained:
-            settings |= {"beta_schedule": None, "beta_start": None, "beta_end": None}
         known = self.pipeline.classes and labels is not None
         settings["class_label"] = tuple(labels.tolist()) if known else None
         return self.pipeline.denoiser(self.pipeline.plan(self.plan.settings.replace(**settings)))
@@ -86,20 +94,31 @@ class Scene:
         try:
             status = path.stat()
             facts = _read_facts(path, status.st_mtime_ns) if status.st_size <= MAX_FILE else None
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             return None
-        return facts if facts is not None and facts.dims == self.dims and len(facts.betas) == self.T else None
+        if facts is None or facts.dims != self.dims or not torch.equal(facts.betas, self.plan.trained.betas):
+            return None
+        if self._measured is None:  # of other weights: what is of the data alone stays true
+            facts = replace(facts, network_mse=None, network_gap=None)
+        return facts
 
     @cached_property
     def lessons(self) -> Lessons | None:
         """What was measured of the network once; None before it was, and on other betas than those of its training."""
+        return self._measured if self.plan.on_trained_betas else None
+
+    @cached_property
+    def _measured(self) -> Lessons | None:
+        """What was measured of these very weights."""
         folder = self.checkpoint.folder / "reference"
         try:
-            if not self.plan.on_trained_betas or sum(map(_size, folder.glob("lessons.*"))) > MAX_FILE:
+            files = [path.stat() for path in sorted(folder.glob("lessons.*"))]
+            if sum(status.st_size for status in files) > MAX_FILE:
                 return None
-            return Lessons.load(folder)
-        except (OSError, ValueError):
+            found = _read_lessons(folder, tuple(status.st_mtime_ns for status in files))
+        except UNREADABLE:
             return None
+        return found if found.checkpoint_sha256 == self.checkpoint.sha256 else None
 
     def recorded_mse(self, pairs: Sequence[Pair]) -> dict[Pair, float] | None:
         """The network's error at these steps, as recorded of training pictures; None without a record for the betas."""
@@ -112,11 +131,11 @@ class Scene:
         """A picture file fitted to the network: (C, H, W) float32 on the 8-bit grid. Raises ValueError with `name`."""
         channels, side, _ = self.checkpoint.image_shape
         try:
-            with Image.open(BytesIO(content)) as picture:
+            with Image.open(BytesIO(content), formats=FORMATS) as picture:
                 if max(picture.size) > MAX_SIDE:  # before anything is unpacked
                     raise ValueError(f"{name}: larger than {MAX_SIDE} pixels on a side")
                 return to_unit_range(fit(picture, side, "L" if channels == 1 else "RGB")[None])[0]
-        except (OSError, SyntaxError, Image.DecompressionBombError, EOFError, ArithmeticError) as error:
+        except BROKEN as error:
             raise ValueError(f"{name}: not a picture that can be read") from error
 
     def _pictures(self, split: str) -> tuple[Tensor, Tensor | None]:
@@ -126,12 +145,13 @@ class Scene:
             if status.st_size > MAX_FILE:
                 raise ValueError
             return _read(path, status.st_mtime_ns, self.checkpoint.image_shape)
-        except (OSError, ValueError, KeyError):
+        except UNREADABLE:
             raise Refusal("no_reference", name=self.checkpoint.name) from None
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
+@lru_cache(maxsize=8)
+def _read_lessons(folder: Path, changed: tuple[int, ...]) -> Lessons:
+    return Lessons.load(folder)
 
 
 @lru_cache(maxsize=8)

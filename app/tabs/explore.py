@@ -331,7 +331,7 @@ class ExploreTab:
             is_last = moment.state != "running"
             return [html, explore_views.outcome(grid, moment.found) if is_last else gr.skip()]
 
-        yield from self._run(request, language, sent, self._grid, shown)
+        yield from self._run(request, language, sent, self._grid, shown, 2)
 
     def run_frontier(self, request: gr.Request, language, *sent) -> Iterator[list]:
         """The frontier, point by point; holds the network until it ends."""
@@ -344,10 +344,10 @@ class ExploreTab:
                 return [gr.skip()] * len(self.measured)
             return self._frontier_shown(language, frontier, moment)
 
-        yield from self._run(request, language, sent, self._frontier, shown)
+        yield from self._run(request, language, sent, self._frontier, shown, len(self.measured))
 
-    def _run(self, request: gr.Request, language: str, sent: Sequence, asked, shown) -> Iterator[list]:
-        """The progress line, and what `shown` makes of what was `asked` and a moment of it."""
+    def _run(self, request: gr.Request, language: str, sent: Sequence, asked, shown, skipped: int) -> Iterator[list]:
+        """The progress line, and what `shown` makes, in `skipped` outputs, of what was `asked` and a moment of it."""
         session = request.session_hash
         known = self.shop.explored.own(session, Known)
         self.shop.line.begin(session)
@@ -357,9 +357,11 @@ class ExploreTab:
             for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(session)):
                 yield [explore_views.progress(moment, language), *shown(what, moment)]
         except ValueError as error:
+            yield [views.status("failed", language), *[gr.skip()] * skipped]
             raise failure(explain(error, language)) from None
         except Exception:
             logger.exception("an exploration failed")
+            yield [views.status("failed", language), *[gr.skip()] * skipped]
             raise failure(say(language, "errors.server")) from None
 
     def _frontier_shown(self, language: str, frontier: Frontier, moment: ExploreMoment) -> list:

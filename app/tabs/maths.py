@@ -16,7 +16,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.messages import Refusal, explain
-from app.runs import streamed
+from app.runs import at_the_desk, streamed
 from app.shop import Shop
 from app.stage import copy_line, plan_line, words
 from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
@@ -117,11 +117,19 @@ class Bench:
     def show(self, language: str, scene: Scene, values: dict) -> list:
         """What the experiment shows at once. Never raises: what is wrong with a value stands above the parts."""
         text = chapter_words(self.chapter.name, language)
-        try:
+
+        def shown() -> list:
             parts = self.experiment.show(scene, self.checked(values, scene), text.say)
+            return ["", *_rendered(parts, self.experiment, language)]
+
+        try:
+            return at_the_desk(shown)
         except ValueError as error:
-            return [plan_line(_explain(error, language, text), is_error=True), *[gr.skip()] * len(self.parts)]
-        return ["", *_rendered(parts, self.experiment, language)]
+            said = _explain(error, language, text)
+        except Exception:
+            logger.exception("an experiment could not be shown")
+            said = say(language, "errors.server")
+        return [plan_line(said, is_error=True), *[gr.skip()] * len(self.parts)]
 
     def checked(self, values: dict, scene: Scene) -> dict:
         """The controls' values as the experiment takes them. Raises ValueError naming the control."""
@@ -223,17 +231,22 @@ class MathsTab:
 
     def _wire_bench(self, bench: Bench, raw: dict) -> None:
         inputs = [self.language, *self.generate.controls.values(), *bench.controls.values()]
-        edits = [
-            control.input if isinstance(control, gr.Radio) else control.change for control in bench.controls.values()
-        ]
+        edits, live = [], []
+        for control in bench.experiment.controls:
+            component = bench.controls[control.name]
+            edits.append(component.input if isinstance(component, gr.Radio) else component.change)
+            live += edits[-1:] if control.live else []
+        if live:
+            gr.on(live, self._try(bench), inputs, bench.shown, trigger_mode="always_last", **raw)
         if edits:
-            gr.on(edits, self._try(bench), inputs, bench.shown, trigger_mode="always_last", **raw)
+            gr.on(edits, self.relink, self.inputs, self.link, trigger_mode="always_last", **raw)
         if bench.start is None:
             return
-        go = [*bench.buttons, bench.progress]
+        dials = [*bench.buttons, *bench.controls.values()]
+        go = [bench.progress, *dials]
         begun = bench.start.click(self._begin(bench), inputs, go, **raw | {"queue": True, "concurrency_limit": None})
         run = begun.success(self._run(bench), inputs, [bench.progress, *bench.parts], preprocess=False, **NETWORK_EVENT)
-        run.then(self.end, None, bench.buttons, **PRIVATE)
+        run.then(self._end(bench), None, dials, **PRIVATE)
         bench.stop.click(self.halt, None, bench.stop, **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
@@ -306,6 +319,13 @@ class MathsTab:
             self._link(request, language, generate, name, values) if name else "",
         ]
 
+    def relink(self, request: gr.Request, language, *sent) -> str:
+        """A control of an experiment was moved: the link follows."""
+        generate, name, values = self._sent(sent)
+        if name not in self.benches:
+            return ""
+        return self._link(request, known_language(language), generate, name, values)
+
     def _scene(self, generate: dict) -> Scene | None:
         try:
             return Scene.of(self.shop, generate)
@@ -375,7 +395,9 @@ class MathsTab:
                 raise failure(_explain(error, language, chapter_words(bench.chapter.name, language))) from None
             seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
             before = self.shop.stand_in_line(request.session_hash, seconds or 0.0)
-            return gr.update(interactive=False), gr.update(interactive=True), views.waiting(before, language)
+            # The dials rest while it runs: another picture above these numbers would be a lie
+            off = [gr.update(interactive=False)] * len(bench.controls)
+            return views.waiting(before, language), gr.update(interactive=False), gr.update(interactive=True), *off
 
         return begin
 
@@ -399,6 +421,7 @@ class MathsTab:
                     )
                     yield progress, *_rendered(look.parts, bench.experiment, language)
             except ValueError as error:
+                yield views.status("failed", language), *[gr.skip()] * len(bench.parts)
                 raise failure(_explain(error, language, text)) from None
             except Exception:
                 logger.exception("an experiment failed")
@@ -407,10 +430,14 @@ class MathsTab:
 
         return run
 
-    def end(self, request: gr.Request) -> tuple:
-        """A run is over, one way or the other."""
-        self.shop.line.leave(request.session_hash)
-        return gr.update(interactive=True), gr.update(interactive=False)
+    def _end(self, bench: Bench):
+        def end(request: gr.Request) -> tuple:
+            """A run is over, one way or the other."""
+            self.shop.line.leave(request.session_hash)
+            on = [gr.update(interactive=True)] * len(bench.controls)
+            return gr.update(interactive=True), gr.update(interactive=False), *on
+
+        return end
 
     def halt(self, request: gr.Request):
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""

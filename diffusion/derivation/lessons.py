@@ -4,6 +4,8 @@ Of the network without a class, on the betas of its training, and of the exact d
 """
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -24,7 +26,7 @@ class Lessons:
 
     t: (K,) int64. training, held_out: by quantity of judging.Errors, means over pictures, (K,). pythagoras_z: (K,).
     edges: (bins + 1,); samples_share, held_out_share: (bins,); copies, samples: see judging.Neighbours, and how many.
-    quality: for identities.Subject. pictures: how many the exact denoiser knows.
+    quality: for identities.Subject. pictures: how many the exact denoiser knows. checkpoint_sha256: of the network.
     """
 
     t: Tensor
@@ -38,6 +40,7 @@ class Lessons:
     copies: float
     quality: dict[str, Recorded]
     pictures: int
+    checkpoint_sha256: str
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
@@ -58,6 +61,7 @@ class Lessons:
                 copies=float(record["copies"]),
                 quality={name: Recorded(*map(float, values)) for name, values in record["quality"].items()},
                 pictures=int(record["training_pictures"]),
+                checkpoint_sha256=str(record["checkpoint_sha256"]),
             )
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"folder: holds no lessons ({error})") from error

@@ -133,6 +133,14 @@ def test_results_are_bounded_and_the_oldest_go(catalogue):
     assert known.of(jobs) == {}
 
 
+def test_a_large_grid_keeps_all_its_own_cells(catalogue):
+    jobs, known = small(catalogue).jobs, Known(most_bytes=9000)
+    known.keep("of another grid", Found(torch.zeros(1000), 1.0))
+    for job in jobs:
+        known.keep(job.key, Found(torch.zeros(1000), 1.0), {one.key for one in jobs})
+    assert set(known.of(jobs)) == {job.key for job in jobs} and len(known._found) == len(jobs)
+
+
 def test_the_grid_costs_what_its_runs_cost(catalogue):
     grid = small(catalogue)
     check_cost(Options(max_cost=28), *grid.jobs)

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import string
 from itertools import islice
 from types import SimpleNamespace
@@ -26,6 +27,7 @@ from app.tabs.maths import MathsTab
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import LANGUAGES
 from app.vega import Chart
+from tests.app.checkpoints import make_checkpoint
 from tests.app.server import REPOSITORY
 
 NAMES = [chapter.name for chapter in CHAPTERS]
@@ -167,6 +169,7 @@ def test_every_run_goes_on_step_by_step(shop, chapter, experiment):
         (Control("t", 5, minimum=1), 2.5, r"^t: Input should be a valid integer"),
         (Control("t", 5, minimum=1), float("nan"), r"^t: must lie in"),
         (Control("t", 5, minimum=1), float("inf"), r"^t: must lie in"),
+        (Control("t", 5, minimum=1), 10**400, r"^t: must lie in"),
         (Control("t", 5, minimum=1), True, r"^t: must lie in"),
         (Control("t", 5, minimum=1), "5", r"^t: must lie in"),
         (Control("t", 5, minimum=1), None, r"^t: must lie in"),
@@ -216,6 +219,54 @@ def test_a_picture_bomb_is_refused_before_it_is_unpacked(shop):
     Image.new("1", (5000, 5000)).save(buffer, format="PNG")
     with pytest.raises(ValueError, match=r"^own: larger than 4096 pixels"):
         Upload("own").checked(buffer.getvalue(), scene_of(shop))
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory):
+    """A shop with a copy of pixel-faces to spoil."""
+    folder = tmp_path_factory.mktemp("copied") / "pixel-faces"
+    shutil.copytree(REPOSITORY / "checkpoints" / "pixel-faces", folder)
+    return Shop(Options(), Catalogue(folder.parent)), folder
+
+
+def test_what_was_measured_of_other_weights_is_not_shown(copied):
+    shop, folder = copied
+    scene = scene_of(shop)
+    assert scene.lessons is not None and scene.data_facts.network_mse is not None
+    record = folder / "reference" / "lessons.json"
+    content = json.loads(record.read_text(encoding="utf-8"))
+    record.write_text(json.dumps(content | {"checkpoint_sha256": "0" * 64}), encoding="utf-8")
+    scene = scene_of(shop)
+    assert scene.lessons is None and scene.data_facts.network_mse is None and scene.data_facts.log_pictures > 9
+    record.write_text(json.dumps(content), encoding="utf-8")
+    assert scene_of(shop).lessons is not None
+    assert scene_of(shop, beta_end=0.05).lessons is None
+
+
+@pytest.mark.parametrize("name", ["lessons.npz", "facts.npz", "lessons.json"])
+def test_a_damaged_record_is_no_record(copied, name):
+    shop, folder = copied
+    path = folder / "reference" / name
+    content = path.read_bytes()
+    for broken in (b"", content[: len(content) // 2], b"no record"):
+        path.write_bytes(broken)
+        scene = scene_of(shop)
+        assert scene.data_facts is None if name == "facts.npz" else scene.lessons is None
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("chapter", "experiment"), EXPERIMENTS, ids=IDS)
+def test_every_experiment_answers_on_a_short_schedule_of_a_checkpoint_that_brings_little(chapter, experiment, tmp_path):
+    """Ten timesteps, no training pictures, no class, nothing measured: a result, or a sentence that says why not."""
+    make_checkpoint(tmp_path / "short", channels=1, num_train_timesteps=10, beta_end=0.5)
+    scene = scene_of(Shop(Options(), Catalogue(tmp_path)), "short")
+    values = values_of(experiment, scene)
+    try:
+        parts = experiment.show(scene, values, chapter_words(chapter.name, "en").say)
+    except ValueError as error:
+        assert str(error)
+        return
+    assert len(parts) == len(experiment.parts)
 
 
 @pytest.fixture(scope="module")
@@ -282,7 +333,7 @@ def test_a_wrong_value_in_a_link_is_named(tab):
     assert "Step t: must lie in [1, 1000], got &#x27;many&#x27;" in said
 
 
-@pytest.mark.parametrize("value", [float("nan"), 10**9, None, "x", [], {}])
+@pytest.mark.parametrize("value", [float("nan"), 10**9, 10**400, None, "x", [], {}])
 def test_nothing_that_is_sent_for_a_dial_ends_in_an_error(tab, value):
     for bench in tab.every_bench:
         for control in bench.experiment.controls:

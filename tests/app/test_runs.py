@@ -2,6 +2,7 @@
 
 import base64
 import time
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from app import views
 from app.pictures import as_saved, enlarged, picture, png, sheet, square_columns, tiles_of, together
-from app.runs import StopSigns, watch
+from app.runs import StopSigns, at_the_desk, streamed, watch
 from app.stage import NARROW, WIDE, best_columns, notice, plan_line
 from diffusion.denoisers import Description
 from diffusion.recipe import KEYWORD, Recipe, compare, pixels_sha256, read_png
@@ -195,3 +196,15 @@ def test_what_a_visitor_typed_is_no_html():
     assert "<b>" not in plan_line("<b>x</b>", is_error=True)
     assert "<b>" not in notice({"en": "<b>"}, {"en": "<b>"})
     assert "<b>" not in views.broken("<b>")
+
+
+def test_work_that_breaks_off_is_an_error_and_no_wait_for_ever():
+    with pytest.raises(RuntimeError, match="without a last moment"):
+        list(streamed(lambda is_stopped: iter(()), lambda: False))
+
+
+def test_the_desk_answers_one_after_the_other_and_turns_nobody_away_for_long():
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda n: at_the_desk(lambda: n * n), range(30))) == [n * n for n in range(30)]
+    with pytest.raises(ZeroDivisionError):
+        at_the_desk(lambda: 1 / 0)

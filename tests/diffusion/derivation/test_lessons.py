@@ -16,7 +16,7 @@ from training.lessons import curve_arrays, neighbour_arrays
 
 LINEAR = NoiseSchedule.named()
 PICTURES = torch.rand(12, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-RECORDED = {"copies": 0.25, "training_pictures": 12, "quality": {"bpd": [3.5, 0.1]}}
+RECORDED = {"copies": 0.25, "training_pictures": 12, "quality": {"bpd": [3.5, 0.1]}, "checkpoint_sha256": "a1"}
 
 
 @pytest.fixture(scope="module")
