@@ -40,7 +40,7 @@ from diffusion.derivation.judging import (
     some_timesteps,
     without_class,
 )
-from diffusion.derivation.ledger import fitted_errors
+from diffusion.derivation.lessons import ARRAYS, RECORD
 from diffusion.exact import DataDenoiser
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_unit_range
@@ -52,7 +52,7 @@ from training.data import DataError, Pictures
 from training.samples import CACHE, draw_samples
 from training.states import write_json
 
-FACTS, LESSONS, RECORD = "facts.npz", "lessons.npz", "lessons.json"
+FACTS = "facts.npz"
 EVERY_UNTIL = 20  # nearly all bits are at small t
 QUANTITIES = ("network", "exact", "between", "x_0_network", "x_0_exact")
 
@@ -95,7 +95,7 @@ def measure_lessons(checkpoint: Path, size: Size = FULL, cache: Path = CACHE) ->
 
     facts.save(folder / FACTS)
     arrays = fitted_variances(facts) | curve_arrays(curves) | neighbour_arrays(distances)
-    np.savez_compressed(folder / LESSONS, **{name: np.asarray(values) for name, values in arrays.items()})
+    np.savez_compressed(folder / ARRAYS, **{name: np.asarray(values) for name, values in arrays.items()})
     record = {
         "checkpoint_sha256": checkpoint_sha256(checkpoint),
         "class": "none",
@@ -150,8 +150,7 @@ def fitted_variances(facts: DataFacts) -> dict[str, Tensor]:
     """The analytic variance of the unit step from every t, fitted to the network's error on training pictures."""
     T = len(facts.betas)
     plan = BoundPlan.all_steps(facts.schedule, visited_timesteps(T, T))
-    fitted = fitted_errors(facts.t, facts.network_mse.mean(1), list(plan.chain), facts.schedule)
-    variances = reverse_variances(plan, "analytic", fitted)
+    variances = reverse_variances(plan, "analytic", facts.network_mse_at(plan.chain))
     return {"fitted_var": torch.tensor([variances[t, t - 1] for t in range(T)], dtype=torch.float64)}
 
 

@@ -134,10 +134,8 @@ def _chain_sums(betas: tuple[float, ...], steps: int, width: float) -> dict[Gaus
 
 def bumps(scene: Scene, values: dict, say: Say) -> Parts:
     """The exact reverse step of a noisy picture along one line, with the pictures that lie there."""
-    pictures, _ = scene.test_pictures
     training, _ = scene.training_pictures
-    number = (values["picture"] - 1) % len(pictures)
-    x_0 = pictures[number : number + 1].double()
+    x_0 = scene.test_picture(values["picture"])[0].double()
     t = values["t"] - 1
     s = max(t - max(1, round(scene.T / int(values["steps"]))), 0)
     x_t = q_sample(x_0, torch.tensor(t), noise_like(x_0, [torch.Generator().manual_seed(SEED)]), scene.schedule)

@@ -37,11 +37,11 @@ HEADROOM = 1.5  # of a plot, over what is to be seen in it
 
 def ratios(scene: Scene, values: dict, say: Say) -> Parts:
     """A histogram of log q/p at one step of one picture."""
-    pictures, labels = scene.test_pictures
-    x_0, t, s = pictures[:1].double(), values["t"] - 1, values["t"] - 2
+    x_0, label = scene.test_picture(1)
+    x_0, t, s = x_0.double(), values["t"] - 1, values["t"] - 2
     generator = torch.Generator().manual_seed(SEED)
     x_t = q_sample(x_0, torch.tensor(t), noise_like(x_0, [generator]), scene.schedule)
-    x_0_hat = scene.denoiser(None if labels is None else labels[:1]).predict(x_t, t).x_0_hat
+    x_0_hat = scene.denoiser(label).predict(x_t, t).x_0_hat
     found = log_ratio(x_0[0], x_0_hat[0], x_t[0], t, s, scene.schedule, generator, values["scale"], values["variance"])
     if not found.std_nats:
         bar = Layer("bar", say("above"), EXACT, [0.0], [1.0], width=0.1)
@@ -143,9 +143,7 @@ def _picture(scene: Scene, values: dict) -> tuple[Tensor, Tensor | None]:
     """(1, C, H, W) and its label (1,): a test picture, or the visitor's own, which is told no class."""
     if values["own"] is not None:
         return values["own"][None], None
-    pictures, labels = scene.test_pictures
-    number = (values["picture"] - 1) % len(pictures)
-    return pictures[number : number + 1], None if labels is None else labels[number : number + 1]
+    return scene.test_picture(values["picture"])
 
 
 def _this_picture(scene: Scene, values: dict, say: Say) -> str:

@@ -25,8 +25,7 @@ SCORED = 9  # timesteps that are scored
 
 
 def _picture(scene: Scene, number: int) -> Tensor:
-    pictures, _ = scene.test_pictures
-    return pictures[(number - 1) % len(pictures)].double()
+    return scene.test_picture(number)[0][0].double()
 
 
 def chain_and_jump(scene: Scene, values: dict, say: Say) -> Parts:

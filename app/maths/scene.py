@@ -87,6 +87,12 @@ class Scene:
         """The same of pictures that no training saw."""
         return self._pictures("test")
 
+    def test_picture(self, number: int) -> tuple[Tensor, Tensor | None]:
+        """One of them by its number from 1, round and round: (1, C, H, W), and its label (1,)."""
+        pictures, labels = self.test_pictures
+        place = (number - 1) % len(pictures)
+        return pictures[place : place + 1], None if labels is None else labels[place : place + 1]
+
     @cached_property
     def data_facts(self) -> DataFacts | None:
         """What was measured of the training pictures once, on the betas of the training; None before it was."""

@@ -13,11 +13,11 @@ from app.messages import explain
 from app.plots import parting
 from app.presets import DEFAULT_PRESET, PRESETS, preset_settings
 from app.shop import Shop
-from app.stage import copy_line, plan_line
+from app.stage import plan_line
 from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
-from app.tabs.recipe import page_address, query_fields, values_of
+from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
-from app.texts import DEFAULT, in_each, known_language, say
+from app.texts import DEFAULT, known_language, say
 from diffusion.plan import Plan
 from diffusion.recipe import from_query, to_query
 
@@ -208,9 +208,7 @@ class CompareTab:
         fields = [("tab", "compare")]
         for side, plan in zip(SIDES, plans, strict=True):
             fields += [(f"{side}.{name}", value) for name, value in parse_qsl(to_query(plan.settings))]
-        words = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
-        label = say(language, "compare.link")
-        return f'<p class="note">{label}</p>{copy_line(f"{address}?{urlencode(fields)}", label, *words)}'
+        return noted_link(f"{address}?{urlencode(fields)}", say(language, "compare.link"))
 
     def choose_preset(self, request: gr.Request, language, *sent) -> list:
         """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""

@@ -22,10 +22,9 @@ from app.grids import (
     values_hint,
 )
 from app.shop import Shop
-from app.stage import copy_line
-from app.tabs.recipe import page_address, query_fields, values_of
+from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES
-from app.texts import DEFAULT, in_each, say
+from app.texts import DEFAULT, say
 from diffusion.frontier import LEAST_SAMPLES
 from diffusion.grid import FIELDS
 from diffusion.recipe import from_query, to_query
@@ -139,10 +138,7 @@ class ExploreControls:
         """The link to a grid, to copy."""
         fields = [("tab", "explore"), *((name, own[name]) for name in IN_LINK if own[name] not in (NO_FIELD, None))]
         fields += [(f"base.{name}", value) for name, value in parse_qsl(to_query(base))]
-        words = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
-        label = say(language, "explore.link")
-        line = copy_line(f"{page_address(request)}?{urlencode(fields)}", label, *words)
-        return f'<p class="note">{label}</p>{line}'
+        return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(language, "explore.link"))
 
     def linked(self, query: str) -> tuple[dict, dict] | None:
         """The values in an address, of these controls and of the run's; None where it names no grid.

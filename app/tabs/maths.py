@@ -18,9 +18,9 @@ from app.maths.words import ChapterWords, chapter_words
 from app.messages import Refusal, explain
 from app.runs import at_the_desk, streamed
 from app.shop import Shop
-from app.stage import copy_line, plan_line, words
+from app.stage import plan_line, words
 from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
-from app.tabs.recipe import AsSent, page_address, query_fields, uploaded
+from app.tabs.recipe import AsSent, noted_link, page_address, query_fields, uploaded
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, in_each, known_language, say, say_name
 from app.vega import Chart
@@ -290,10 +290,14 @@ class MathsTab:
         language = known_language(language)
         generate, name, values = self._sent(sent)
         name = choose(name if name in self.benches else None)
-        around = self._around(request, language, generate, name, values)
+        try:
+            scene = Scene.of(self.shop, generate)
+            about = _about(language, scene)
+        except ValueError as error:
+            scene, about = None, plan_line(explain(error, language), is_error=True)
+        around = self._around(request, language, scene, about, name, values)
         if name is None:
             return [*around, *[gr.skip()] * (len(self.whole) - len(around))]
-        scene = self._scene(generate)
         shown = []
         for chapter in CHAPTERS:
             benches = self.benches[chapter.name]
@@ -309,14 +313,16 @@ class MathsTab:
                 shown += [gr.skip()] * len(bench.shown) if scene is None else bench.show(language, scene, fitted)
         return [*around, *shown]
 
-    def _around(self, request: gr.Request, language: str, generate: dict, name: str | None, values: dict) -> list:
+    def _around(
+        self, request: gr.Request, language: str, scene: Scene | None, about: str, name: str | None, values: dict
+    ) -> list:
         place = [chapter.name for chapter in CHAPTERS].index(name) if name else 0
         return [
             gr.update(choices=_titles(language), value=name, label=say(language, "maths.contents")),
-            self._about(language, generate),
+            about,
             gr.update(value=say(language, "maths.back"), interactive=place > 0),
             gr.update(value=say(language, "maths.forth"), interactive=place < len(CHAPTERS) - 1),
-            self._link(request, language, generate, name, values) if name else "",
+            self._link(request, language, scene, name, values) if name else "",
         ]
 
     def relink(self, request: gr.Request, language, *sent) -> str:
@@ -324,7 +330,7 @@ class MathsTab:
         generate, name, values = self._sent(sent)
         if name not in self.benches:
             return ""
-        return self._link(request, known_language(language), generate, name, values)
+        return self._link(request, known_language(language), self._scene(generate), name, values)
 
     def _scene(self, generate: dict) -> Scene | None:
         try:
@@ -332,34 +338,16 @@ class MathsTab:
         except ValueError:
             return None
 
-    def _about(self, language: str, generate: dict) -> str:
-        """Which checkpoint and schedule the chapters are on, or what is wrong with Generate's controls."""
-        try:
-            scene = Scene.of(self.shop, generate)
-        except ValueError as error:
-            return plan_line(explain(error, language), is_error=True)
-        betas = scene.schedule.betas
-        places = {
-            "checkpoint": say_name(language, "checkpoints", scene.checkpoint.name),
-            "T": scene.T, "first": f"{betas[0]:.3g}", "last": f"{betas[-1]:.3g}",
-        }  # fmt: skip
-        return f'<p class="note">{say(language, "maths.about", **places)}</p>'
-
-    def _link(self, request: gr.Request, language: str, generate: dict, name: str, values: dict) -> str:
-        try:
-            settings = Scene.of(self.shop, generate).plan.settings
-        except ValueError:
+    def _link(self, request: gr.Request, language: str, scene: Scene | None, name: str, values: dict) -> str:
+        if scene is None:
             return ""
         fields = [("tab", "maths"), ("chapter", str(int(name.split("-")[0])))]
         for bench in self.benches[name]:
             for control in bench.experiment.controls:
                 if isinstance(control, Control) and values[id(bench)][control.name] != control.value:
                     fields.append((_key(bench, control), str(values[id(bench)][control.name])))
-        fields += parse_qsl(to_query(settings))
-        label = say(language, "maths.link")
-        buttons = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
-        line = copy_line(f"{page_address(request)}?{urlencode(fields)}", label, *buttons)
-        return f'<p class="note">{label}</p>{line}'
+        fields += parse_qsl(to_query(scene.plan.settings))
+        return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(language, "maths.link"))
 
     def _sent(self, sent: tuple) -> tuple[dict, str | None, dict[int, dict]]:
         """Generate's values, the chapter, and every experiment's values, by the identity of its bench."""
@@ -414,8 +402,10 @@ class MathsTab:
             self.shop.line.begin(session)
             try:
                 scene, values = self._ready(bench, sent)
-                stopped = lambda: self.shop.stop_signs.is_up(session)  # noqa: E731
-                for look in streamed(lambda is_stopped: _looks(bench, scene, values, text, is_stopped), stopped):
+                for look in streamed(
+                    lambda is_stopped: _looks(bench, scene, values, text, is_stopped),
+                    lambda: self.shop.stop_signs.is_up(session),
+                ):
                     progress = views.progress_sentence(
                         look.state, look.done, look.of, look.seconds, look.seconds_left, language
                     )
@@ -443,6 +433,16 @@ class MathsTab:
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
         self.shop.stop_signs.put_up(request.session_hash)
         return gr.update(interactive=False)
+
+
+def _about(language: str, scene: Scene) -> str:
+    """Which checkpoint and schedule the chapters are on."""
+    betas = scene.schedule.betas
+    places = {
+        "checkpoint": say_name(language, "checkpoints", scene.checkpoint.name),
+        "T": scene.T, "first": f"{betas[0]:.3g}", "last": f"{betas[-1]:.3g}",
+    }  # fmt: skip
+    return f'<p class="note">{say(language, "maths.about", **places)}</p>'
 
 
 def _looks(bench: Bench, scene: Scene, values: dict, text: ChapterWords, is_stopped) -> Iterator[Look]:

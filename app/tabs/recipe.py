@@ -18,7 +18,7 @@ from app.messages import Refusal, explain
 from app.pictures import as_saved
 from app.runs import watch
 from app.shop import Shop
-from app.stage import copy_line, copy_script
+from app.stage import Words, copy_line, copy_script
 from app.tabs.events import failure
 from app.texts import DEFAULT, in_each, known_language, say, say_name
 from diffusion.pipeline import DDPMLabPipeline
@@ -80,12 +80,11 @@ class RecipePanel:
     def describe(self, request: gr.Request, language: str, pipeline: DDPMLabPipeline, plan: Plan) -> tuple[str, str]:
         """The link and the script of a run."""
         settings = plan.settings
-        words = [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
         address = f"{page_address(request)}?{to_query(settings)}"
         script = python_script(plan, pipeline.scheduler.config, settings.checkpoint)
         return (
-            copy_line(address, say(language, "recipe.link"), *words),
-            copy_script(script, say(language, "recipe.python"), *words),
+            link_line(address, say(language, "recipe.link")),
+            copy_script(script, say(language, "recipe.python"), *copy_words()),
         )
 
     def remember(self, known, language: str, settings: SamplingSettings):
@@ -164,6 +163,21 @@ def values_of(shop: Shop, settings: SamplingSettings) -> dict:
     check_images(settings, shop.options)
     check_cost(shop.options, shop.catalogue.pipeline(checkpoint.name).plan(settings))
     return controls_of(settings, checkpoint)
+
+
+def link_line(address: str, label: str) -> str:
+    """A link to copy. label: for those who do not see what stands above it."""
+    return copy_line(address, label, *copy_words())
+
+
+def noted_link(address: str, label: str) -> str:
+    """The same below a line that says what it is."""
+    return f'<p class="note">{label}</p>{link_line(address, label)}'
+
+
+def copy_words() -> list[Words]:
+    """What a button that copies says, before and after."""
+    return [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
 
 
 def heading(language: str, part: str) -> str:
