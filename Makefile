@@ -3,14 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run maths test dev lint format data clean
+.PHONY: run test dev lint format data clean
 
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
-
-# The page with the derivation in eleven chapters
-maths: $(VENV)/app.stamp
-	$(BIN)/python app.py --mathematics
 
 # A file's tests stay in one process, each process computes with one thread
 test: $(VENV)/dev.stamp lint

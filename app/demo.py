@@ -61,15 +61,11 @@ def build_demo(options: Options) -> gr.Blocks:
                     compare = CompareTab(shop, language)
                 with gr.Tab(say(DEFAULT, "tabs.explore"), id="explore") as explore_tab:
                     explore = ExploreTab(shop, language)
-                maths = None
-                if options.mathematics:  # its components slow every event of the page down: see Options
-                    with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
-                        maths = MathsTab(shop, language, generate.form)
+                with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
+                    maths = MathsTab(shop, language, generate.form)
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
-        titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab}
-        if maths:
-            titles["maths"] = maths_tab
+        titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
         around = [header, footer, *titles.values()]
 
         def words_around(chosen):
@@ -85,7 +81,7 @@ def build_demo(options: Options) -> gr.Blocks:
                 *generate.open(chosen, query=query),
                 *compare.open(chosen, query),
                 *explore.open(chosen, query),
-                *(maths.open(query) if maths else []),
+                *maths.open(query),
             ]
             return [chosen, *words_around(chosen), selected, *opened_tabs]
 
@@ -112,7 +108,7 @@ def build_demo(options: Options) -> gr.Blocks:
             return [gr.update(selected="generate"), *generate.open(known_language(chosen), query=query)]
 
         def leave(request: gr.Request):
-            shop.line.leave(request.session_hash)
+            shop.line.leave_all(request.session_hash)
             shop.explored.drop(request.session_hash)
 
         demo.unload(leave)
@@ -123,22 +119,20 @@ def build_demo(options: Options) -> gr.Blocks:
             *generate.whole,
             *compare.whole,
             *explore.whole,
-            *(maths.opened if maths else []),
+            *maths.opened,
         ]
         opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
         explore.wire_measured(generate.wire_measure(opened))
-        if maths:
-            maths.wire_turn(opened)
-            maths.wire_select(maths_tab)
+        maths.wire_turn(opened)
+        maths.wire_select(maths_tab)
         recalled = [[language, history], generate.recipe.history]
         opened.then(recall, *recalled, preprocess=False, **PRIVATE)
         worded = [remembered, *around, *generate.worded, *compare.worded, *explore.worded]
         every = [*generate.inputs, *compare.inputs[1:], *explore.inputs[1:]]
         spoken = language.input(speak, every, worded, preprocess=False, **PRIVATE)
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
-        if maths:
-            maths.wire_turn(spoken)
+        maths.wire_turn(spoken)
         spoken.then(recall, *recalled, preprocess=False, **PRIVATE)
         picked = [tabs, *generate.whole]
         explore.grid.select(open_cell, language, picked, preprocess=False, **PRIVATE).then(None, js=TO_TOP, **PRIVATE)

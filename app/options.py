@@ -12,9 +12,7 @@ class Options:
     """The flags of app.py.
 
     max_cost: pictures that may go through the network in one request (steps x pictures, twice that under guidance).
-    host, port, threads: None leaves the decision to the environment, Gradio and torch. mathematics: whether the page
-    has its chapters. Gradio's browser side looks at every component at each event, and they have some 460: on a slow
-    computer a slider is then answered in 4 seconds in place of 1, so that they are asked for.
+    host, port, threads: None leaves the decision to the environment, Gradio and torch.
     """
 
     checkpoints: Path = ROOT / "checkpoints"
@@ -24,7 +22,6 @@ class Options:
     host: str | None = None
     port: int | None = None
     threads: int | None = None
-    mathematics: bool = False
 
 
 def parse(arguments: list[str]) -> Options:
@@ -61,9 +58,6 @@ def parse(arguments: list[str]) -> Options:
     )
     parser.add_argument("--host", metavar="NAME", help="address to listen on; 0.0.0.0 is all (default: this machine)")
     parser.add_argument("--port", type=_number(1, 65_535), metavar="N", help="port (default: the first free from 7860)")
-    parser.add_argument(
-        "--mathematics", action="store_true", help="with the derivation in eleven chapters (a slower page)"
-    )
     parser.add_argument("--threads", type=_number(1, 1024), metavar="N", help="threads of the network (default: cores)")
     return Options(**vars(parser.parse_args(arguments)))
 

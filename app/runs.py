@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from app.film import Frame, frame_steps
+from app.line import Seat
 from app.messages import Refusal
 from app.pictures import visible
 from app.sessions import BySession
@@ -70,19 +71,19 @@ class Moment:
 
 
 class StopSigns:
-    """Who has pressed Stop, by session. Only the newest `size` are kept."""
+    """For which runs Stop was pressed. Only the newest `size` are kept."""
 
     def __init__(self, size: int = 1000):
         self._signs: BySession[bool] = BySession(size)
 
-    def put_up(self, session: str | None) -> None:
-        self._signs.keep(session, True)
+    def put_up(self, seat: Seat) -> None:
+        self._signs.keep(str(seat), True)
 
-    def take_down(self, session: str | None) -> None:
-        self._signs.drop(session)
+    def take_down(self, seat: Seat) -> None:
+        self._signs.drop(str(seat))
 
-    def is_up(self, session: str | None) -> bool:
-        return self._signs.of(session) is not None
+    def is_up(self, seat: Seat) -> bool:
+        return self._signs.of(str(seat)) is not None
 
 
 def watch(

@@ -6,7 +6,7 @@ from app.catalogue import Catalogue, Checkpoint
 from app.explore import VISITORS, Known
 from app.film import Frame
 from app.form import check_cost, settings_of
-from app.line import Line
+from app.line import Line, Seat
 from app.options import Options
 from app.pace import Pace
 from app.runs import StopSigns
@@ -44,16 +44,16 @@ class Shop:
         check_cost(self.options, plan)
         return pipeline, plan
 
-    def queue_up(self, session: str | None, *plans: Plan) -> tuple[int, float]:
-        """A visitor asks for these runs: how many others wait before, and for how many seconds."""
+    def queue_up(self, seat: Seat, *plans: Plan) -> tuple[int, float]:
+        """A visitor asks for these runs on a tab: how many others wait before, and for how many seconds."""
         return self.stand_in_line(
-            session, sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
+            seat, sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
         )
 
-    def stand_in_line(self, session: str | None, seconds: float) -> tuple[int, float]:
+    def stand_in_line(self, seat: Seat, seconds: float) -> tuple[int, float]:
         """The same for a piece of work that takes so long."""
-        self.stop_signs.take_down(session)
-        return self.line.join(session, seconds)
+        self.stop_signs.take_down(seat)
+        return self.line.join(seat, seconds)
 
     def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
         """Whether two runs may run side by side here. Raises ValueError."""

@@ -14,7 +14,7 @@ from app.plots import parting
 from app.presets import DEFAULT_PRESET, PRESETS, preset_settings
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -267,7 +267,7 @@ class CompareTab:
             plans = [plan for _, plan in self._checked(self.sent_values(sent)[1])]
         except ValueError as error:
             raise failure(self._explain(error, language)) from None
-        before = self.shop.queue_up(request.session_hash, *plans)
+        before = self.shop.queue_up(seat(request, "compare"), *plans)
         return gr.update(interactive=False), gr.update(interactive=True), views.waiting(before, language)
 
     def _checked(self, values: list[dict]) -> list:
@@ -279,13 +279,13 @@ class CompareTab:
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """Both runs, step by step; holds the network until they end."""
-        language, session = known_language(language), request.session_hash
-        self.shop.line.begin(session)
+        language, mine = known_language(language), seat(request, "compare")
+        self.shop.line.begin(mine)
         try:
             (a, plan_a), (b, plan_b) = self._checked(self.sent_values(sent)[1])
             checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
             made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
-            for moment in duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(session)):
+            for moment in duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(mine)):
                 strips, progress = duel_views.strips_of(moment, language), duel_views.progress(moment, language)
                 if moment.state == "running":
                     yield strips, progress, "", gr.update(visible=False)
@@ -302,10 +302,10 @@ class CompareTab:
 
     def end(self, request: gr.Request) -> tuple:
         """Both runs are over, one way or the other."""
-        self.shop.line.leave(request.session_hash)
+        self.shop.line.leave(seat(request, "compare"))
         return gr.update(interactive=True), gr.update(interactive=False)
 
     def halt(self, request: gr.Request):
         """Stop was pressed: the comparison ends after the step at hand, and shows what it has."""
-        self.shop.stop_signs.put_up(request.session_hash)
+        self.shop.stop_signs.put_up(seat(request, "compare"))
         return gr.update(interactive=False)

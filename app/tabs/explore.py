@@ -13,7 +13,7 @@ from app.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
@@ -318,7 +318,7 @@ class ExploreTab:
             to_run = self._to_run(asked(*self.sent_values(sent)).jobs, self._known(request))
         except ValueError as error:
             raise failure(explain(error, language)) from None
-        before = self.shop.queue_up(request.session_hash, *(plan for job in to_run for plan in job.plans))
+        before = self.shop.queue_up(seat(request, "explore"), *(plan for job in to_run for plan in job.plans))
         off = gr.update(interactive=False)
         return off, off, gr.update(interactive=True), views.waiting(before, language)
 
@@ -348,13 +348,13 @@ class ExploreTab:
 
     def _run(self, request: gr.Request, language: str, sent: Sequence, asked, shown, skipped: int) -> Iterator[list]:
         """The progress line, and what `shown` makes, in `skipped` outputs, of what was `asked` and a moment of it."""
-        session = request.session_hash
-        known = self.shop.explored.own(session, Known)
-        self.shop.line.begin(session)
+        mine = seat(request, "explore")
+        known = self.shop.explored.own(request.session_hash, Known)
+        self.shop.line.begin(mine)
         try:
             what = asked(*self.sent_values(sent))
             self._to_run(what.jobs, known)
-            for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(session)):
+            for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(mine)):
                 yield [explore_views.progress(moment, language), *shown(what, moment)]
         except ValueError as error:
             yield [views.status("failed", language), *[gr.skip()] * skipped]
@@ -374,12 +374,12 @@ class ExploreTab:
 
     def end(self, request: gr.Request, language, *sent) -> tuple:
         """The run is over, one way or the other: what is known now need not run again."""
-        self.shop.line.leave(request.session_hash)
+        self.shop.line.leave(seat(request, "explore"))
         told = self._plans(known_language(language), *self.sent_values(sent), request)
         on = gr.update(interactive=True)
         return on, on, gr.update(interactive=False), *told
 
     def halt(self, request: gr.Request):
         """Stop was pressed: what runs ends after the step at hand, and what is there stays."""
-        self.shop.stop_signs.put_up(request.session_hash)
+        self.shop.stop_signs.put_up(seat(request, "explore"))
         return gr.update(interactive=False)

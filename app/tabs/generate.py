@@ -11,7 +11,7 @@ from app.messages import explain
 from app.runs import watch
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -279,7 +279,7 @@ class GenerateTab:
             _, plan = self.shop.plan(self.form.values(sent))
         except ValueError as error:
             raise failure(explain(error, language)) from None
-        return self._begun(language, self.shop.queue_up(request.session_hash, plan))
+        return self._begun(language, self.shop.queue_up(seat(request, "generate"), plan))
 
     def _begun(self, language: str, before: tuple[int, float]) -> tuple:
         return (
@@ -293,23 +293,23 @@ class GenerateTab:
 
     def begin_verify(self, request: gr.Request, language) -> tuple:
         """Verify was pressed."""
-        return self._begun(known_language(language), self.shop.queue_up(request.session_hash))
+        return self._begun(known_language(language), self.shop.queue_up(seat(request, "generate")))
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """The run itself, a few looks at it a second; holds the network until it ends."""
-        language, session = known_language(language), request.session_hash
+        language, mine = known_language(language), seat(request, "generate")
         values = self.form.values(sent)
-        self.shop.line.begin(session)
+        self.shop.line.begin(mine)
         try:
             pipeline, plan = self.shop.plan(values)
             checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
             made_by = pipeline.denoiser(plan).description
-            for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(session)):
+            for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(mine)):
                 progress = views.progress(moment, language)
                 if moment.state == "running":
                     yield views.running(moment, language), progress, gr.skip()
                     continue
-                self.shop.films.keep(session, list(moment.film))
+                self.shop.films.keep(request.session_hash, list(moment.film))
                 if moment.state == "done":
                     self.shop.pace.learn(checkpoint.name, plan, moment.seconds)
                 pictures = views.finished(moment, plan, checkpoint, made_by, language)
@@ -323,7 +323,7 @@ class GenerateTab:
 
     def end(self, request: gr.Request) -> tuple:
         """The run is over, one way or the other."""
-        self.shop.line.leave(request.session_hash)
+        self.shop.line.leave(seat(request, "generate"))
         return gr.update(interactive=True), gr.update(interactive=False), gr.update(visible=True)
 
     def animate(self, request: gr.Request, language) -> str:
@@ -336,5 +336,5 @@ class GenerateTab:
 
     def stop(self, request: gr.Request):
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
-        self.shop.stop_signs.put_up(request.session_hash)
+        self.shop.stop_signs.put_up(seat(request, "generate"))
         return gr.update(interactive=False)

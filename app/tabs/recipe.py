@@ -19,7 +19,7 @@ from app.pictures import as_saved
 from app.runs import watch
 from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
-from app.tabs.events import failure
+from app.tabs.events import failure, seat
 from app.texts import DEFAULT, in_each, known_language, say, say_name
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
@@ -121,7 +121,7 @@ class RecipePanel:
     def verify(self, request: gr.Request, language, sent) -> Iterator[tuple]:
         """Make the pictures of a saved file again, and say how they agree: (said, stage, progress, film)."""
         language = known_language(language)
-        self.shop.line.begin(request.session_hash)
+        self.shop.line.begin(seat(request, "generate"))
         try:
             if sent is None:
                 raise Refusal("no_file")
@@ -133,13 +133,13 @@ class RecipePanel:
             plan = pipeline.plan(settings)
             check_cost(self.shop.options, plan)
             made_by = pipeline.denoiser(plan).description
-            session = request.session_hash
-            for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(session)):
+            mine = seat(request, "generate")
+            for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(mine)):
                 if moment.state == "running":
                     yield gr.skip(), views.running(moment, language), views.progress(moment, language), gr.skip()
         except ValueError as error:
             raise failure(explain(error, language)) from None
-        self.shop.films.keep(session, list(moment.film))
+        self.shop.films.keep(request.session_hash, list(moment.film))
         said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
         stage = views.finished(moment, plan, checkpoint, made_by, language)
         yield message(said, is_good), stage, views.progress(moment, language), views.film_of(moment, language)

@@ -12,6 +12,7 @@ from gradio_client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.maths.book import CHAPTERS
 from tests.app.test_endpoint import get, post
 
 FIELDS = (
@@ -108,23 +109,65 @@ def test_bound(app, name, value):
     check(ask(app, "bound", {"checkpoint": "clothes", name: value}))
 
 
-@settings(AGAIN, max_examples=120)
-@given(data=st.data())
-def test_private_events(app, data):
-    config = json.loads(get(f"{app}/config"))
+@AGAIN
+@given(field=st.sampled_from(FIELDS), values=ANYTHING, run=RUN)
+def test_explore(app, field, values, run):
+    check(ask(app, "explore", {"axes": {field: values}, "settings": {"checkpoint": "clothes"}}))
+    check(ask(app, "explore", {"axes": {"seed": [0, 1]}, "settings": run}))
+    check(ask(app, "explore", {"axes": values, "settings": run}))
+
+
+@settings(AGAIN, max_examples=8)
+@given(name=st.sampled_from(["num_inference_steps", "eta", "samples"]), value=ANYTHING, run=RUN)
+def test_frontier(app, name, value, run):
+    few = {"num_inference_steps": [1], "eta": [0], "samples": 20}
+    check(ask(app, "frontier", {"settings": {"checkpoint": "clothes"}, **few, name: value}))
+    check(ask(app, "frontier", {"settings": run, **few}))
+
+
+def draw_and_send(app: str, data, config: dict, session: str) -> None:
+    """Send one of the page's events anything in some places, and look at the answer."""
     events = [event for event in config["dependencies"] if event["backend_fn"] and event["inputs"]]
     event = data.draw(st.sampled_from(events), label="event")
     defaults = {one["id"]: one["props"].get("value") for one in config["components"]}
-    sent = [defaults[number] for number in event["inputs"]]
+    sent = [defaults.get(number) for number in event["inputs"]]
     for _ in range(data.draw(st.integers(1, 3), label="how many")):
         sent[data.draw(st.integers(0, len(sent) - 1), label="place")] = data.draw(ANYTHING, label="value")
-    session = f"fuzz-drawn-{next(sessions)}"
     body = json.dumps({"data": sent, "fn_index": event["id"], "session_hash": session})
     if not event["queue"]:
         check(answered(lambda: post(f"{app}/gradio_api/run/predict", body)))
         return
     answered(lambda: post(f"{app}/gradio_api/queue/join", body))
     check(get(f"{app}/gradio_api/queue/data?session_hash={session}"))
+
+
+@settings(AGAIN, max_examples=120)
+@given(data=st.data())
+def test_private_events(app, data):
+    draw_and_send(app, data, json.loads(get(f"{app}/config")), f"fuzz-drawn-{next(sessions)}")
+
+
+def opened_chapter(app: str, chapter: str, session: str) -> dict:
+    """Components and events of a chapter that a visitor opens, as the page gets them."""
+    config = json.loads(get(f"{app}/config"))
+    chapters = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "chapters")
+    turn = next(one for one in config["dependencies"] if [chapters, "input"] in one["targets"])
+    draw = next(one for one in config["dependencies"] if one["targets"] == [[turn["outputs"][-1], "change"]])
+    defaults = {one["id"]: one["props"].get("value") for one in config["components"]}
+    checkpoint = turn["inputs"][1]  # after the language; without the page's opening, none is chosen
+    values = [{chapters: chapter, checkpoint: "clothes"}.get(number, defaults[number]) for number in turn["inputs"]]
+    for event, sent in ((turn, values), (draw, [None, None])):
+        body = {"data": sent, "fn_index": event["id"], "session_hash": session}
+        answer = json.loads(post(f"{app}/gradio_api/run/predict", json.dumps(body)))
+    return answer["render_config"]
+
+
+@settings(AGAIN, max_examples=60)
+@given(data=st.data())
+def test_events_of_chapters(app, data):
+    session = f"fuzz-chapter-{next(sessions)}"
+    chapter = data.draw(st.sampled_from([chapter.name for chapter in CHAPTERS]), label="chapter")
+    draw_and_send(app, data, opened_chapter(app, chapter, session), session)
 
 
 def test_and_the_server_goes_on(client):

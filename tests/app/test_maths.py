@@ -23,6 +23,8 @@ from app.maths.scene import Scene
 from app.maths.words import chapter_words
 from app.options import Options
 from app.shop import Shop
+from app.tabs.bench import Bench, Page
+from app.tabs.events import seat
 from app.tabs.maths import MathsTab
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import LANGUAGES
@@ -280,72 +282,145 @@ def tab(shop):
         generate.lay_out_guidance()
         generate.lay_out_schedule()
         generate.lay_out_sampler()
-        yield MathsTab(shop, language, generate)
+        made = MathsTab(shop, language, generate)
+    return made
 
 
-def sent(tab, chapter, checkpoint="pixel-faces", **dials) -> list:
-    generate = START_VALUES | DEFAULTS | {"checkpoint": checkpoint}
-    values = [generate[name] for name in tab.generate.controls]
-    for bench in tab.every_bench:
-        for control in bench.experiment.controls:
-            values.append(dials.get(f"{bench.experiment.name}.{control.name}", control.value))
-    values.insert(len(tab.generate.controls), chapter)
-    return values
+def chosen(checkpoint="pixel-faces", **fields) -> dict:
+    return START_VALUES | DEFAULTS | {"checkpoint": checkpoint} | fields
 
 
-def test_opening_the_page_elsewhere_computes_nothing(tab):
-    found = tab.turn(REQUEST, "en", *sent(tab, None))
+def turned(tab, chapter, dials=None, drawn=None, language="en", turn=None, **generate) -> dict:
+    """What a turn of the page says, by the outputs' names."""
+    values = [chosen(**generate)[name] for name in tab.generate.controls]
+    found = (turn or tab.turn)(REQUEST, language, *values, chapter, dials or {}, drawn)
     assert len(found) == len(tab.whole)
-    skipped = found[len(tab.around) :]
-    assert all(update == gr.skip() for update in skipped)
+    return dict(zip(("chapter", "about", "back", "forth", "link", "page", "turned"), found, strict=True))
 
 
-def test_opening_the_tab_shows_the_first_chapter_and_hides_the_others(tab):
-    found = tab.enter(REQUEST, "zh", *sent(tab, None))
-    columns = [found[tab.whole.index(column)] for column in tab.columns]
-    assert [column["visible"] for column in columns] == [True] + [False] * (len(columns) - 1)
-    assert found[tab.whole.index(tab.heads[0])].startswith("# 1. 加噪")
-    link = found[tab.whole.index(tab.link)]
-    assert "tab=maths&amp;chapter=1&amp;checkpoint=pixel-faces" in link
+def drawn(tab, page: Page, **dials):
+    """The components that a page draws, by what they are called in Bench and MathsTab."""
+    with gr.Blocks() as demo:
+        tab.draw(page, dials)
+    return {block.key: block for block in demo.blocks.values() if block.key}
 
 
-def test_a_link_brings_chapter_and_values_back(tab):
-    values = sent(tab, NAMES[0], **{"whose-noise.t": 37})
-    link = tab.turn(REQUEST, "en", *values)[tab.whole.index(tab.link)]
+def test_opening_the_page_elsewhere_draws_nothing(tab):
+    found = turned(tab, None)
+    assert found["page"] is None or found["page"] == gr.skip()
+    assert found["link"] == ""
+    assert not any(isinstance(block, gr.Markdown) for block in drawn(tab, None).values())
+
+
+def test_opening_the_tab_draws_the_first_chapter_alone(tab):
+    found = turned(tab, None, language="zh", turn=tab.enter)
+    assert found["page"].chapter == NAMES[0] and found["chapter"]["value"] == NAMES[0]
+    assert "tab=maths&amp;chapter=1&amp;checkpoint=pixel-faces" in found["link"]
+    blocks = drawn(tab, found["page"])
+    assert [blocks[name,].visible for name in NAMES] == [True] + [False] * (len(NAMES) - 1)
+    assert {key[0] for key in blocks if len(key) > 1} == {NAMES[0]}
+    assert blocks[NAMES[0], "text"].value.startswith("# 1. 加噪")
+
+
+def test_what_is_drawn_already_stays(tab):
+    page = turned(tab, NAMES[2])["page"]
+    again = turned(tab, NAMES[2], drawn=page)
+    assert again["page"] == again["turned"] == gr.skip()
+    assert turned(tab, NAMES[2], drawn=page, beta_end=0.05)["page"].generate["beta_end"] == 0.05
+
+
+def test_a_turn_stops_what_runs_in_the_chapter_that_is_left(tab):
+    mine = seat(REQUEST, "maths")
+    page = turned(tab, NAMES[2])["page"]
+    tab.shop.stop_signs.take_down(mine)
+    turned(tab, NAMES[2], drawn=page)
+    assert not tab.shop.stop_signs.is_up(mine)
+    turned(tab, NAMES[3], drawn=page)
+    assert tab.shop.stop_signs.is_up(mine)
+
+
+def test_the_buttons_lead_to_the_neighbours(tab):
+    assert turned(tab, NAMES[4], turn=tab.back_to)["page"].chapter == NAMES[3]
+    assert turned(tab, NAMES[4], turn=tab.forth_to)["page"].chapter == NAMES[5]
+    assert not turned(tab, NAMES[0], turn=tab.back_to)["back"]["interactive"]
+    assert not turned(tab, NAMES[-1], turn=tab.forth_to)["forth"]["interactive"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=NAMES)
+def test_every_chapter_is_drawn_with_its_results(tab, chapter, language):
+    blocks = drawn(tab, Page(chapter.name, language, chosen()))
+    for experiment in chapter.experiments:
+        assert blocks[chapter.name, experiment.name, "said"].value == ""
+        for control in experiment.controls:
+            assert blocks[chapter.name, experiment.name, "dial", control.name].interactive
+        for number, kind in enumerate(experiment.parts):
+            assert blocks[chapter.name, experiment.name, f"part {number}"].value, (experiment.name, kind)
+
+
+def bench_of(tab, name, generate=None) -> Bench:
+    """An experiment's bench, drawn without results."""
+    chapter, experiment = next(one for one in EXPERIMENTS if one[1].name == name)
+    bench = Bench(tab.shop, Page(chapter.name, "en", generate or chosen()), chapter, experiment)
+    with gr.Blocks():
+        bench.lay_out(None, {})
+    return bench
+
+
+def test_a_dial_is_remembered_and_stands_in_the_link_that_brings_it_back(tab):
+    bench = bench_of(tab, "whose-noise")
+    first = {control.name: control.value for control in bench.experiment.controls}
+    dials, link, said, *_ = bench.edit(REQUEST, {"forms.t": 9}, *(first | {"t": 37}).values())
+    assert dials == {"forms.t": 9, "whose-noise.t": 37} and said == ""
     query = re.search(r'value="[^"?]*\?([^"]*)"', link).group(1).replace("&amp;", "&")
-    found = tab.open(query)
-    assert found[0]["value"] == NAMES[0]
-    dials = [u["value"] for u in found[1:] if "value" in u]
-    assert dials == [37.0]
+    assert tab.open(query) == [gr.update(value=NAMES[0]), {"whose-noise.t": 37.0}]
+    blocks = drawn(tab, Page(NAMES[0], "zh", chosen()), **dials)
+    assert blocks[NAMES[0], "whose-noise", "dial", "t"].value == 37
+    dials, link, *_ = bench.edit(REQUEST, dials, *first.values())
+    assert dials == {"forms.t": 9} and "whose-noise" not in link
 
 
 @pytest.mark.parametrize("query", ["", "tab=compare&chapter=3", "chapter=2", "tab=maths&chapter=99", "tab=maths&x"])
 def test_other_links_open_no_chapter_or_the_first(tab, query):
-    found = tab.open(query)
-    assert found[0]["value"] == (NAMES[0] if "maths" in query else None)
+    assert tab.open(query) == [gr.update(value=NAMES[0] if "maths" in query else None), {}]
 
 
-def test_a_wrong_value_in_a_link_is_named(tab):
-    values = sent(tab, NAMES[0], **{"whose-noise.t": "many"})
-    found = tab.turn(REQUEST, "en", *values)
-    bench = tab.benches[NAMES[0]][1]
-    said = found[tab.whole.index(bench.said)]
+def test_a_wrong_value_in_a_link_is_named_and_the_first_result_shown(tab):
+    blocks = drawn(tab, Page(NAMES[0], "en", chosen()), **{"whose-noise.t": "many"})
+    said = blocks[NAMES[0], "whose-noise", "said"].value
     assert "Step t: must lie in [1, 1000], got &#x27;many&#x27;" in said
+    assert blocks[NAMES[0], "whose-noise", "part 0"].value
 
 
 @pytest.mark.parametrize("value", [float("nan"), 10**9, 10**400, None, "x", [], {}])
 def test_nothing_that_is_sent_for_a_dial_ends_in_an_error(tab, value):
-    for bench in tab.every_bench:
-        for control in bench.experiment.controls:
+    for _, experiment in EXPERIMENTS:
+        bench = bench_of(tab, experiment.name)
+        first = {control.name: control.value for control in experiment.controls}
+        for control in experiment.controls:
             if isinstance(control, Upload) and value is None:
                 continue  # nothing is what it holds at first
-            values = {one.name: one.value for one in bench.experiment.controls} | {control.name: value}
-            generate = START_VALUES | DEFAULTS | {"checkpoint": "pixel-faces"}
-            shown = tab._try(bench)("en", *(generate[name] for name in tab.generate.controls), *values.values())
-            assert "wrong" in shown[0]
+            sent = (first | {control.name: value}).values()
+            dials, link, said, *parts = bench.edit(REQUEST, {}, *sent)
+            assert dials == link == gr.skip() and "wrong" in said and parts == [gr.skip()] * len(bench.parts)
+            assert bench.note(REQUEST, {}, *sent) == [gr.skip()] * 2
 
 
-def test_a_checkpoint_that_is_not_there_is_said_and_shows_no_result(tab):
-    found = tab.enter(REQUEST, "en", *sent(tab, None, checkpoint="nobody"))
-    assert "nobody" in found[tab.whole.index(tab.about)]
-    assert len(found) == len(tab.whole)
+def test_a_checkpoint_that_is_not_there_is_said_and_the_chapter_can_be_read(tab):
+    found = turned(tab, None, turn=tab.enter, checkpoint="nobody")
+    assert "nobody" in found["about"] and found["link"] == ""
+    blocks = drawn(tab, found["page"])
+    assert blocks[NAMES[0], "text"].value.startswith("# 1.")
+    assert not blocks[NAMES[0], "chain-and-jump", "part 0"].value
+    bench = bench_of(tab, "chain-and-jump", found["page"].generate)
+    values = [control.value for control in bench.experiment.controls]
+    assert bench.edit(REQUEST, {}, *values) == [gr.skip()] * (2 + len(bench.shown))
+    with pytest.raises(gr.Error, match="nobody"):
+        bench_of(tab, RUNS[0][1].name, found["page"].generate).begin(
+            REQUEST, *(control.value for control in RUNS[0][1].controls)
+        )
+
+
+def test_experiments_have_names_of_their_own():
+    names = [experiment.name for _, experiment in EXPERIMENTS]
+    assert len(set(names)) == len(names)

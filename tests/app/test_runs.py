@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from app import views
+from app.line import Seat
 from app.pictures import as_saved, enlarged, picture, png, sheet, square_columns, tiles_of, together
 from app.runs import StopSigns, at_the_desk, streamed, watch
 from app.stage import NARROW, WIDE, best_columns, notice, plan_line
@@ -95,16 +96,18 @@ def test_numbers_that_overflow_are_said_and_are_no_nan(catalogue, pipeline, monk
     assert "outgrew" in html
 
 
-def test_stop_signs_are_one_visitors_own():
+def test_stop_signs_are_one_runs_own():
     signs = StopSigns(size=2)
-    signs.put_up("a")
-    assert signs.is_up("a") and not signs.is_up("b")
-    signs.take_down("a")
-    signs.take_down("nobody")
-    assert not signs.is_up("a")
-    for name in "abc":
-        signs.put_up(name)
-    assert [signs.is_up(name) for name in "abc"] == [False, True, True]
+    a, b = Seat("a", "generate"), Seat("a", "explore")
+    signs.put_up(a)
+    assert signs.is_up(a) and not signs.is_up(b) and not signs.is_up(Seat("b", "generate"))
+    signs.take_down(a)
+    signs.take_down(Seat("nobody", "generate"))
+    assert not signs.is_up(a)
+    seats = [Seat(name, "generate") for name in "abc"]
+    for seat in seats:
+        signs.put_up(seat)
+    assert [signs.is_up(seat) for seat in seats] == [False, True, True]
 
 
 def test_saved_pictures_carry_their_settings(catalogue, pipeline):

@@ -1,0 +1,363 @@
+"""One experiment of a chapter on the page: its components, drawn with a result in them, and its events."""
+
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+
+from app import views
+from app.form import check_evaluations
+from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
+from app.maths.scene import Scene
+from app.maths.words import ChapterWords, chapter_words
+from app.messages import Refusal, explain
+from app.runs import at_the_desk, streamed
+from app.shop import Shop
+from app.stage import plan_line, words
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
+from app.tabs.recipe import AsSent, noted_link, page_address, uploaded
+from app.texts import in_each, say
+from app.vega import Chart
+from diffusion.recipe import to_query
+
+LATEX = [
+    {"left": "$$", "right": "$$", "display": True},
+    {"left": "$", "right": "$", "display": False},
+]
+SHOW_SECONDS = 0.5  # between two looks at a run
+
+logger = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """What the place of the chapters shows: a chapter, in a language, on the values of Generate's controls."""
+
+    chapter: str
+    language: str
+    generate: dict
+
+    @property
+    def text(self) -> ChapterWords:
+        """The chapter's words."""
+        return chapter_words(self.chapter, self.language)
+
+    def scene(self, shop: Shop) -> Scene | None:
+        """What its experiments run on; None where Generate's values cannot run."""
+        try:
+            return Scene.of(shop, self.generate)
+        except ValueError:
+            return None
+
+
+@dataclass(frozen=True)
+class Look:
+    """A run of an experiment at a moment; see app.runs.streamed."""
+
+    state: Literal["running", "done", "stopped"]
+    done: int
+    of: int
+    seconds: float
+    parts: Parts
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds / self.done * (self.of - self.done) if self.done else 0.0
+
+
+class Bench:
+    """An experiment's components and handlers.
+
+    dials: what the visitor has set, by `dial_key`; a control without an entry is at its first value. A plot has a line
+    of its own below it, with its numbers as CSV.
+    """
+
+    def __init__(self, shop: Shop, page: Page, chapter: Chapter, experiment: Experiment):
+        self.shop, self.page, self.chapter, self.experiment = shop, page, chapter, experiment
+        self.controls: dict[str, gr.components.Component] = {}
+        self.start = self.stop = self.progress = None
+        self.parts: list[gr.components.Component] = []
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def lay_out(self, scene: Scene | None, dials: dict) -> None:
+        """Draw it with these values in its controls, and what it shows of them."""
+        text, experiment = self.page.text, self.experiment
+        values, said = self._fitted(scene, dials)
+        shown = [said, *[None] * self._count] if scene is None else self.show(scene, values)
+        shown[0] = said or shown[0]
+        markdown(text.sections[f"see {experiment.name}"], **self._keyed("see"))
+        if experiment.controls:
+            with gr.Row(elem_classes="dials", **self._keyed("row of dials")):
+                for control in experiment.controls:
+                    value = values[control.name]
+                    self.controls[control.name] = self._control(control, text, value, scene)
+        if experiment.run is not None:
+            with gr.Row(elem_classes="go", **self._keyed("row of buttons")):
+                run, stop = (say(self.page.language, key) for key in ("maths.run", "buttons.stop"))
+                keys = self._keyed("start"), self._keyed("stop")
+                self.start = gr.Button(run, variant="primary", scale=3, interactive=scene is not None, **keys[0])
+                self.stop = gr.Button(stop, interactive=False, scale=1, **keys[1])
+            self.progress = self._html("", "progress")
+        self.said = self._html(shown[0], "said")
+        values_of_parts = iter(shown[1:])
+        with gr.Row(elem_classes="wide" if experiment.wide else "parts", **self._keyed("parts")):
+            for number, part in enumerate(experiment.parts):
+                with gr.Column(min_width=280, **self._keyed("column", number)):
+                    self._part(part, number, values_of_parts)
+
+    @property
+    def _count(self) -> int:
+        """How many components its parts have."""
+        return sum(2 if part == "plot" else 1 for part in self.experiment.parts)
+
+    def _part(self, part: Part, number: int, values: Iterator) -> None:
+        name = f"part {number}"
+        if part == "plot":
+            more = {"show_label": False, "container": False, "elem_classes": "figure"}
+            self.parts.append(gr.Plot(_drawn(next(values)), **more, **self._keyed(name)))
+            self.parts.append(self._html(_drawn(next(values)), f"{name} csv"))
+        elif part == "html":
+            self.parts.append(self._html(_drawn(next(values)), name))
+        else:
+            self.parts.append(markdown(_drawn(next(values)) or "", **self._keyed(name)))
+
+    def _html(self, value: str | None, name: str) -> gr.HTML:
+        return gr.HTML(value or "", apply_default_css=False, **self._keyed(name))
+
+    def _keyed(self, *name: str | int) -> dict:
+        return keyed(self.chapter.name, self.experiment.name, *name)
+
+    def _control(self, control: Control | Upload, text: ChapterWords, value, scene: Scene | None):
+        more = {"label": text.say(control.name), "min_width": 200, "interactive": True} | self._keyed(
+            "dial", control.name
+        )
+        if isinstance(control, Upload):
+            file = gr.File(file_types=["image"], height=110, **more | {"preserved_by_key": ["value"]})
+            file.data_model = AsSent
+            return file
+        if control.choices:
+            choices = [(text.words.get(f"{control.name}.{choice}", choice), choice) for choice in control.choices]
+            return gr.Radio(choices, value=value, **more)
+        least, most = (control.minimum, control.maximum or 1000) if scene is None else control.limits(scene)
+        return gr.Slider(least, most, value, step=control.step, buttons=[], **more)
+
+    def _fitted(self, scene: Scene | None, dials: dict) -> tuple[dict, str]:
+        """The controls' values, with the first one in place of a wrong one; and what is wrong."""
+        values, said = {}, ""
+        for control in self.experiment.controls:
+            value = control.fitted(dials.get(dial_key(self.experiment, control), control.value), scene)
+            try:
+                if scene is not None:
+                    self._checked(control, value, scene)
+            except ValueError as error:
+                said = plan_line(self.explain(error), is_error=True)
+                value = control.fitted(control.value, scene)
+            values[control.name] = value
+        return values, said
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    def wire(self, dials: gr.State, link: gr.HTML) -> None:
+        """dials: of all experiments. link: of the chapter; both follow the controls."""
+        live, still = [], []
+        for control in self.experiment.controls:
+            component = self.controls[control.name]
+            event = component.input if isinstance(component, gr.Radio) else component.change
+            (live if control.live else still).append(event)
+        inputs, raw = [dials, *self.controls.values()], {"preprocess": False, **PRIVATE}
+        for events, handler, outputs in (
+            (live, self.edit, [dials, link, *self.shown]),
+            (still, self.note, [dials, link]),
+        ):
+            if events:
+                gr.on(events, handler, inputs, outputs, trigger_mode="always_last", **raw)
+        if self.start is None:
+            return
+        resting, buttons = [*self.controls.values()], [self.start, self.stop]
+        begun = self.start.click(
+            self.begin, resting, [self.progress, *buttons, *resting], **raw | {"queue": True, "concurrency_limit": None}
+        )
+        run = begun.success(self.run, resting, [self.progress, *self.parts], preprocess=False, **NETWORK_EVENT)
+        run.then(self.end, None, [*buttons, *resting], **PRIVATE)
+        self.stop.click(self.halt, None, self.stop, **PRIVATE)
+
+    @property
+    def shown(self) -> list:
+        """The outputs of `show`."""
+        return [self.said, *self.parts]
+
+    # Handlers --------------------------------------------------------------------------------------------------------
+
+    def show(self, scene: Scene, values: dict) -> list:
+        """What the experiment shows at once. Never raises: what is wrong with a value stands above the parts."""
+
+        def shown() -> list:
+            return ["", *self._rendered(self.experiment.show(scene, self.checked(values, scene), self.page.text.say))]
+
+        try:
+            return at_the_desk(shown)
+        except ValueError as error:
+            said = self.explain(error)
+        except Exception:
+            logger.exception("an experiment could not be shown")
+            said = say(self.page.language, "errors.server")
+        return [plan_line(said, is_error=True), *[gr.skip()] * self._count]
+
+    def checked(self, values: dict, scene: Scene) -> dict:
+        """The controls' values as the experiment takes them. Raises ValueError naming the control."""
+        return {one.name: self._checked(one, values[one.name], scene) for one in self.experiment.controls}
+
+    @staticmethod
+    def _checked(control: Control | Upload, value, scene: Scene):
+        if isinstance(control, Upload) and value is not None:
+            value = uploaded(value)
+        return control.checked(value, scene)
+
+    def edit(self, request: gr.Request, dials: dict, *sent) -> list:
+        """A control was moved on which depends what is shown."""
+        scene = self.page.scene(self.shop)
+        if scene is None:
+            return [gr.skip()] * (2 + len(self.shown))
+        values = dict(zip(self.controls, sent, strict=True))
+        return [*self._noted(request, scene, dials, values), *self.show(scene, values)]
+
+    def note(self, request: gr.Request, dials: dict, *sent) -> list:
+        """Another control was moved: what is there stays."""
+        scene = self.page.scene(self.shop)
+        if scene is None:
+            return [gr.skip()] * 2
+        return self._noted(request, scene, dials, dict(zip(self.controls, sent, strict=True)))
+
+    def _noted(self, request: gr.Request, scene: Scene, dials: dict, values: dict) -> list:
+        """What the visitor has set by now, and the link to it; wrong values stand in neither."""
+        try:
+            self.checked(values, scene)
+        except ValueError:
+            return [gr.skip()] * 2
+        for control in self.experiment.controls:
+            key, value = dial_key(self.experiment, control), values[control.name]
+            dials = {name: known for name, known in dials.items() if name != key}
+            if value != control.value:
+                dials[key] = value
+        return [dials, chapter_link(request, self.page, self.chapter, scene, dials)]
+
+    def begin(self, request: gr.Request, *sent) -> tuple:
+        """Run was pressed: refuse at once what cannot run, else say that it is coming."""
+        language = self.page.language
+        try:
+            scene, values = self._ready(sent)
+            calls, pictures = self.experiment.calls(scene, values)
+            check_evaluations(self.shop.options, calls * pictures)
+        except ValueError as error:
+            raise failure(self.explain(error)) from None
+        seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
+        before = self.shop.stand_in_line(seat(request, "maths"), seconds or 0.0)
+        # The dials rest while it runs: another picture above these numbers would be a lie
+        off = [gr.update(interactive=False)] * len(self.controls)
+        return views.waiting(before, language), gr.update(interactive=False), gr.update(interactive=True), *off
+
+    def _ready(self, sent: tuple) -> tuple[Scene, dict]:
+        scene = Scene.of(self.shop, self.page.generate)
+        return scene, self.checked(dict(zip(self.controls, sent, strict=True)), scene)
+
+    def run(self, request: gr.Request, *sent) -> Iterator[tuple]:
+        """The experiment on the network, a few looks at it; holds the network until it ends."""
+        language, mine = self.page.language, seat(request, "maths")
+        self.shop.line.begin(mine)
+        try:
+            scene, values = self._ready(sent)
+            for look in streamed(
+                lambda is_stopped: self._looks(scene, values, is_stopped), lambda: self.shop.stop_signs.is_up(mine)
+            ):
+                progress = views.progress_sentence(
+                    look.state, look.done, look.of, look.seconds, look.seconds_left, language
+                )
+                yield progress, *self._rendered(look.parts)
+        except ValueError as error:
+            yield views.status("failed", language), *[gr.skip()] * self._count
+            raise failure(self.explain(error)) from None
+        except Exception:
+            logger.exception("an experiment failed")
+            yield views.status("failed", language), *[gr.skip()] * self._count
+            raise failure(say(language, "errors.server")) from None
+        finally:
+            self.shop.line.leave(mine)  # also where the reader has turned the page, and nobody asks for `end`
+
+    def _looks(self, scene: Scene, values: dict, is_stopped) -> Iterator[Look]:
+        start, shown = time.monotonic(), float("-inf")
+        for stage in self.experiment.run(scene, values, self.page.text.say):
+            state = "done" if stage.done == stage.of else "stopped" if is_stopped() else "running"
+            now = time.monotonic()
+            if state != "running" or now - shown >= SHOW_SECONDS:
+                shown = now
+                yield Look(state, stage.done, stage.of, now - start, stage.make())
+            if state == "stopped":
+                return
+
+    def end(self, request: gr.Request) -> tuple:
+        """A run is over, one way or the other."""
+        self.shop.line.leave(seat(request, "maths"))
+        on = [gr.update(interactive=True)] * len(self.controls)
+        return gr.update(interactive=True), gr.update(interactive=False), *on
+
+    def halt(self, request: gr.Request):
+        """Stop was pressed: the run ends after the step at hand, and shows what it has."""
+        self.shop.stop_signs.put_up(seat(request, "maths"))
+        return gr.update(interactive=False)
+
+    def explain(self, error: ValueError) -> str:
+        """An error with the chapter's own word for the control that it names."""
+        if isinstance(error, Refusal):
+            return explain(error, self.page.language)
+        field, _, problem = str(error).partition(": ")
+        named = f"{self.page.text.words.get(field, field)}: {problem}" if problem else str(error)
+        return explain(ValueError(named), self.page.language)
+
+    def _rendered(self, parts: Parts) -> list:
+        updates: list = []
+        for kind, part in zip(self.experiment.parts, parts, strict=True):
+            if part is None:
+                updates += [gr.skip()] * (2 if kind == "plot" else 1)
+            elif isinstance(part, Chart):
+                csv = words(in_each(lambda language: say(language, "plots.csv")))
+                name = f"ddpm-lab-{self.experiment.name}.csv"
+                updates += [part.plot, f'<p class="note"><a href="{part.csv}" download="{name}">{csv}</a></p>']
+            else:
+                updates.append(part)
+        return updates
+
+
+def dial_key(experiment: Experiment, control: Control | Upload) -> str:
+    """A control's name in a link, and in what a visitor has set."""
+    return f"{experiment.name}.{control.name}"
+
+
+def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, dials: dict) -> str:
+    """The link to a chapter with what was set in it, to copy."""
+    fields = [("tab", "maths"), ("chapter", str(chapter.number))]
+    for experiment in chapter.experiments:
+        for control in experiment.controls:
+            key = dial_key(experiment, control)
+            if isinstance(control, Control) and key in dials:
+                fields.append((key, str(dials[key])))
+    fields += parse_qsl(to_query(scene.plan.settings))
+    return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(page.language, "maths.link"))
+
+
+def keyed(*name: str | int) -> dict:
+    """What a component is told so that, drawn again, it takes the place of itself in the server's memory too."""
+    return {"key": name, "preserved_by_key": []}
+
+
+def markdown(text: str, **more) -> gr.Markdown:
+    """Text with formulas."""
+    return gr.Markdown(text, latex_delimiters=LATEX, **more)
+
+
+def _drawn(value):
+    """What a component begins with where `show` leaves it alone: nothing."""
+    return None if isinstance(value, dict) else value
