@@ -142,7 +142,9 @@ def build_demo(options: Options) -> gr.Blocks:
         gr.api(make_frontier(shop), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_schedule(shop), api_name="schedule")
         gr.api(make_bound(shop), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
-    return demo.queue(api_open=False, max_size=options.queue_size)
+    # The page says in its language when the line is full; Gradio's own limit is for whoever asks by other ways,
+    # and leaves room for the page's own short questions
+    return demo.queue(api_open=False, max_size=2 * options.queue_size)
 
 
 def launch_arguments(options: Options) -> dict:

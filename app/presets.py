@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from app.catalogue import Checkpoint
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SamplingSettings, shortened
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,16 @@ def preset_settings(
     name: str, checkpoint: Checkpoint, seed: int = 0, num_images: int = 4
 ) -> tuple[SamplingSettings, SamplingSettings]:
     """The two runs of a preset on a checkpoint. Raises ValueError where there is none of that name."""
-    if name not in PRESETS:
-        raise ValueError(f"preset: {name!r} is unknown; known are {', '.join(PRESETS)}")
+    check_preset(name)
     return tuple(
         _settings(fields, checkpoint, seed, num_images) for fields in (PRESETS[name].first, PRESETS[name].second)
     )
+
+
+def check_preset(name: str) -> None:
+    """Raises ValueError where there is none of that name."""
+    if name not in PRESETS:
+        raise ValueError(f"preset: must be one of {', '.join(PRESETS)}, got {shortened(name)}")
 
 
 def _settings(fields: dict, checkpoint: Checkpoint, seed: int, num_images: int) -> SamplingSettings:

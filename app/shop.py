@@ -7,6 +7,7 @@ from app.explore import VISITORS, Known
 from app.film import Frame
 from app.form import check_cost, settings_of
 from app.line import Line, Seat
+from app.messages import Refusal
 from app.options import Options
 from app.pace import Pace
 from app.runs import StopSigns
@@ -45,15 +46,22 @@ class Shop:
         return pipeline, plan
 
     def queue_up(self, seat: Seat, *plans: Plan) -> tuple[int, float]:
-        """A visitor asks for these runs on a tab: how many others wait before, and for how many seconds."""
+        """A visitor asks for these runs on a tab: how many others wait before, and for how many seconds.
+
+        Raises Refusal where as many wait as may.
+        """
         return self.stand_in_line(
             seat, sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
         )
 
     def stand_in_line(self, seat: Seat, seconds: float) -> tuple[int, float]:
         """The same for a piece of work that takes so long."""
+        before = self.line.join(seat, seconds)
+        if before[0] >= self.options.queue_size:
+            self.line.leave(seat)
+            raise Refusal("line_full", most=self.options.queue_size)
         self.stop_signs.take_down(seat)
-        return self.line.join(seat, seconds)
+        return before
 
     def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
         """Whether two runs may run side by side here. Raises ValueError."""

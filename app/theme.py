@@ -4,6 +4,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from app.texts import LANGUAGES, say
+
 INK = gr.themes.Color(
     name="ink",
     c50="#f1f5fa",
@@ -91,5 +93,9 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    """The page's own style sheet."""
-    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
+    """The page's own style sheet, with the words that Gradio would say in the browser's language, not the page's."""
+    words = "".join(
+        f'html:lang({language}) [data-testid="upload-text"]::after {{ content: "{say(language, "page.drop")}"; }}\n'
+        for language in LANGUAGES
+    )
+    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8") + words

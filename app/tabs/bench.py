@@ -252,10 +252,10 @@ class Bench:
             scene, values = self._ready(sent)
             calls, pictures = self.experiment.calls(scene, values)
             check_evaluations(self.shop.options, calls * pictures)
+            seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
+            before = self.shop.stand_in_line(seat(request, "maths"), seconds or 0.0)
         except ValueError as error:
             raise failure(self.explain(error)) from None
-        seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
-        before = self.shop.stand_in_line(seat(request, "maths"), seconds or 0.0)
         # The dials rest while it runs: another picture above these numbers would be a lie
         off = [gr.update(interactive=False)] * len(self.controls)
         return views.waiting(before, language), gr.update(interactive=False), gr.update(interactive=True), *off

@@ -11,7 +11,7 @@ from app.duel import duel
 from app.form import controls_of, defaults
 from app.messages import explain
 from app.plots import parting
-from app.presets import DEFAULT_PRESET, PRESETS, preset_settings
+from app.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.shop import Shop
 from app.stage import plan_line
 from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
@@ -139,7 +139,7 @@ class CompareTab:
     def open(self, language: str, query: str = "") -> list:
         """The whole tab: as a link says, or with the first comparison on the first checkpoint that can be used."""
         try:
-            values = self._linked(query)
+            preset, values = self._linked(query)
         except ValueError as error:
             return [
                 *self.open(language)[:-3],
@@ -147,22 +147,27 @@ class CompareTab:
                 "",
                 gr.update(visible=False),
             ]
-        checkpoint = self.shop.checkpoint(self.shop.catalogue.default())
-        if values is None and checkpoint is not None:
-            values = [controls_of(s, checkpoint) for s in preset_settings(DEFAULT_PRESET, checkpoint, 0, self._count())]
-        values = values or [{"checkpoint": None} | START_VALUES] * 2
-        return self._rested(language, DEFAULT_PRESET, values)
+        return self._rested(language, preset, values or [{"checkpoint": None} | START_VALUES] * 2)
 
     def _count(self) -> int:
         return min(NUM_IMAGES, self.shop.options.max_images)
 
-    def _linked(self, query: str) -> list[dict] | None:
-        """Both runs' values in an address; None where it names none. Raises ValueError naming the field."""
+    def _linked(self, query: str) -> tuple[str, list[dict] | None]:
+        """The comparison and both runs' values that an address names, or else the first on the first checkpoint.
+
+        ?tab=compare&preset=NAME is a comparison on its own; no values where no checkpoint can be used. Raises
+        ValueError naming the field.
+        """
         fields = query_fields(query)
+        preset = fields.get("preset", DEFAULT_PRESET) if fields.get("tab") == "compare" else DEFAULT_PRESET
+        check_preset(preset)
         runs = [from_query({k[2:]: v for k, v in fields.items() if k.startswith(f"{side}.")}) for side in SIDES]
-        if None in runs:
-            return None
-        return [values_of(self.shop, settings) for settings in runs]
+        if None not in runs:
+            return preset, [values_of(self.shop, settings) for settings in runs]
+        checkpoint = self.shop.checkpoint(self.shop.catalogue.default())
+        if checkpoint is None:
+            return preset, None
+        return preset, [controls_of(s, checkpoint) for s in preset_settings(preset, checkpoint, 0, self._count())]
 
     def _rested(self, language: str, preset: str, values: list[dict], address: str = "") -> list:
         words = self.rewrite(language, preset, values, with_values=True, address=address)
@@ -265,9 +270,9 @@ class CompareTab:
         language = known_language(language)
         try:
             plans = [plan for _, plan in self._checked(self.sent_values(sent)[1])]
+            before = self.shop.queue_up(seat(request, "compare"), *plans)
         except ValueError as error:
             raise failure(self._explain(error, language)) from None
-        before = self.shop.queue_up(seat(request, "compare"), *plans)
         return gr.update(interactive=False), gr.update(interactive=True), views.waiting(before, language)
 
     def _checked(self, values: list[dict]) -> list:

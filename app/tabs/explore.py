@@ -316,9 +316,9 @@ class ExploreTab:
         language = known_language(language)
         try:
             to_run = self._to_run(asked(*self.sent_values(sent)).jobs, self._known(request))
+            before = self.shop.queue_up(seat(request, "explore"), *(plan for job in to_run for plan in job.plans))
         except ValueError as error:
             raise failure(explain(error, language)) from None
-        before = self.shop.queue_up(seat(request, "explore"), *(plan for job in to_run for plan in job.plans))
         off = gr.update(interactive=False)
         return off, off, gr.update(interactive=True), views.waiting(before, language)
 

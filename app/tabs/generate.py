@@ -15,6 +15,7 @@ from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
+from diffusion.plan import Plan
 
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
@@ -84,7 +85,7 @@ class GenerateTab:
 
     @property
     def before(self) -> list:
-        """What shows, before any sampling, what a run will do: the outputs of `foresee`."""
+        """What shows, before any sampling, what a run will do: the outputs of `before_of`."""
         return [*self.plots, self.readings]
 
     @property
@@ -103,11 +104,10 @@ class GenerateTab:
         chosen = controls["checkpoint"].input(self.choose, self.inputs, self.whole, **raw)
         self.wire_measure(chosen)
 
-        edits, adapted = self.form.edits, [*self.form.adapted, self.plan]
-        gr.on(edits, self.adapt, self.inputs, adapted, trigger_mode="always_last", **raw)
-        seen = [*edits, self.plan.change]
-        gr.on(seen, self.foresee, self.inputs, self.before, trigger_mode="always_last", **raw)
-        self.form.reset.click(self.reset, self.inputs, adapted, **raw)
+        edits = self.form.edits
+        told = [*self.form.adapted, self.plan, *self.before]
+        gr.on(edits, self.adapt, self.inputs, told, trigger_mode="always_last", **raw)
+        self.form.reset.click(self.reset, self.inputs, told, **raw)
         buttons["dice"].click(None, None, controls["seed"], js=DICE, **PRIVATE)
 
         go = [buttons["generate"], buttons["stop"], self.progress, self.film, buttons["animate"], self.animation]
@@ -245,10 +245,6 @@ class GenerateTab:
         plots, sentences = views.before(plan, language)
         return [*plots, sentences]
 
-    def foresee(self, language, *sent) -> list:
-        """A control was changed: show what the settings will do."""
-        return self.before_of(known_language(language), self.form.values(sent))
-
     def measure(self, language, *sent) -> str:
         """A checkpoint is on the page: find out how fast it is here, and say it."""
         language, values = known_language(language), self.form.values(sent)
@@ -261,27 +257,28 @@ class GenerateTab:
         return self.open(known_language(language), self.form.values(sent)["checkpoint"])
 
     def adapt(self, language, *sent) -> list:
-        """A control was changed: hide what means nothing now, and say what the settings will do."""
-        values = self.form.values(sent)
-        return [*self.form.adapt(values), self.plan_of(known_language(language), values)]
+        """A control was changed: hide what means nothing now, and say and show what the settings will do."""
+        language, values = known_language(language), self.form.values(sent)
+        return [*self.form.adapt(values), self.plan_of(language, values), *self.before_of(language, values)]
 
     def reset(self, language, *sent) -> list:
         """Set the noise schedule back to the trained one."""
-        values = self.form.values(sent)
+        language, values = known_language(language), self.form.values(sent)
         trained = self.form.trained(values)
         values |= trained
-        return [*self.form.adapt(values, trained), self.plan_of(known_language(language), values)]
+        return [*self.form.adapt(values, trained), self.plan_of(language, values), *self.before_of(language, values)]
 
     def begin(self, request: gr.Request, language, *sent):
         """Generate was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(language)
         try:
             _, plan = self.shop.plan(self.form.values(sent))
+            return self._begun(request, language, plan)
         except ValueError as error:
             raise failure(explain(error, language)) from None
-        return self._begun(language, self.shop.queue_up(seat(request, "generate"), plan))
 
-    def _begun(self, language: str, before: tuple[int, float]) -> tuple:
+    def _begun(self, request: gr.Request, language: str, *plans: Plan) -> tuple:
+        before = self.shop.queue_up(seat(request, "generate"), *plans)
         return (
             gr.update(interactive=False),
             gr.update(interactive=True),
@@ -293,7 +290,11 @@ class GenerateTab:
 
     def begin_verify(self, request: gr.Request, language) -> tuple:
         """Verify was pressed."""
-        return self._begun(known_language(language), self.shop.queue_up(seat(request, "generate")))
+        language = known_language(language)
+        try:
+            return self._begun(request, language)
+        except ValueError as error:
+            raise failure(explain(error, language)) from None
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """The run itself, a few looks at it a second; holds the network until it ends."""

@@ -312,6 +312,13 @@ def test_two_runs_are_compared_and_a_link_brings_both_back(open_page, home_app):
     expect(other.locator(".outcome")).to_contain_text("A：请网络看了 7 次")
 
 
+def test_a_link_leads_to_a_comparison_by_its_name(open_page, home_app):
+    page = open_page("zh-CN", address=f"{home_app}/?tab=compare&preset=clipping")
+    expect(page.get_by_label("对比什么", exact=True)).to_have_value("截断与不截断")
+    other = open_page(address=f"{home_app}/?tab=compare&preset=nothing")
+    expect(other.locator("#tabs .notice").filter(visible=True)).to_contain_text("Comparison: must be one of ddpm-ddim")
+
+
 def test_a_comparison_stops_and_says_what_is_wrong(open_page):
     page = open_page()
     page.get_by_role("tab", name="Compare").click()
@@ -356,6 +363,9 @@ def test_the_language_is_switched_in_place_and_remembered(open_page):
     expect(plan(page)).to_contain_text("请网络看 7 遍")
     expect(page.locator(".captions")).to_contain_text("18 张图")
     expect(page.locator(".progress")).to_contain_text("画好了：7 步")
+    page.get_by_role("button", name="配方").click()
+    dropped = page.locator("#recipe-file [data-testid='upload-text']")
+    assert "把文件拖到这里" in dropped.evaluate("words => getComputedStyle(words, '::after').content")
     assert page.locator(".stage .grid").inner_html() == pictures
     page.reload()
     expect(page.get_by_role("button", name="开始生成")).to_be_visible()

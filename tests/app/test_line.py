@@ -1,8 +1,11 @@
 """The line before the network: who stands where, and how long it will take."""
 
+import pytest
+
 from app import views
 from app.catalogue import Catalogue
 from app.line import FORGOTTEN_SECONDS, Line, Seat
+from app.messages import Refusal, explain
 from app.options import Options
 from app.shop import Shop
 from diffusion.settings import SamplingSettings
@@ -68,3 +71,15 @@ def test_the_wait_is_said():
     assert "2 before you, about 13 s" in views.waiting((2, 12.7), "en")
     assert "前面还有 2 个" in views.waiting((2, 12.7), "zh")
     assert "one run at a time" in views.waiting((0, 0.0), "en")
+
+
+def test_a_full_line_is_said_and_nobody_stands_in_it_for_nothing(checkpoints):
+    shop = Shop(Options(queue_size=2), Catalogue(checkpoints))
+    shop.stop_signs.put_up(C)
+    assert [shop.stand_in_line(seat, 1.0)[0] for seat in (A, B)] == [0, 1]
+    with pytest.raises(Refusal) as full:
+        shop.stand_in_line(C, 1.0)
+    assert "2 runs are waiting" in explain(full.value, "en") and "前面有 2 个" in explain(full.value, "zh")
+    assert shop.stop_signs.is_up(C)
+    shop.line.leave(A)
+    assert shop.stand_in_line(C, 1.0)[0] == 1
