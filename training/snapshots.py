@@ -16,6 +16,7 @@ from training.data import Pictures
 GRID_COLUMNS = 8
 GRID_ROWS, MOST_ROWS = 8, 16
 GRID_STEPS = 50
+PIXELS_AT_ONCE = GRID_COLUMNS * 64**2
 GRID_SEED = 20_200_619  # the day the DDPM paper appeared; any number does, but it must stay the same
 HELD_OUT_PICTURES = 256
 
@@ -31,14 +32,15 @@ def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: in
     x_T = noise_like(torch.empty(count, channels, size, size), image_generators(GRID_SEED, count)).to(unet.device)
     labels = (torch.arange(count) // GRID_COLUMNS % classes).to(unet.device) if classes else None
     steps = pairs(visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule)))
-    rows = []
-    for start in range(0, count, GRID_COLUMNS):  # row by row: large pictures would not fit into memory together
-        row = slice(start, start + GRID_COLUMNS)
-        denoiser = NetworkDenoiser(unet, schedule, prediction_type, None if labels is None else labels[row])
-        for step in reverse_steps(denoiser, x_T[row], steps, eta=0.0):
+    rows = max(1, PIXELS_AT_ONCE // (GRID_COLUMNS * size**2))  # large pictures would not fit into memory together
+    parts = []
+    for start in range(0, count, rows * GRID_COLUMNS):
+        part = slice(start, start + rows * GRID_COLUMNS)
+        denoiser = NetworkDenoiser(unet, schedule, prediction_type, None if labels is None else labels[part])
+        for step in reverse_steps(denoiser, x_T[part], steps, eta=0.0):
             last = step
-        rows.append(to_uint8(last.x_s))
-    return np.concatenate(rows)
+        parts.append(to_uint8(last.x_s))
+    return np.concatenate(parts)
 
 
 @torch.no_grad()
