@@ -176,6 +176,10 @@ class Chart:
                 # a stroke shows no filled mark's colour
                 color["legend"] |= {"symbolType": "square", "symbolStrokeWidth": 0}
         encoding = {"x": x, "y": y, "color": color, "tooltip": tips}
+        if layer.kind == "line" and any(one.dashed for one in self.layers):  # so that the legend shows dashes too
+            lines = {one.name: [5, 4] if one.dashed else [1, 0] for one in self.layers if one.kind == "line"}
+            dashes = {"domain": scale["domain"], "range": [lines.get(name, [1, 0]) for name in scale["domain"]]}
+            encoding["strokeDash"] = color | {"scale": dashes}
         if layer.kind in ("bar", "step", "area"):
             encoding["y2"] = {"field": "base"}
         if layer.kind in ("bar", "step") and layer.width:
@@ -188,8 +192,6 @@ class Chart:
             "point": {"type": "point", "filled": True, "size": 28, "clip": True},
         }[layer.kind]
         mark = mark | {"opacity": layer.opacity}
-        if layer.dashed:
-            mark["strokeDash"] = [5, 4]
         return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
     @property

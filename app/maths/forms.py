@@ -6,7 +6,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import power_of_ten, table
 from app.maths.grids import evenly_on_log
 from app.maths.scene import Scene
-from app.vega import EXACT, NETWORK, NOISE, PICTURE, Axis, Chart, Layer
+from app.vega import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer
 from diffusion.derivation.forms import first_beta, gaussian_forms, prior_bpd
 from diffusion.derivation.goal import gaussian_toy
 from diffusion.trajectory import visited_timesteps
@@ -24,7 +24,7 @@ def three_ways(scene: Scene, values: dict, say: Say) -> Parts:
     t = (forms.t[:-1] + 1).flip(0)
     keep = evenly_on_log(len(t))
     kinds = ("line", "point") if len(t) <= FEW else ("line",)
-    named = (("first", forms.first, NOISE), ("second", forms.second, PICTURE), ("third", forms.third, EXACT))
+    named = (("first", forms.first, NOISE), ("second", forms.second, EXACT), ("third", forms.third, PLAIN))
     charts = [
         Chart(
             alt=say("forms_alt"),

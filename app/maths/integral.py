@@ -6,7 +6,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.grids import evenly_on_log
 from app.maths.scene import Scene
-from app.vega import EXACT, NETWORK, PLAIN, Axis, Chart, Layer
+from app.vega import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from diffusion.derivation.integral import eps_weights, gaussian_kl, three_forms, weight_shares
 
 SEED = 0
@@ -84,7 +84,7 @@ def where_the_effort_goes(scene: Scene, values: dict, say: Say) -> Parts:
     shares, grid = weight_shares(scene.schedule), evenly_on_log(scene.T)
     kinds = {
         "posterior": (shares.posterior, EXACT),
-        "beta": (shares.beta, PLAIN),
+        "beta": (shares.beta, NOISE),
         "simple": (shares.simple, NETWORK),
     }
     chart = Chart(

@@ -116,7 +116,7 @@ def _histogram(edges: Tensor, shares: Mapping[str, Tensor], say: Say) -> Chart:
 
 def _pairs(pictures: Tensor, label: str, index: Tensor, distances: Tensor, scene: Scene, say: Say) -> str:
     nearest = scene.training_pictures[0][index[:TWINS]]
-    heads = [f"{distance:.3f}" for distance in distances[:TWINS].tolist()]
+    heads = [f"{distance:.2f}" for distance in distances[:TWINS].tolist()]
     return rows_of_figures([(label, list(pictures[:TWINS])), (say("nearest"), list(nearest))], heads)
 
 

@@ -156,14 +156,14 @@ def bumps(scene: Scene, values: dict, say: Say) -> Parts:
     )
     shown = [(x_t[0], say("x_t_picture")), (line.mean_picture, say("centre"))]
     for share, place, index in zip(shares.tolist(), places.tolist(), which.tolist(), strict=True):
-        shown.append((training[index], say("likely", share=f"{100 * share:.2g}", place=f"{place:.2f}")))
+        shown.append((training[index], say("likely", share=f"{100 * share:.3g}", place=f"{place:.2f}")))
     count = count_hills(line.exact)
     said = say(
         "line_said",
         t=t + 1,
         s=s + 1,
         split=f"{line.split:.3g}",
-        effective=f"{line.effective:.3g}",
+        effective=f"{line.effective:.3g}" if line.effective < 100 else f"{line.effective:,.0f}",
         hills=say("line_one") if count == 1 else say("line_hills", count=count),
     )
     return chart, figures(shown), said

@@ -11,7 +11,7 @@ from app.maths.figures import figures, power_of_ten, table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
 from app.texts import say_name
-from app.vega import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer, blank
+from app.vega import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer, blank
 from diffusion.bound import BoundVariance
 from diffusion.bound_plan import BoundPlan
 from diffusion.derivation.bayes import Normal
@@ -27,10 +27,11 @@ from diffusion.trajectory import visited_timesteps
 SEED = 0
 BINS, REACH_STD = 48, 4.5  # of the histogram
 FEW_CALLS, DECODER_DRAWS = 64, 4
-COLORS: dict[BoundVariance, str] = {"posterior": PICTURE, "beta": NOISE, "analytic": EXACT}
+COLORS: dict[BoundVariance, str] = {"posterior": EXACT, "beta": NOISE, "analytic": NETWORK}
 FEW_STEPS = 60  # of a chain whose terms are drawn one by one
 TOOTH_POINTS, AREA_POINTS = 12, 600
 NOISY = (20, 100, 250, 500)  # t at which the ledger's picture is shown
+ROUNDING_NATS = 1e-12  # a KL of a whole picture below it is the rounding of float64
 SEEN = 0.005  # of the highest point of a curve: below it there is nothing to be seen
 HEADROOM = 1.5  # of a plot, over what is to be seen in it
 
@@ -162,11 +163,9 @@ def _bill(book: Ledger, say: Say) -> tuple[Chart, Chart]:
     """Every term, and their sum from t = 1 upwards."""
     terms, sums = [], []
     for kind in book.variances:
-        bars = sorted(book.bars, key=lambda bar: bar.t)
-        t, running = book.running_bpd(kind)
-        seen = torch.arange(len(bars)) if len(bars) <= 2 * FEW_CALLS else evenly_on_log(len(bars))
-        bars = [bars[k] for k in seen.tolist()]
-        terms.append(Layer("line", say(kind), COLORS[kind], [bar.t + 1 for bar in bars], [b.bpd[kind] for b in bars]))
+        t, term, running = book.running_bpd(kind)
+        seen = torch.arange(len(t)) if len(t) <= 2 * FEW_CALLS else evenly_on_log(len(t))
+        terms.append(Layer("line", say(kind), COLORS[kind], (t + 1)[seen].tolist(), term[seen].tolist()))
         sums.append(Layer("line", say(kind), COLORS[kind], (t + 1)[seen].tolist(), running[seen].tolist()))
     return (
         Chart(say("terms_alt"), Axis("t", log=True), Axis(say("bpd"), log=True), terms),
@@ -187,7 +186,7 @@ def _totals(book: Ledger, say: Say) -> str:
                 f"≤ **{total.bpd:.3f}** ± {total.standard_error_bpd:.3f}" if total else "…",
             ]
         )
-    heads = [say("ledger_variance"), r"$\sum_{t\ge2}L_{t-1}$", r"$L_0$", f"{say('ledger_total')}, {say('bpd')}"]
+    heads = [say("ledger_variance"), r"$\sum_{t\ge2}L_{t-1}$", r"$L_0$", say("ledger_total")]
     return table(heads, rows)
 
 
@@ -229,13 +228,13 @@ def layers_of_a_term(scene: Scene, values: dict, say: Say) -> Parts:
         layers=layers,
         marks=[(here, f"t = {here}")],
     )
-    numbers = {name: f"{nats[at]:.3g}" for name, _, nats in stack}
+    numbers = {name: _shown(nats[at].item()) for name, _, nats in stack}
     sums = {f"all_{name}": f"{nats.sum():.4g}" for name, _, nats in stack}
     said = say(
         "layers_said",
         t=here,
         s=found.s[at].item() + 1,
-        se=f"{found.gaussian_se_nats[at]:.1g}",
+        se=_shown(found.gaussian_se_nats[at].item(), 1),
         all_se=f"{found.gaussian_total_se_nats:.1g}",
         steps=count,
         n=f"{facts.pictures:,}",
@@ -243,6 +242,11 @@ def layers_of_a_term(scene: Scene, values: dict, say: Say) -> Parts:
         **{"network": "–", "all_network": "–"} | numbers | sums,
     )
     return chart, _with_note(said, scene, say)
+
+
+def _shown(nats: float, digits: int = 3) -> str:
+    """What is below the rounding of float64 is 0."""
+    return f"{nats if abs(nats) > ROUNDING_NATS else 0.0:.{digits}g}"
 
 
 @lru_cache(maxsize=64)

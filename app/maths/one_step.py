@@ -30,7 +30,8 @@ def the_lines(scene: Scene, values: dict, say: Say) -> Parts:
     algorithm, parts = values["algorithm"], []
     for number, key in enumerate(LINES[algorithm], 1):
         found = listing(key)
-        parts.append(f"{say(f'{algorithm}_{number}')} ({say('source', file=found.file, line=found.first_line)})")
+        source = say("source", file=found.file, line=found.first_line)
+        parts.append(say("line_from", line=say(f"{algorithm}_{number}"), source=source))
         parts.append(f"```python\n{found.code}\n```")
     return ("\n\n".join(parts),)
 

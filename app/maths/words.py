@@ -11,12 +11,14 @@ A formula colours a symbol by \\textcolor{PICTURE}{x_0}; the names are those of 
 of its curve.
 """
 
+import re
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
 from app import vega
 
+MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）])")  # a formula, and a mark that begins no line
 COLORS = ("PICTURE", "NOISE", "NETWORK", "EXACT", "PLAIN")
 
 
@@ -46,4 +48,13 @@ def chapter_words(name: str, language: str) -> ChapterWords:
         sections[heading.strip()] = body.strip()
     lines = [line for line in sections.pop("words", "").splitlines() if line.strip()]
     pairs = (line.partition(": ") for line in lines)
+    if language == "zh":
+        sections = {heading: _kept_together(body) for heading, body in sections.items()}
     return ChapterWords(title.removeprefix("# ").strip(), sections, {key.strip(): value for key, _, value in pairs})
+
+
+def _kept_together(text: str) -> str:
+    """A formula takes the mark after it along: a browser would begin a line with the mark."""
+    parts = text.split("$$")  # in turn, text and displayed formulas; two formulas beside each other are none
+    parts[::2] = [MARKED.sub(r"$\1{\\small\\text{\2}}$", part).replace("$$", "$\u200b$") for part in parts[::2]]
+    return "$$".join(parts)

@@ -27,6 +27,7 @@ KL_RESOLUTION_NATS = 1e-10  # below it a KL is the rounding of its quadrature: s
 FINE_NODES = 1201  # over x_t, where a mean follows a score that turns sharply
 CURVATURE_GRID = 4001
 LARGEST_BETA = math.nextafter(1.0, 0.0)  # of a step that forgets all but a rounding of what was there
+LEAST_HILL = 1e-3  # of the highest: what is lower is seen in no plot
 NEGLIGIBLE = 1e-12  # of the heaviest weight: what a picture below it adds to a density is not seen
 
 
@@ -267,9 +268,9 @@ def view_kernel(
 
 
 def count_hills(density: Tensor) -> int:
-    """The number of maxima inside a row of values (n,)."""
-    rises = density[1:] > density[:-1]
-    return int((rises[:-1] & ~rises[1:]).sum())
+    """The number of maxima inside a row of values (n,), of those that reach a thousandth of the highest."""
+    rises, inner = density[1:] > density[:-1], density[1:-1]
+    return int((rises[:-1] & ~rises[1:] & (inner > LEAST_HILL * density.max())).sum())
 
 
 @dataclass(frozen=True, eq=False)

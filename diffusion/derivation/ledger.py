@@ -76,11 +76,18 @@ class Ledger:
         """Those of the bars."""
         return tuple(self.bars[0].bpd)
 
-    def running_bpd(self, variance: BoundVariance) -> tuple[Tensor, Tensor]:
-        """The bars summed from clean to noisy, without L_T: t rising, and the sum of all terms up to there; (bars,)."""
-        bars = sorted(self.bars, key=lambda bar: bar.t)
-        counted = torch.tensor([bar.counts * bar.bpd[variance] for bar in bars], dtype=torch.float64)
-        return torch.tensor([bar.t for bar in bars]), counted.cumsum(0)
+    def running_bpd(self, variance: BoundVariance) -> tuple[Tensor, Tensor, Tensor]:
+        """From clean to noisy, without L_T: t rising, the term there, and the sum of all up to there; (steps,).
+
+        The draws of one step, of L_0 there are several, are one term: their mean.
+        """
+        steps: dict[int, list[Bar]] = {}
+        for bar in sorted(self.bars, key=lambda bar: bar.t):
+            steps.setdefault(bar.t, []).append(bar)
+        terms = [sum(bar.bpd[variance] for bar in bars) / len(bars) for bars in steps.values()]
+        counted = [sum(bar.counts * bar.bpd[variance] for bar in bars) for bars in steps.values()]
+        of_steps, of_all = (torch.tensor(one, dtype=torch.float64) for one in (terms, counted))
+        return torch.tensor(list(steps)), of_steps, of_all.cumsum(0)
 
     @property
     def simple(self) -> float:

@@ -75,6 +75,7 @@ def test_the_languages_say_the_same_things(name):
         assert text.count("$$") == other.count("$$"), key
         assert text.count("$$") % 2 == 0 and text.replace("$$", "").count("$") % 2 == 0, key
         assert other.replace("$$", "").count("$") % 2 == 0, key
+        assert not re.search(r"\$[，。；：、？！）]", other), key  # a mark that would begin a line on a phone
         bold = re.findall(r"\*\*([^*]+)\*\*(.?)", other)  # in pairs, from the left
         assert not [
             one for one in bold if re.search("[：。，；？！”]$", one[0]) and re.match("[一-鿿A-Za-z]", one[1])

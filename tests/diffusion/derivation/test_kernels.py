@@ -234,3 +234,10 @@ def test_few_steps_part_two_pictures_and_many_do_not():
 def test_what_is_refused(call, name):
     with pytest.raises(ValueError, match=f"^{name}:"):
         call()
+
+
+def test_a_hill_that_nobody_sees_is_none():
+    x = torch.linspace(-3, 3, 601, dtype=torch.float64)
+    high = torch.exp(-((x + 1) ** 2) / 0.02)
+    low = torch.exp(-((x - 1) ** 2) / 0.02)
+    assert [count_hills(high + share * low) for share in (1.0, 0.01, 1e-4, 1e-15)] == [2, 2, 1, 1]

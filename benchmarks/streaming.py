@@ -1,0 +1,68 @@
+"""How much slower is a run whose x_t and x_0_hat stream to the page? Seconds with and without, in one run.
+
+python -m benchmarks.streaming [--rounds 5] [--images 16] [--steps 50]
+
+Both make the same pictures in the network's thread. With streaming, another thread draws the two pictures four times a
+second, as PNG in HTML, and writes the message that the browser gets, as the page's handler does. They take turns, and
+the ratio is that of their medians. 1.05 is the limit that the page wants to keep.
+"""
+
+import argparse
+import json
+import statistics
+import time
+
+from app import views
+from app.catalogue import Catalogue
+from app.options import ROOT
+from app.runs import in_network_thread, watch
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.settings import SamplingSettings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=50)
+    options = parser.parse_args()
+    catalogue = Catalogue(ROOT / "checkpoints")
+    print(f"DDIM-{options.steps}, {options.images} pictures, median of {options.rounds}")
+    print("| checkpoint | seconds without | with | looks a run | ratio |")
+    print("|---|---|---|---|---|")
+    for name in catalogue.names():
+        pipeline = catalogue.pipeline(name)
+        labels = tuple(k % pipeline.classes for k in range(options.images)) if pipeline.classes else None
+        settings = SamplingSettings(
+            checkpoint=name, num_inference_steps=options.steps, num_images=options.images, class_label=labels
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        alone(pipeline, settings.replace(num_inference_steps=5))
+        without, streamed = [], []
+        for _ in range(options.rounds):
+            without.append(alone(pipeline, settings))
+            streamed.append(with_page(pipeline, settings))
+        a, b = statistics.median(without), statistics.median(seconds for seconds, _ in streamed)
+        looks = statistics.median(looks for _, looks in streamed)
+        print(f"| {name} | {a:.2f} | {b:.2f} | {looks:.0f} | {b / a:.3f} |", flush=True)
+
+
+def alone(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> float:
+    """Seconds of the run that nobody watches."""
+    began = time.perf_counter()
+    in_network_thread(lambda: pipeline(settings))
+    return time.perf_counter() - began
+
+
+def with_page(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> tuple[float, int]:
+    """Seconds of the run to its last step while it streams, and how many looks it gave."""
+    looks = 0
+    for moment in watch(pipeline, settings):
+        looks += 1
+        if moment.state == "running":
+            json.dumps({"data": [views.running(moment, "en"), views.progress(moment, "en"), None]})
+    return moment.seconds, looks
+
+
+if __name__ == "__main__":
+    main()
