@@ -18,7 +18,7 @@ from importlib.resources import files
 
 from app import vega
 
-MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）])")  # a formula, and a mark that begins no line
+MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and a mark that begins no line
 COLORS = ("PICTURE", "NOISE", "NETWORK", "EXACT", "PLAIN")
 
 
