@@ -41,15 +41,20 @@ def opened(scene: Scene, values: dict, say: Say) -> Parts:
     return (_table(algebra_of(scene), scene, say),)
 
 
-def all_rows(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
-    """All rows, one after another, on the network as it is or with noise on its weights."""
+def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
+    """The rows of the other kinds, one after another, on the network "trained" or "spoiled": noise on its weights."""
     subject = _subject(scene)
-    if values["weights"] == "spoiled":
+    if weights == "spoiled":
         unet = spoiled(scene.pipeline.unet)
         pipeline = DDPMLabPipeline(unet=unet, scheduler=scene.pipeline.scheduler)
         subject = replace(subject, denoiser=replace(scene, pipeline=pipeline).denoiser())
+    return run_identities(subject, OTHERS)
+
+
+def all_rows(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+    """All rows, one after another."""
     found = list(algebra_of(scene))
-    for result in run_identities(subject, OTHERS):
+    for result in others_of(scene, values["weights"]):
         found.append(result)
         yield Stage(len(found), len(ROWS), lambda found=tuple(found): (_table(found, scene, say),))
 

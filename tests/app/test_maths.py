@@ -19,6 +19,7 @@ from app.catalogue import Catalogue
 from app.form import DEFAULTS, defaults
 from app.maths.book import CHAPTERS
 from app.maths.chapter import Control, Upload
+from app.maths.identities import algebra_of, others_of
 from app.maths.scene import Scene
 from app.maths.words import chapter_words
 from app.options import Options
@@ -29,6 +30,7 @@ from app.tabs.maths import MathsTab
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import LANGUAGES
 from app.vega import Chart
+from diffusion.derivation.identities import ROWS
 from tests.app.checkpoints import make_checkpoint
 from tests.app.server import REPOSITORY
 
@@ -162,6 +164,18 @@ def test_every_run_goes_on_step_by_step(shop, chapter, experiment):
     stages = list(islice(experiment.run(scene, values, chapter_words(chapter.name, "en").say), 3))
     assert [stage.done for stage in stages] == sorted({stage.done for stage in stages}) and stages[0].of >= len(stages)
     check_parts(stages[-1].make(), experiment, "en", has_all=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weights", ["trained", "spoiled"])
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_identities_hold_on_every_checkpoint_and_noise_on_the_weights_fails_quality_alone(shop, name, weights):
+    scene = scene_of(shop, name)
+    found = [*algebra_of(scene), *others_of(scene, weights)]
+    assert sorted(one.number for one in found) == [row.number for row in ROWS]
+    kinds = {row.number: row.kind for row in ROWS}
+    failed = {kinds[one.number] for one in found if not one.passed}
+    assert failed == ({"D"} if weights == "spoiled" else set()), [one for one in found if not one.passed]
 
 
 @pytest.mark.parametrize(
