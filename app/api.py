@@ -56,7 +56,7 @@ def make_generate(shop: Shop) -> Callable:
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
             timestep_spacing: Which timesteps: even, quadratic, leading, linspace or trailing.
             start_step: Steps left out at the noisy end.
-            eta: Share of fresh noise in ddim, 0 to 1.
+            eta: Size of the fresh noise in ddim, 0 to 1; at 1 it is ddpm.
             reverse_variance: Variance of a ddpm step: posterior or beta.
             clip_sample: Clamp each predicted picture to [-1, 1].
             beta_schedule: Shape of the betas; as trained if left out.
