@@ -78,7 +78,7 @@ def test_the_stock_pipeline_samples_mnist():
 def test_the_record_says_how_the_weights_came_to_be(folder):
     record = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     assert record["hours_with_init_from"] >= record["hours"] > 0.2
-    assert record["steps"] > 1000 and record["weights"] == "EMA" and len(record["history"]) > 50
+    assert record["steps"] > 1000 and record["weights"] == "EMA" and len(record["history"]) > 30
     assert record["data"]["name"] == folder.name
     losses = [entry["loss"] for entry in record["history"] if "loss" in entry]
     # From nothing it falls by far; a checkpoint that was trained on is better at its end, if by little

@@ -181,8 +181,9 @@ class Bench:
         begun = self.start.click(
             self.begin, resting, [self.progress, *buttons, *resting], **raw | {"queue": True, "concurrency_limit": None}
         )
-        run = begun.success(self.run, resting, [self.progress, *self.parts], preprocess=False, **NETWORK_EVENT)
-        run.then(self.end, None, [*buttons, *resting], **PRIVATE)
+        # No event after it: when the reader has turned the page by then, Gradio knows none of this chapter any more
+        shown = [self.progress, *self.parts, *buttons, *resting]
+        begun.success(self.run, resting, shown, preprocess=False, **NETWORK_EVENT)
         self.stop.click(self.halt, None, self.stop, **PRIVATE)
 
     @property
@@ -267,6 +268,7 @@ class Bench:
     def run(self, request: gr.Request, *sent) -> Iterator[tuple]:
         """The experiment on the network, a few looks at it; holds the network until it ends."""
         language, mine = self.page.language, seat(request, "maths")
+        going_on = [gr.skip()] * (2 + len(self.controls))
         self.shop.line.begin(mine)
         try:
             scene, values = self._ready(sent)
@@ -276,16 +278,17 @@ class Bench:
                 progress = views.progress_sentence(
                     look.state, look.done, look.of, look.seconds, look.seconds_left, language
                 )
-                yield progress, *self._rendered(look.parts)
+                is_last = look.state != "running"
+                yield progress, *self._rendered(look.parts), *(self._rested() if is_last else going_on)
         except ValueError as error:
-            yield views.status("failed", language), *[gr.skip()] * self._count
+            yield views.status("failed", language), *[gr.skip()] * self._count, *self._rested()
             raise failure(self.explain(error)) from None
         except Exception:
             logger.exception("an experiment failed")
-            yield views.status("failed", language), *[gr.skip()] * self._count
+            yield views.status("failed", language), *[gr.skip()] * self._count, *self._rested()
             raise failure(say(language, "errors.server")) from None
         finally:
-            self.shop.line.leave(mine)  # also where the reader has turned the page, and nobody asks for `end`
+            self.shop.line.leave(mine)
 
     def _looks(self, scene: Scene, values: dict, is_stopped) -> Iterator[Look]:
         start, shown = time.monotonic(), float("-inf")
@@ -298,11 +301,10 @@ class Bench:
             if state == "stopped":
                 return
 
-    def end(self, request: gr.Request) -> tuple:
-        """A run is over, one way or the other."""
-        self.shop.line.leave(seat(request, "maths"))
-        on = [gr.update(interactive=True)] * len(self.controls)
-        return gr.update(interactive=True), gr.update(interactive=False), *on
+    def _rested(self) -> list:
+        """The buttons and the controls when nothing runs."""
+        on = gr.update(interactive=True)
+        return [on, gr.update(interactive=False), *[on] * len(self.controls)]
 
     def halt(self, request: gr.Request):
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
