@@ -112,15 +112,7 @@ def build_demo(options: Options) -> gr.Blocks:
             shop.explored.drop(request.session_hash)
 
         demo.unload(leave)
-        whole = [
-            language,
-            *around,
-            tabs,
-            *generate.whole,
-            *compare.whole,
-            *explore.whole,
-            *maths.opened,
-        ]
+        whole = [language, *around, tabs, *generate.whole, *compare.whole, *explore.whole, *maths.opened]
         opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
         explore.wire_measured(generate.wire_measure(opened))

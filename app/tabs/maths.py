@@ -45,17 +45,12 @@ class MathsTab:
                 )
                 self.about = gr.HTML(apply_default_css=False)
             with gr.Column(scale=9, min_width=300, elem_id="chapter"):
-                self.link = gr.HTML(apply_default_css=False, render=False)  # below the chapter, whose dials it follows
-                gr.render(
-                    [self.page, self.dials],
-                    [self.turned.change],
-                    queue=False,
-                    show_progress="hidden",
-                )(self.draw)
+                shown = gr.render([self.page, self.dials], [self.turned.change], queue=False, show_progress="hidden")
+                shown(self.draw)
                 with gr.Row(elem_classes="go"):
                     self.back = gr.Button(say(DEFAULT, "maths.back"), size="sm")
                     self.forth = gr.Button(say(DEFAULT, "maths.forth"), size="sm", variant="primary")
-                self.link.render()
+                self.link = gr.HTML(apply_default_css=False)
 
     # Events ----------------------------------------------------------------------------------------------------------
 
