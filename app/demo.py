@@ -9,7 +9,7 @@ from app.api_bound import make_bound
 from app.api_explore import make_explore, make_frontier
 from app.catalogue import Catalogue
 from app.options import ROOT, Options
-from app.runs import NETWORK
+from app.runs import NETWORK, in_network_thread
 from app.shop import Shop
 from app.tabs.compare import CompareTab
 from app.tabs.events import PRIVATE
@@ -38,7 +38,8 @@ def build_demo(options: Options) -> gr.Blocks:
         import torch
 
         torch.set_num_threads(options.threads)
-    shop = Shop(options, Catalogue(options.checkpoints))
+    quicken = None if options.engine == "torch" else lambda pipeline: in_network_thread(pipeline.fast)
+    shop = Shop(options, Catalogue(options.checkpoints, quicken=quicken))
     with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
         remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret="not-a-secret-only-fixed")
         with gr.Column(elem_id="page"):

@@ -12,6 +12,7 @@ class Options:
     """The flags of app.py.
 
     max_cost: pictures that may go through the network in one request (steps x pictures, twice that under guidance).
+    engine: "fast" computes the network by ONNX Runtime as soon as that is ready, "torch" by PyTorch alone.
     host, port, threads: None leaves the decision to the environment, Gradio and torch.
     """
 
@@ -19,6 +20,7 @@ class Options:
     max_cost: int = 40_000
     max_images: int = 64
     queue_size: int = 20
+    engine: str = "fast"
     host: str | None = None
     port: int | None = None
     threads: int | None = None
@@ -55,6 +57,12 @@ def parse(arguments: list[str]) -> Options:
         default=default.queue_size,
         metavar="N",
         help="requests that may wait for the network at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("fast", "torch"),
+        default=default.engine,
+        help="fast: ONNX Runtime as soon as it is ready; torch: PyTorch alone (default: %(default)s)",
     )
     parser.add_argument("--host", metavar="NAME", help="address to listen on; 0.0.0.0 is all (default: this machine)")
     parser.add_argument("--port", type=_number(1, 65_535), metavar="N", help="port (default: the first free from 7860)")

@@ -20,6 +20,7 @@ class Pace:
     def __init__(self):
         self._lock = threading.Lock()
         self._seconds: dict[str, tuple[float, float]] = {}
+        self._engines: dict[str, str] = {}
 
     def expected_seconds(self, name: str, plan: Plan) -> float | None:
         """Of this run on an idle machine; None while nothing was measured."""
@@ -32,13 +33,14 @@ class Pace:
         return None if known is None else calls * known[0] + evaluations * known[1]
 
     def measure(self, name: str, pipeline: DDPMLabPipeline) -> None:
-        """Time two network calls, once a checkpoint; waits for its turn on the network."""
-        if name in self._seconds:
+        """Time two network calls, once a checkpoint and engine; waits for its turn on the network."""
+        if self._engines.get(name) == pipeline.engine.name:
             return
         few, many = in_network_thread(lambda: [_seconds_of_a_call(pipeline, count) for count in (FEW, MANY)])
         slope = max(0.0, (many - few) / (MANY - FEW))
         with self._lock:
-            self._seconds.setdefault(name, (max(0.0, few - slope * FEW), slope))
+            self._seconds[name] = (max(0.0, few - slope * FEW), slope)
+            self._engines[name] = pipeline.engine.name
 
     def learn(self, name: str, plan: Plan, seconds: float) -> None:
         """A run of all its steps took so long."""

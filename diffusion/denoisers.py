@@ -6,6 +6,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from diffusion.engine import Engine, TorchEngine
 from diffusion.gaussian import Level, Prediction, PredictionType, level_at, prediction_from_output
 from diffusion.schedule import NoiseSchedule
 
@@ -14,8 +15,8 @@ from diffusion.schedule import NoiseSchedule
 class Description:
     """What computes a denoiser's answers, for the record of a run.
 
-    engine: "torch", or later a faster one behind the same protocol; threads: of the CPU; precision: of the arithmetic,
-    in torch's word ("float32"). guided: two answers mixed by a guidance scale; such a mixture is no likelihood model.
+    engine: the package that computes, "torch" or another of diffusion.engine; threads: of the CPU; precision: of the
+    arithmetic, in torch's word ("float32"). guided: two answers mixed by a guidance scale; such a mixture is no likelihood model.
     """
 
     kind: Literal["network", "data", "gaussian", "mixture"]
@@ -51,7 +52,8 @@ class NetworkDenoiser:
     class_labels: (B,) int64 or None, for networks that were trained with labels; the network's last label means "no
     class". guidance_scale: w of output = unconditional + w (conditional - unconditional), Ho & Salimans 2022 (their w
     is w - 1): 1 is the conditional network alone, 0 the unconditional one; else both halves go through in one call.
-    Raises ValueError where labels and network, or labels and guidance, do not fit together.
+    engine: what computes the network, by default the network itself. Raises ValueError where labels and network, or
+    labels and guidance, do not fit together.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class NetworkDenoiser:
         prediction_type: PredictionType = "epsilon",
         class_labels: Tensor | None = None,
         guidance_scale: float = 1.0,
+        engine: Engine | None = None,
     ):
         embeddings = unet.config.num_class_embeds
         if (class_labels is None) != (embeddings is None):
@@ -74,22 +77,23 @@ class NetworkDenoiser:
         self.prediction_type = prediction_type
         self.class_labels = class_labels
         self.guidance_scale = guidance_scale
+        self.engine = engine or TorchEngine(unet)
 
     @property
     def description(self) -> Description:
         """Of the network as it is at this moment."""
         return Description(
             kind="network",
-            engine="torch",
-            threads=torch.get_num_threads(),
-            precision=str(self.unet.dtype).removeprefix("torch."),
+            engine=self.engine.name,
+            threads=self.engine.threads,
+            precision=self.engine.precision,
             guided=self.guidance_scale not in (0, 1),
         )
 
     @torch.no_grad()
     def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
         """See Denoiser."""
-        output = self._output(x_t.to(self.unet.dtype), float(t)).to(x_t.dtype)
+        output = self._output(x_t, float(t))
         return prediction_from_output(output, x_t, level or level_at(t, self.schedule), self.prediction_type)
 
     def _output(self, x_t: Tensor, t: float) -> Tensor:
@@ -98,13 +102,13 @@ class NetworkDenoiser:
         conditional = self.class_labels.to(x_t.device)
         unconditional = torch.full_like(conditional, self.unet.config.num_class_embeds - 1)
         if self.guidance_scale == 1:
-            return self._call(x_t, t, class_labels=conditional)
+            return self._call(x_t, t, conditional)
         if self.guidance_scale == 0:
-            return self._call(x_t, t, class_labels=unconditional)
-        both = self._call(torch.cat([x_t, x_t]), t, class_labels=torch.cat([unconditional, conditional]))
+            return self._call(x_t, t, unconditional)
+        both = self._call(torch.cat([x_t, x_t]), t, torch.cat([unconditional, conditional]))
         without, with_class = both.chunk(2)
         return without + self.guidance_scale * (with_class - without)
 
-    def _call(self, x_t: Tensor, t: float, **labels: Tensor) -> Tensor:
+    def _call(self, x_t: Tensor, t: float, class_labels: Tensor | None = None) -> Tensor:
         timesteps = torch.full((len(x_t),), t, device=x_t.device)  # a tensor: Python floats are truncated to integers
-        return self.unet(x_t, timesteps, **labels).sample
+        return self.engine(x_t, timesteps, class_labels)

@@ -1,5 +1,7 @@
 """The diffusers pipeline of this program: a generator of steps, and __call__ on top of it."""
 
+import copy
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -11,10 +13,13 @@ from torch import Tensor
 from diffusion.checkpoint import CheckpointError, check_network, check_scheduler, load_checkpoint
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
+from diffusion.engine import Engine, EngineError, TorchEngine, fast_engine
 from diffusion.pixels import to_pictures
 from diffusion.plan import Plan, plan_run
 from diffusion.sampling import Step, image_generators, is_noisy, noise_like, reverse_steps
 from diffusion.settings import SamplingSettings
+
+logger = logging.getLogger(__name__)
 
 
 class DDPMLabPipeline(DiffusionPipeline):
@@ -36,6 +41,7 @@ class DDPMLabPipeline(DiffusionPipeline):
         check_scheduler(scheduler.config)
         self.register_modules(unet=unet, scheduler=scheduler)
         self.checkpoint: str | None = None
+        self.engine: Engine = TorchEngine(self.unet)
 
     @classmethod
     def from_checkpoint(cls, folder: str | Path) -> Self:
@@ -50,6 +56,23 @@ class DDPMLabPipeline(DiffusionPipeline):
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """Write a folder that diffusers' own DDPMPipeline loads, without this program."""
         DDPMPipeline(unet=self.unet, scheduler=self.scheduler).save_pretrained(save_directory, **kwargs)
+
+    def with_engine(self, engine: Engine | None) -> Self:
+        """The same pipeline on another engine of its network; None is the network itself. This one stays as it is.
+
+        The pipeline falls back to the network itself where it was moved to another device than the engine's.
+        """
+        other = copy.copy(self)
+        other.engine = engine or TorchEngine(self.unet)
+        return other
+
+    def fast(self) -> Self:
+        """The same pipeline on the fastest engine that its network has here: see diffusion.engine.fast_engine."""
+        try:
+            return self.with_engine(fast_engine(self.unet))
+        except EngineError as error:
+            logger.warning("%s; PyTorch computes the network", error)
+            return self
 
     @property
     def classes(self) -> int:
@@ -76,8 +99,9 @@ class DDPMLabPipeline(DiffusionPipeline):
         """The network as a run uses it: with its labels and guidance, on the run's betas."""
         labels = None if plan.class_labels is None else torch.tensor(plan.class_labels, device=self.device)
         settings = plan.settings
+        engine = self.engine if self.engine.device == self.device else None
         network = NetworkDenoiser(
-            self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale
+            self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale, engine
         )
         if plan.on_trained_betas:
             return network

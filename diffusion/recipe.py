@@ -69,7 +69,7 @@ class Recipe(BaseModel):
             engine=made_by.engine,
             threads=made_by.threads,
             precision=made_by.precision,
-            versions={name: version(name) for name in ("torch", "diffusers")},
+            versions={name: version(name) for name in sorted({"torch", "diffusers", made_by.engine})},
         )
 
     def to_json(self) -> str:

@@ -1,12 +1,16 @@
 """What every test shares: no network, no telemetry, and the small real data sets of the repository."""
 
 import os
+import tempfile
 from pathlib import Path
 
 os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", GRADIO_ANALYTICS_ENABLED="False")
 # The named data sets are the subsets in this folder, here and in every process that a test starts
 os.environ["DDPM_LAB_DATA"] = str(Path(__file__).parent / "data")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads make a shared machine ten times slower
+
+# What is derived from networks is derived anew in every run of the tests, and shared by their processes
+os.environ.setdefault("DDPM_LAB_CACHE", tempfile.mkdtemp(prefix="ddpm-lab-engines-"))
 
 import pytest
 import torch

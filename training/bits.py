@@ -65,7 +65,7 @@ def measure_bits(folder: Path, pictures: int = 256, evaluations: int = 64, batch
     """
     if pictures < 2:
         raise ValueError(f"pictures: must be at least 2 for a standard error, got {pictures}")
-    pipeline = DDPMLabPipeline.from_checkpoint(folder)
+    pipeline = DDPMLabPipeline.from_checkpoint(folder).fast()
     test = Pictures.read(folder / "reference" / "test.npz").take(pictures)
     x_0 = to_unit_range(test.images)
     labels = torch.from_numpy(test.labels) if pipeline.classes else None
@@ -78,7 +78,8 @@ def measure_bits(folder: Path, pictures: int = 256, evaluations: int = 64, batch
     for start in tqdm(range(0, len(x_0), batch), desc="test pictures", leave=False):
         part = slice(start, start + batch)
         own = None if labels is None else labels[part]
-        denoiser = NetworkDenoiser(pipeline.unet, schedule, pipeline.scheduler.config.prediction_type, own)
+        prediction_type, engine = pipeline.scheduler.config.prediction_type, pipeline.engine
+        denoiser = NetworkDenoiser(pipeline.unet, schedule, prediction_type, own, engine=engine)
         measured.append(list(measure(denoiser, x_0[part], plan, generators[part])))
         eps_mse.append(_eps_mse_by_quartile(pipeline, schedule, x_0[part], own, generators[part]))
     errors = join(measured)

@@ -249,7 +249,7 @@ class GenerateTab:
         """A checkpoint is on the page: find out how fast it is here, and say it."""
         language, values = known_language(language), self.form.values(sent)
         if checkpoint := self.shop.checkpoint(values["checkpoint"]):
-            self.shop.pace.measure(checkpoint.name, self.shop.catalogue.pipeline(checkpoint.name))
+            self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
         return self.plan_of(language, values)
 
     def choose(self, language, *sent) -> list:

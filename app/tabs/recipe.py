@@ -21,6 +21,7 @@ from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
 from app.tabs.events import failure, seat
 from app.texts import DEFAULT, in_each, known_language, say, say_name
+from diffusion.engine import TorchEngine
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
@@ -128,7 +129,9 @@ class RecipePanel:
             recipe, saved = read_png(uploaded(sent))
             settings = recipe.settings
             checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint)
-            pipeline = self.shop.catalogue.pipeline(checkpoint.name)
+            pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
+            if recipe.engine == TorchEngine.name:
+                pipeline = pipeline.with_engine(None)
             check_images(settings, self.shop.options)
             plan = pipeline.plan(settings)
             check_cost(self.shop.options, plan)

@@ -1,0 +1,216 @@
+"""Ways to compute a network: eager PyTorch, and ONNX Runtime with the same answers in less time.
+
+Chosen by measuring (benchmarks/README.md): on two cores ONNX Runtime is faster than OpenVINO, channels-last and
+torch.compile, needs no compiler where it runs, and is ready in a second. What it runs is derived from the network's
+weights alone, checked against the network itself, and kept in a cache by the hash of both.
+"""
+
+import hashlib
+import io
+import os
+import tempfile
+import warnings
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from diffusers import UNet2DModel
+from torch import Tensor
+
+LIMIT = 1e-4  # of the outputs' difference, whose scale is 1; two kernels of float32 differ by some 3e-6
+OPSET = 18
+KEPT = 12  # files in the cache: the ones built last
+
+
+class EngineError(RuntimeError):
+    """A network has no faster engine here; the text is one sentence that says why."""
+
+
+class Engine(Protocol):
+    """A network as a function of x_t: (B, C, H, W), t: (B,), in [0, T-1] or between two, and class_labels: (B,) int64.
+
+    name: the package that computes. threads, precision: see diffusion.denoisers.Description. device: where it takes x_t.
+    """
+
+    name: str
+    device: torch.device
+
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def precision(self) -> str: ...
+
+    def __call__(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor: ...
+
+
+class TorchEngine:
+    """The network itself, as it is at each moment: eager PyTorch, on any device, in any precision."""
+
+    name = "torch"
+
+    def __init__(self, unet: UNet2DModel):
+        self.unet = unet
+
+    @property
+    def device(self) -> torch.device:
+        return self.unet.device
+
+    @property
+    def threads(self) -> int:
+        return torch.get_num_threads()
+
+    @property
+    def precision(self) -> str:
+        return str(self.unet.dtype).removeprefix("torch.")
+
+    @torch.no_grad()
+    def __call__(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        return self.unet(x_t.to(self.unet.dtype), t, class_labels).sample.to(x_t.dtype)
+
+
+class OnnxEngine:
+    """A network in ONNX Runtime, on the CPU, in float32, for any batch size. Safe to use from many threads.
+
+    content: the ONNX model. Its threads do not spin while they wait, so that neither torch nor another network's
+    threads lose a core to them.
+    """
+
+    name = "onnxruntime"
+    device = torch.device("cpu")
+    precision = "float32"
+
+    def __init__(self, content: bytes, threads: int):
+        from onnxruntime import InferenceSession, SessionOptions  # 0.2 s that nobody needs before the first network
+
+        options = SessionOptions()
+        options.intra_op_num_threads = threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        self._session = InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        self.threads = threads
+
+    def __call__(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
+        if class_labels is not None:
+            inputs["class_labels"] = class_labels
+        (output,) = self._session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        return torch.from_numpy(output).to(x_t.dtype)
+
+
+def default_cache() -> Path:
+    """The folder for what is derived from networks: DDPM_LAB_CACHE, or the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("DDPM_LAB_CACHE") or f"{home}/ddpm-lab/engines").expanduser()
+
+
+def fast_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
+    """The network as it is now, in ONNX Runtime, with torch's number of threads.
+
+    unet: in float32, on the CPU. cache: folder of the models that were built before, by default default_cache(); one
+    that can't be read or written only costs the second that building takes. Tracing is not safe beside other work in
+    torch: call it where the network runs. Raises EngineError.
+    """
+    if unet.device.type != "cpu" or unet.dtype != torch.float32:
+        raise EngineError(f"engine: takes a float32 network on the CPU, got {unet.dtype} on {unet.device}")
+    try:
+        file = (default_cache() if cache is None else cache) / f"{_key(unet)}.onnx"
+    except PackageNotFoundError as error:
+        raise EngineError(f"engine: {error.name} is not installed") from error
+    try:
+        return _checked(file.read_bytes(), unet)
+    except (OSError, EngineError):  # not there yet, or not what this network's file should be
+        pass
+    content = _exported(unet)
+    engine = _checked(content, unet)
+    _keep(content, file)
+    return engine
+
+
+def _exported(unet: UNet2DModel) -> bytes:
+    """The network as an ONNX model with inputs x_t, t and, where it has labels, class_labels."""
+    x_t, t, labels = _probe(unet, 2)
+    inputs = {"x_t": x_t, "t": t} | ({} if labels is None else {"class_labels": labels})
+    content = io.BytesIO()
+    try:
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the tracer; _checked finds out whether something is amiss
+            torch.onnx.export(
+                _Call(unet),
+                tuple(inputs.values()),
+                content,
+                dynamo=False,  # the tracer: ready in a second, where the other exporter takes ten and two more packages
+                opset_version=OPSET,
+                input_names=list(inputs),
+                output_names=["output"],
+                dynamic_axes={name: {0: "batch"} for name in (*inputs, "output")},
+            )
+    except Exception as error:  # whatever torch and onnx raise over a network that they can't describe
+        raise EngineError(f"engine: no ONNX model of this network: {_first_line(error)}") from error
+    return content.getvalue()
+
+
+class _Call(torch.nn.Module):
+    def __init__(self, unet: UNet2DModel):
+        super().__init__()
+        self.unet = unet
+
+    def forward(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
+        return self.unet(x_t, t, class_labels, return_dict=False)[0]
+
+
+def _checked(content: bytes, unet: UNet2DModel) -> OnnxEngine:
+    """The engine of a model that answers as the network does. Raises EngineError."""
+    try:
+        engine = OnnxEngine(content, torch.get_num_threads())
+        for batch in (1, 3):  # not the one that it was traced with
+            inputs = _probe(unet, batch)
+            expected = TorchEngine(unet)(*inputs)
+            error = (engine(*inputs) - expected).abs().max().item()
+            if not error <= LIMIT * max(1.0, expected.abs().max().item()):
+                raise EngineError(f"engine: differs from the network by {error:.1e}, allowed are {LIMIT:g}")
+    except EngineError:
+        raise
+    except Exception as error:  # ImportError without the package; whatever ONNX Runtime raises over a broken file
+        raise EngineError(f"engine: ONNX Runtime can't run it: {_first_line(error)}") from error
+    return engine
+
+
+def _probe(unet: UNet2DModel, batch: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """x_t, t (fractional, one a picture) and labels to try a network with: always the same."""
+    config = unet.config
+    x_t = torch.randn(
+        batch, config.in_channels, config.sample_size, config.sample_size, generator=torch.Generator().manual_seed(0)
+    )
+    classes = config.num_class_embeds
+    labels = None if classes is None else torch.arange(batch).flip(0) % classes
+    return x_t, torch.linspace(0.25, 900.75, batch), labels
+
+
+def _key(unet: UNet2DModel) -> str:
+    """The hash of all that decides the model: config, weights, and the programs that write and run it."""
+    programs = {name: version(name) for name in ("torch", "diffusers", "onnx", "onnxruntime")}
+    digest = hashlib.sha256(f"{sorted(unet.config.items())} {programs} {OPSET}".encode())
+    for name, value in sorted(unet.state_dict().items()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.contiguous().numpy())
+    return digest.hexdigest()
+
+
+def _keep(content: bytes, file: Path) -> None:
+    """Put a model into the cache, whole or not at all, and take the oldest out."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
+            part.write(content)
+        os.replace(part.name, file)
+        newest_first = sorted(file.parent.glob("*.onnx"), key=lambda path: path.stat().st_mtime, reverse=True)
+        for old in newest_first[KEPT:]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        pass  # a read-only home: it is built anew next time
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -1,0 +1,170 @@
+"""ONNX Runtime computes what the network computes: tried on every shipped checkpoint, and where it cannot be had."""
+
+import copy
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from diffusion.engine import KEPT, EngineError, OnnxEngine, TorchEngine, fast_engine
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.settings import SamplingSettings
+from tests.networks import make_unet
+
+CHECKPOINTS = sorted(path for path in (Path(__file__).parents[2] / "checkpoints").iterdir() if path.is_dir())
+LEVEL = 1 / 255  # of pixels in [0, 1]
+
+
+@pytest.fixture(scope="module", params=CHECKPOINTS, ids=lambda path: path.name)
+def shipped(request):
+    """A shipped checkpoint, computed by torch."""
+    pipeline = DDPMLabPipeline.from_checkpoint(request.param)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return tmp_path / "engines"
+
+
+def labels_of(pipeline, count):
+    return tuple(k % pipeline.classes for k in range(count)) if pipeline.classes else None
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
+def test_pictures_are_the_eager_ones_within_one_level(shipped, sampler, steps):
+    fast = shipped.fast()
+    assert fast.engine.name == "onnxruntime"
+    settings = SamplingSettings(
+        sampler=sampler, num_inference_steps=steps, num_images=3, class_label=labels_of(shipped, 3)
+    )
+    eager, quick = (pipeline(settings, output_type="pt").images for pipeline in (shipped, fast))
+    assert (eager - quick).abs().max() < LEVEL
+
+
+def test_pictures_of_guidance_and_other_betas_too(shipped):
+    guided = dict(class_label=0, guidance_scale=2.5) if shipped.classes else {}
+    settings = SamplingSettings(num_inference_steps=20, num_images=2, beta_end=0.03, **guided)  # told fractions of t
+    eager, quick = (pipeline(settings, output_type="pt").images for pipeline in (shipped, shipped.fast()))
+    assert (eager - quick).abs().max() < LEVEL
+
+
+@pytest.mark.slow
+def test_pictures_of_all_steps_too(shipped):
+    settings = SamplingSettings(num_inference_steps=1000, class_label=labels_of(shipped, 1))
+    eager, quick = (pipeline(settings, output_type="pt").images for pipeline in (shipped, shipped.fast()))
+    assert (eager - quick).abs().max() < LEVEL
+
+
+@pytest.mark.parametrize("classes", [0, 3])
+@pytest.mark.parametrize("batch", [1, 2, 5, 16])
+def test_every_batch_and_every_timestep(classes, batch, cache):
+    unet = make_unet(classes, 1, 8, (8, 16), 1)
+    engine = fast_engine(unet, cache)
+    x_t = torch.randn(batch, 1, 8, 8)
+    t = torch.rand(batch) * 999
+    labels = torch.arange(batch) % (classes + 1) if classes else None
+    torch.testing.assert_close(engine(x_t, t, labels), TorchEngine(unet)(x_t, t, labels), atol=1e-5, rtol=1e-4)
+    assert not torch.allclose(engine(x_t, t, labels), engine(x_t, t / 2, labels), atol=1e-3)
+
+
+def test_it_is_kept_by_its_weights(cache):
+    unet = make_unet(0, 1, 8, (8, 16), 1)
+    first = fast_engine(unet, cache)
+    (file,) = cache.glob("*.onnx")
+    stamp = file.stat().st_mtime_ns
+    fast_engine(unet, cache)
+    assert file.stat().st_mtime_ns == stamp and len(list(cache.iterdir())) == 1
+    other = copy.deepcopy(unet)
+    with torch.no_grad():
+        other.conv_out.bias += 1
+    x_t, t = torch.randn(1, 1, 8, 8), torch.tensor([10.0])
+    torch.testing.assert_close(fast_engine(other, cache)(x_t, t), first(x_t, t) + 1, atol=1e-5, rtol=0)
+    assert len(list(cache.glob("*.onnx"))) == 2
+
+
+def test_a_file_of_other_weights_or_of_nonsense_is_not_believed(cache):
+    unet, other = make_unet(0, 1, 8, (8, 16), 1), make_unet(0, 1, 8, (8, 16), 1)
+    with torch.no_grad():
+        other.conv_out.bias += 0.01
+    fast_engine(unet, cache)
+    (file,) = cache.glob("*.onnx")
+    fast_engine(other, cache)
+    (wrong,) = set(cache.glob("*.onnx")) - {file}
+    good = file.read_bytes()
+    x_t, t = torch.randn(1, 1, 8, 8), torch.tensor([10.0])
+    for content in (wrong.read_bytes(), b"nonsense", b"", good[: len(good) // 2]):
+        file.write_bytes(content)
+        torch.testing.assert_close(fast_engine(unet, cache)(x_t, t), TorchEngine(unet)(x_t, t), atol=1e-5, rtol=1e-4)
+        assert file.read_bytes() == good  # built again
+
+
+def test_only_the_newest_files_are_kept(cache):
+    cache.mkdir()
+    for number in range(KEPT + 5):
+        (cache / f"{number}.onnx").write_bytes(b"old")
+    fast_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
+    assert len(list(cache.iterdir())) == KEPT
+    assert max(path.stat().st_size for path in cache.iterdir()) > 1000
+
+
+def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    assert fast_engine(make_unet(0, 1, 8, (8, 16), 1), tmp_path / "file" / "engines").name == "onnxruntime"
+
+
+def test_without_the_packages_the_network_computes_itself(monkeypatch, cache):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    unet = make_unet(0, 1, 8, (8, 16), 1)
+    with pytest.raises(EngineError, match="onnxruntime"):
+        fast_engine(unet, cache)
+    assert not cache.exists()
+
+
+@pytest.mark.parametrize("change", [lambda unet: unet.to(torch.bfloat16), lambda unet: unet.to("meta")])
+def test_other_precisions_and_devices_have_none(change):
+    with pytest.raises(EngineError, match="float32 network on the CPU"):
+        fast_engine(change(make_unet(0, 1, 8, (8, 16), 1)))
+
+
+def test_a_model_that_answers_otherwise_is_refused(monkeypatch, cache):
+    honest = OnnxEngine.__call__
+    monkeypatch.setattr(OnnxEngine, "__call__", lambda self, *inputs: honest(self, *inputs) + 2e-4)
+    with pytest.raises(EngineError, match="differs from the network"):
+        fast_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
+
+
+def test_a_pipeline_on_it_is_another_one_and_says_so(shipped):
+    fast = shipped.fast()
+    settings = SamplingSettings(class_label=labels_of(shipped, 1))
+    names = [p.denoiser(p.plan(settings)).description.engine for p in (shipped, fast, fast.with_engine(None))]
+    assert names == ["torch", "onnxruntime", "torch"]
+    assert fast.checkpoint == shipped.checkpoint and fast.unet is shipped.unet
+
+
+def test_a_pipeline_that_was_moved_leaves_it_behind(cache):
+    class Elsewhere:
+        name, device = "elsewhere", torch.device("meta")
+
+    pipeline = DDPMLabPipeline.from_checkpoint(CHECKPOINTS[0]).with_engine(Elsewhere())
+    plan = pipeline.plan(SamplingSettings())
+    assert pipeline.denoiser(plan).description.engine == "torch"
+
+
+def test_guidance_is_one_call_and_none_where_the_scale_is_1():
+    pipeline = DDPMLabPipeline.from_checkpoint(next(path for path in CHECKPOINTS if path.name == "pixel-faces"))
+    calls = []
+
+    class Counting(TorchEngine):
+        def __call__(self, x_t, t, class_labels=None):
+            calls.append(len(x_t))
+            return super().__call__(x_t, t, class_labels)
+
+    counting = pipeline.with_engine(Counting(pipeline.unet))
+    for scale, pictures in ((1.0, 2), (0.0, 2), (3.0, 4)):
+        calls.clear()
+        counting(num_inference_steps=3, num_images=2, class_label=1, guidance_scale=scale)
+        assert calls == [pictures] * 3
