@@ -16,7 +16,8 @@ class Description:
     """What computes a denoiser's answers, for the record of a run.
 
     engine: the package that computes, "torch" or another of diffusion.engine; threads: of the CPU; precision: of the
-    arithmetic, in torch's word ("float32"). guided: two answers mixed by a guidance scale; such a mixture is no likelihood model.
+    arithmetic, in torch's word ("float32"). guided: two answers mixed by a guidance scale, which is no
+    likelihood model.
     """
 
     kind: Literal["network", "data", "gaussian", "mixture"]

@@ -30,7 +30,7 @@ class EngineError(RuntimeError):
 class Engine(Protocol):
     """A network as a function of x_t: (B, C, H, W), t: (B,), in [0, T-1] or between two, and class_labels: (B,) int64.
 
-    name: the package that computes. threads, precision: see diffusion.denoisers.Description. device: where it takes x_t.
+    name: the package that computes. threads, precision: see diffusion.denoisers.Description. device: where x_t must be.
     """
 
     name: str
