@@ -39,7 +39,7 @@ def test_an_endpoint_answers_in_the_first_second(checkpoints, tmp_path):
 
 @pytest.mark.parametrize(("locale", "generate", "waking"), [
     ("en-US", "Generate", "just been started"),
-    ("zh-CN", "生成", "刚刚启动"),
+    ("zh-CN", "开始生成", "刚刚启动"),
 ])  # fmt: skip
 def test_a_page_opened_at_once_is_calm_and_then_whole(checkpoints, tmp_path, chromium, locale, generate, waking):
     with running_app(checkpoints, tmp_path) as address, chromium.new_context(locale=locale) as context:
