@@ -4,11 +4,14 @@ import sys
 
 from app.options import Options, parse
 
-options = parse(sys.argv[1:]) if __name__ == "__main__" else Options()  # the flags first: --help needs no torch
+options = parse(sys.argv[1:]) if __name__ == "__main__" else Options()  # the flags first: --help needs no page
 
 from app.demo import build_demo, launch_arguments  # noqa: E402
+from app.later import import_all  # noqa: E402
 
 demo = build_demo(options)
 
 if __name__ == "__main__":
-    demo.launch(**launch_arguments(options))
+    demo.launch(prevent_thread_lock=True, **launch_arguments(options))
+    import_all()
+    demo.block_thread()

@@ -4,25 +4,26 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import gradio as gr
 import numpy as np
 
-from app.duel import duel
 from app.form import check_cost, check_images
+from app.later import later
 from app.pictures import data_uri, picture, png
 from app.runs import watch
 from app.shop import Shop
-from diffusion.compare import shares_step_noise
-from diffusion.conditioning import Conditioning
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.plan import Plan
 from diffusion.recipe import Recipe
-from diffusion.sampling import ReverseVariance
-from diffusion.schedule import BetaScheduleName
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import TimestepSpacing
+from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+duels, pairs = later("app.duel"), later("diffusion.compare")
 
 PROGRESS_SECONDS = 1.0
 
@@ -174,14 +175,14 @@ def _compare(shop: Shop, *runs: dict):
         settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
         (a, plan_a), (b, plan_b) = planned = [_planned(shop, one) for one in settings]
         shop.check_duel(a, plan_a, b, plan_b)
-        for moment in duel(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
+        for moment in duels.duel(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
             if moment.state == "running":
                 yield [], [], {"step": sum(moment.numbers), "steps": sum(moment.steps)}
         found = {
             name: {"settings": one.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": round(took, 3)}
             for name, one, (_, plan), took in zip(names, settings, planned, moment.seconds, strict=True)
         }
-        found["shares_step_noise"] = shares_step_noise(plan_a, plan_b)
+        found["shares_step_noise"] = pairs.shares_step_noise(plan_a, plan_b)
         found["partings"] = [asdict(one) for one in moment.partings]
         yield *(pngs(shop, *run, x_t) for run, x_t in zip(planned, moment.x_t, strict=True)), found
 
@@ -196,13 +197,13 @@ def settings_object(name: str, fields) -> SamplingSettings:
         raise ValueError(f"{name}: {error}") from None
 
 
-def _planned(shop: Shop, settings: SamplingSettings) -> tuple[DDPMLabPipeline, Plan]:
+def _planned(shop: Shop, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":
     pipeline = shop.catalogue.pipeline(settings.checkpoint)
     check_images(settings, shop.options)
     return pipeline, pipeline.plan(settings)
 
 
-def pngs(shop: Shop, pipeline: DDPMLabPipeline, plan: Plan, pixels: np.ndarray) -> list[str]:
+def pngs(shop: Shop, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
     """The pictures of a whole run, each with its own recipe. pixels: (N, H, W, C) uint8."""
     settings, made_by = plan.settings, pipeline.denoiser(plan).description
     sha256 = shop.catalogue.checkpoint(settings.checkpoint).sha256

@@ -1,26 +1,14 @@
 """The endpoint /bound: what it costs to write a picture down, term by term."""
 
-import base64
-import binascii
-from collections import deque
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
-
 from app.api import said
-from app.form import check_evaluations
-from app.maths.scene import Scene
-from app.runs import in_network_thread
+from app.later import later
 from app.shop import Shop
-from diffusion.bound_plan import BoundPlan
-from diffusion.derivation.ledger import Ledger, ledger
-from diffusion.recipe import MAX_FILE
-from diffusion.schedule import BetaScheduleName
 from diffusion.settings import SamplingSettings
-from diffusion.trajectory import visited_timesteps
+from diffusion.words import BetaScheduleName
 
-DECODER_DRAWS = 4  # of L_0, whose scatter is largest
+bound_answer = later("app.bound_answer")
 
 
 def make_bound(shop: Shop) -> Callable:
@@ -66,59 +54,6 @@ def make_bound(shop: Shop) -> Callable:
                 beta_start=beta_start,
                 beta_end=beta_end,
             )
-            pipeline = shop.catalogue.pipeline(settings.checkpoint)
-            scene = Scene(shop.catalogue.checkpoint(settings.checkpoint), pipeline, pipeline.plan(settings))
-            x_0, label = _asked(scene, picture, image, class_label)
-            plan = _plan(scene, evaluations, settings.seed)
-            check_evaluations(shop.options, len(plan.evaluations))
-            return _answer(in_network_thread(lambda: _measured(scene, x_0, label, plan, settings.seed)), label)
+            return bound_answer.answer(shop, settings, picture, image, class_label, evaluations)
 
     return bound
-
-
-def _asked(scene: Scene, picture, image, class_label: int | None) -> tuple[Tensor, Tensor | None]:
-    """The picture (1, C, H, W), and its label (1,) or None for no class."""
-    if image is None:
-        if class_label is not None:
-            raise ValueError("class_label: is that of your own image; a test picture has its own")
-        pictures, labels = scene.test_pictures
-        if isinstance(picture, bool) or not isinstance(picture, int) or not 1 <= picture <= len(pictures):
-            raise ValueError(f"picture: must lie in [1, {len(pictures)}], got {str(picture)[:80]}")
-        chosen = slice(picture - 1, picture)
-        return pictures[chosen], None if labels is None or not scene.pipeline.classes else labels[chosen]
-    if not isinstance(image, str) or len(image) > 2 * MAX_FILE:
-        raise ValueError(f"image: must be a picture file in base64, of at most {MAX_FILE // 10**6} MB")
-    try:
-        content = base64.b64decode(image.rpartition("base64,")[2], validate=True)
-    except (binascii.Error, ValueError):
-        raise ValueError("image: not base64") from None
-    return scene.own_picture(content, "image")[None], None if class_label is None else torch.tensor([class_label])
-
-
-def _plan(scene: Scene, evaluations, seed: int) -> BoundPlan:
-    if isinstance(evaluations, bool) or not isinstance(evaluations, int):
-        raise ValueError(f"evaluations: must be a whole number, got {str(evaluations)[:80]}")
-    timesteps = visited_timesteps(scene.T, scene.T)
-    if evaluations >= scene.T:
-        return BoundPlan.all_steps(scene.schedule, timesteps, DECODER_DRAWS)
-    return BoundPlan.stratified(scene.schedule, timesteps, evaluations, decoder_draws=DECODER_DRAWS, seed=seed)
-
-
-def _measured(scene: Scene, x_0: Tensor, label: Tensor | None, plan: BoundPlan, seed: int) -> Ledger:
-    return deque(ledger(scene.denoiser(label), x_0, plan, [torch.Generator().manual_seed(seed)]), maxlen=1)[0]
-
-
-def _answer(book: Ledger, label: Tensor | None) -> dict:
-    return {
-        "bits_per_dim": {
-            kind: {"estimate": total.bpd, "standard_error": total.standard_error_bpd}
-            for kind, total in book.totals.items()
-        },
-        "prior_bpd": book.prior_bpd,
-        "decoder_bpd": {kind: book.decoder_bpd(kind) for kind in book.totals},
-        "class_label": None if label is None else label.item(),
-        "terms": [
-            {"t": b.t, "s": b.s, "counts": b.counts, "x_0_mse": b.x_0_mse, "eps_mse": b.eps_mse, "bpd": b.bpd}
-            for b in book.bars
-        ],
-    }

@@ -2,16 +2,22 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from app.api import PROGRESS_SECONDS, pngs, said, settings_object
 from app.explore import Known, explore
 from app.form import check_cost, check_images
+from app.later import later
 from app.pictures import visible
 from app.shop import Shop
-from diffusion.frontier import measurements
-from diffusion.grid import Axis, Job, cells_of, pictures_job, varied
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.plan import Plan
+from diffusion.axes import Axis
+
+if TYPE_CHECKING:
+    from diffusion.grid import Job
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+grid, quality = later("diffusion.grid"), later("diffusion.frontier")
 
 Values = str | list  # of an axis, as it may come
 
@@ -75,13 +81,13 @@ def _explore(shop: Shop, axes: dict, settings: dict):
 
         pipeline_of = shop.catalogue.pipelines()
 
-        def planned(changes: dict) -> tuple[DDPMLabPipeline, Plan]:
-            own = varied(base, changes)
+        def planned(changes: dict) -> "tuple[DDPMLabPipeline, Plan]":
+            own = grid.varied(base, changes)
             pipeline = pipeline_of(own.checkpoint)
             return pipeline, pipeline.plan(own)
 
-        cells = cells_of(found_axes, planned)
-        jobs = [pictures_job(cell.pipeline, cell.plan) for cell in cells]
+        cells = grid.cells_of(found_axes, planned)
+        jobs = [grid.pictures_job(cell.pipeline, cell.plan) for cell in cells]
         for moment in _run(shop, jobs):
             if moment.state == "running":
                 yield [], {"step": moment.calls, "steps": moment.of}
@@ -105,7 +111,7 @@ def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values, samples: 
         check_images(base, shop.options)
         pipeline = shop.catalogue.pipeline(base.checkpoint)
         axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", "eta", etas)
-        wanted = measurements(pipeline, base, *axes, samples, shop.catalogue.feature_space(base.checkpoint))
+        wanted = quality.measurements(pipeline, base, *axes, samples, shop.catalogue.feature_space(base.checkpoint))
         for moment in _run(shop, [job for one in wanted for job in one.jobs]):
             if moment.state == "running":
                 yield {"step": moment.calls, "steps": moment.of}
@@ -113,6 +119,6 @@ def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values, samples: 
         yield {"points": [asdict(one.point(results)) for one in wanted]}
 
 
-def _run(shop: Shop, jobs: Sequence[Job]):
+def _run(shop: Shop, jobs: "Sequence[Job]"):
     check_cost(shop.options, *{job.key: job for job in jobs}.values())
     yield from explore(jobs, Known(), every_seconds=PROGRESS_SECONDS)

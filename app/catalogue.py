@@ -1,5 +1,7 @@
 """Which checkpoints there are, what is known of each, and their pipelines: read when first asked for, then kept."""
 
+from __future__ import annotations
+
 import json
 import logging
 import re
@@ -10,11 +12,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from app.later import later
 from app.messages import Refusal
-from diffusion.checkpoint import checkpoint_sha256
-from diffusion.features import FeatureSpace, has_feature_space, load_feature_space
-from diffusion.pipeline import DDPMLabPipeline
+
+if TYPE_CHECKING:
+    from diffusion.features import FeatureSpace
+    from diffusion.pipeline import DDPMLabPipeline
+
+checkpoints, features = later("diffusion.checkpoint"), later("diffusion.features")
+pipelines = later("diffusion.pipeline")
 
 MAX_JSON = 4_000_000
 FAVOURITE = "pixel-faces"  # opens the page where it is there: quick, in colour, and judged at a glance
@@ -86,7 +94,7 @@ class Catalogue:
             signature = self._signature(name)
             known = self._known.get(name)
             if known is None or known[0] != signature:
-                known = (signature, self._look(name, signature))
+                known = (signature, self._look(name))
                 self._known[name] = known
         if isinstance(known[1], ValueError):
             raise known[1]
@@ -112,12 +120,12 @@ class Catalogue:
 
         Raises ValueError (one sentence) for one that cannot be read.
         """
-        if not has_feature_space(self.checkpoint(name).folder):
+        if not features.has_feature_space(self.checkpoint(name).folder):
             return None
         with self._lock:
             key = (name, self._signature(name))
             if key not in self._spaces:
-                self._spaces[key] = load_feature_space(self.folder / name)
+                self._spaces[key] = features.load_feature_space(self.folder / name)
                 _forget(self._spaces, self._keep)
             return self._spaces[key]
 
@@ -138,18 +146,19 @@ class Catalogue:
         names = sorted(self.names(), key=lambda name: name != FAVOURITE)
         return next((name for name in names if self.error_of(name) is None), names[0] if names else None)
 
-    def _look(self, name: str, signature: tuple) -> Checkpoint | ValueError:
+    def _look(self, name: str) -> Checkpoint | ValueError:
         try:
-            return describe(self.folder / name, self._load(name, signature))
+            _check_name(name)
+            sketch = pipelines.DDPMLabPipeline(*checkpoints.sketch_checkpoint(self.folder / name))
+            return describe(self.folder / name, sketch)
         except ValueError as error:
             return error
 
     def _load(self, name: str, signature: tuple) -> DDPMLabPipeline:
         key = (name, signature)
         if key not in self._pipelines:
-            if not NAME.fullmatch(name):
-                raise Refusal("checkpoint_name", name=name)
-            self._pipelines[key] = pipeline = DDPMLabPipeline.from_checkpoint(self.folder / name)
+            _check_name(name)
+            self._pipelines[key] = pipeline = pipelines.DDPMLabPipeline.from_checkpoint(self.folder / name)
             _forget(self._pipelines, self._keep)
             if self._quicken is not None:
                 self._quickening[key] = self._background.submit(self._replace, key, pipeline)
@@ -180,7 +189,7 @@ class Catalogue:
 
 
 def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
-    """The facts of a checkpoint: from its pipeline, and from the JSON beside it as far as that fits."""
+    """The facts of a checkpoint: from its pipeline, weights or none, and from the JSON beside it where that fits."""
     config = pipeline.scheduler.config
     schedule = None if config.get("trained_betas") is not None else config["beta_schedule"]
     has_range = schedule not in (None, "squaredcos_cap_v2")
@@ -189,7 +198,7 @@ def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
     return Checkpoint(
         name=folder.name,
         folder=folder,
-        sha256=checkpoint_sha256(folder),
+        sha256=checkpoints.checkpoint_sha256(folder),
         data_name=data_name if isinstance(data_name, str) and data_name else folder.name,
         class_names=_class_names(folder, reference, pipeline.classes),
         num_train_timesteps=pipeline.num_train_timesteps,
@@ -219,6 +228,11 @@ def _class_names(folder: Path, reference: dict, classes: int) -> tuple[str, ...]
         if isinstance(names, list) and len(names) == classes and all(isinstance(name, str) and name for name in names):
             return tuple(names)
     return tuple(map(str, range(classes)))
+
+
+def _check_name(name: str) -> None:
+    if not NAME.fullmatch(name):
+        raise Refusal("checkpoint_name", name=name)
 
 
 def _forget(things: OrderedDict, keep: int) -> None:

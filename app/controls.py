@@ -74,6 +74,11 @@ def control_meanings(values: Mapping, checkpoint: Checkpoint | None) -> dict[str
     }
 
 
+def field_words(field: str, language: str) -> str:
+    """The name of a field of the settings, as its control has it."""
+    return say(language, f"controls.{'class_choice' if field == 'class_label' else field}.label")
+
+
 def _choices(language: str, name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
     return [(say(language, f"controls.{name}.{value}"), value) for value in values]
 

@@ -11,18 +11,23 @@ from app.catalogue import Catalogue
 from app.options import ROOT, Options
 from app.runs import NETWORK, in_network_thread
 from app.shop import Shop
+from app.stage import words
 from app.tabs.compare import CompareTab
 from app.tabs.events import PRIVATE
 from app.tabs.explore import ExploreTab
 from app.tabs.generate import GenerateTab
 from app.tabs.maths import MathsTab
-from app.texts import DEFAULT, LANGUAGES, known_language, language_of, say
+from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say
 from app.theme import css, theme
 from diffusion.recipe import MAX_FILE
 
 HOUR = 3600
 CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
 # The language of the document: what style.css picks sentences by, and what screen readers and fonts go by
+GREET = """(language) => {
+    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+    document.body.classList.add("greeted");
+}"""
 SPEAK = """(language) => {
     document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
     document.title = document.querySelector("#header h1")?.textContent ?? document.title;
@@ -35,13 +40,12 @@ TO_TOP = "() => window.scrollTo({top: 0})"
 def build_demo(options: Options) -> gr.Blocks:
     """The page, ready to launch."""
     if options.threads is not None:
-        import torch
-
-        torch.set_num_threads(options.threads)
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # torch asks for it when it is imported
     quicken = None if options.engine == "torch" else lambda pipeline: in_network_thread(pipeline.fast)
     shop = Shop(options, Catalogue(options.checkpoints, quicken=quicken))
     with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
         remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret="not-a-secret-only-fixed")
+        gr.HTML(_waking(), apply_default_css=False, elem_id="waking")
         with gr.Column(elem_id="page"):
             with gr.Row(elem_id="header"):
                 header = gr.HTML(_header(DEFAULT), apply_default_css=False)
@@ -73,8 +77,11 @@ def build_demo(options: Options) -> gr.Blocks:
             labels = [gr.update(label=say(chosen, f"tabs.{name}")) for name in titles]
             return [_header(chosen), _footer(chosen), *labels]
 
+        def greet(remembered, request: gr.Request):
+            return _language(remembered, request)
+
         def open_page(remembered, request: gr.Request):
-            chosen = known_language(remembered) if remembered else language_of(request.headers.get("accept-language"))
+            chosen = _language(remembered, request)
             query = str(request.query_params or "")
             asked = request.query_params.get("tab") if request.query_params else None
             selected = gr.update(selected=asked) if asked in titles else gr.skip()
@@ -114,6 +121,9 @@ def build_demo(options: Options) -> gr.Blocks:
 
         demo.unload(leave)
         whole = [language, *around, tabs, *generate.whole, *compare.whole, *explore.whole, *maths.opened]
+        demo.load(greet, remembered, language, preprocess=False, **PRIVATE).then(
+            None, language, None, js=GREET, **PRIVATE
+        )
         opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
         explore.wire_measured(generate.wire_measure(opened))
@@ -159,6 +169,16 @@ def launch_arguments(options: Options) -> dict:
         "max_file_size": MAX_FILE,  # of a saved picture that brings its recipe back
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }
+
+
+def _language(remembered, request: gr.Request) -> str:
+    """The language that this browser remembers, or else asks for."""
+    return known_language(remembered) if remembered else language_of(request.headers.get("accept-language"))
+
+
+def _waking() -> str:
+    """What stands there until the page is filled; style.css shows it only where that takes more than a moment."""
+    return f'<p role="status">{words(in_each(lambda language: say(language, "page.waking")))}</p>'
 
 
 def _header(language: str) -> str:

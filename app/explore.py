@@ -1,18 +1,24 @@
 """Grids and frontiers in the network's thread: what has been found, what runs, and what a visitor need not wait for."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from torch import Tensor
 
+from app.later import later
 from app.pictures import visible
 from app.runs import streamed
-from diffusion.grid import Job, JobStep, cheap_first, run_jobs
+
+if TYPE_CHECKING:
+    from diffusion.grid import Job, JobStep
+
+grid = later("diffusion.grid")
 
 PREVIEW_SECONDS = 0.4  # a grid is many pictures to send
 KNOWN_BYTES = 2_000_000  # of results, a visitor
@@ -58,7 +64,7 @@ class Known:
 
 
 def _bytes(found: Found) -> int:
-    return 1000 + (found.result.numel() * found.result.element_size() if isinstance(found.result, Tensor) else 0)
+    return 1000 + getattr(found.result, "nbytes", 0)  # of pictures; other results are a number or two
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,13 +99,13 @@ def explore_moments(
 ) -> Iterator[ExploreMoment]:
     """The moments of jobs, in this thread."""
     found, needed = known.of(jobs), {job.key for job in jobs}
-    to_run = cheap_first(job for job in jobs if job.key not in found)
+    to_run = grid.cheap_first(job for job in jobs if job.key not in found)
     of = sum(job.calls for job in to_run)
     work = Work(sum(job.evaluations for job in to_run))
     if not to_run:
         yield ExploreMoment("done", 0, 0, 0.0, 0.0, found, None)
     shown = float("-inf")
-    for calls, step in enumerate(run_jobs(to_run), 1):
+    for calls, step in enumerate(grid.run_jobs(to_run), 1):
         work.add(step)
         if step.is_last:
             found[step.job.key] = Found(step.result, work.job_seconds)

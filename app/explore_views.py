@@ -6,6 +6,7 @@ from html import escape
 import numpy as np
 
 from app.catalogue import Checkpoint
+from app.controls import field_words
 from app.explore import ExploreMoment
 from app.film import full_columns
 from app.frontier_plot import frontier_csv, said_value, sampler_name
@@ -15,8 +16,9 @@ from app.pictures import FASTEST, data_uri, png, sheet, visible
 from app.stage import Words, words
 from app.texts import in_each, say, say_name
 from app.views import duration, progress_sentence
+from diffusion.axes import Axis
 from diffusion.frontier import Point
-from diffusion.grid import Axis, Job
+from diffusion.grid import Job
 from diffusion.recipe import to_query
 
 Current = tuple[Job, int, np.ndarray]  # see ExploreMoment
@@ -83,11 +85,6 @@ def value_words(axis: Axis, value, checkpoint: Checkpoint, language: str) -> str
             say_name(language, "classes", checkpoint.class_names[value]) if value < checkpoint.classes else str(value)
         )
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def field_words(field: str, language: str) -> str:
-    """The name of a field, as its control has it."""
-    return say(language, f"controls.{'class_choice' if field == 'class_label' else field}.label")
 
 
 def grid_html(grid: Grid, found: Mapping, checkpoint: Checkpoint, language: str, current: Current | None = None) -> str:
@@ -181,12 +178,6 @@ def frontier_html(points: Sequence[Point]) -> str:
         f'<div class="measured">{table}</div><p class="note">'
         f'<a href="{frontier_csv(points)}" download="ddpm-lab-frontier.csv">{csv}</a></p>'
     )
-
-
-def frontier_words(language: str) -> str:
-    """What the frontier is."""
-    heading = f"<h2>{escape(say(language, 'frontier.heading'))}</h2>"
-    return f'{heading}<p class="hint">{escape(say(language, "frontier.what"))}</p>'
 
 
 def caption(points: Sequence[Point], measure: str, language: str) -> str:

@@ -1,13 +1,18 @@
 """A run as a film: x_t, the guess x_0_hat and the noise eps_hat at some of its steps, to scrub through and to save."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from app.pictures import data_uri, png, sheet, square_columns, visible
-from diffusion.sampling import Step
+
+if TYPE_CHECKING:
+    from diffusion.sampling import Step
 
 FRAMES = 24  # of a film at the most: enough to see it happen, and under a megabyte
 FRAME_PIXELS = 2**15  # of the pictures in one frame; those beyond are left out
@@ -37,7 +42,7 @@ class Frame:
     eps_hat: np.ndarray
 
     @classmethod
-    def of(cls, number: int, step: Step) -> "Frame":
+    def of(cls, number: int, step: Step) -> Frame:
         """The frame of a step of the sampler."""
         _, channels, height, width = step.x_s.shape
         count = max(1, FRAME_PIXELS // (channels * height * width))

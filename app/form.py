@@ -1,14 +1,19 @@
 """From what stands in the controls to the settings of a run, and back to what a control may show."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from app.catalogue import Checkpoint
 from app.messages import Refusal
 from app.options import Options
-from diffusion.grid import Job
-from diffusion.plan import Plan
 from diffusion.settings import SamplingSettings, shortened
+
+if TYPE_CHECKING:
+    from diffusion.grid import Job
+    from diffusion.plan import Plan
 
 MIXED, NO_CLASS = "mixed", "none"
 TRAINED_ONE_BY_ONE = "trained"  # the choice of schedule that stands for betas without a name

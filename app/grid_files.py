@@ -13,7 +13,7 @@ from app.film import full_columns
 from app.grids import Grid, padded
 from app.pictures import enlarged, sheet, visible
 from app.vega import csv_address
-from diffusion.grid import Axis
+from diffusion.axes import Axis
 from diffusion.recipe import pixels_sha256
 
 CELL_SIDE, LEAST_WIDTH, GAP = 168, 96, 12

@@ -1,18 +1,26 @@
 """Grids worth seeing, and from what stands in the Explore tab to the runs of a grid and of a frontier."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from app.catalogue import Catalogue, Checkpoint
 from app.form import MIXED, class_label, settings_of
+from app.later import later
 from app.options import Options
 from app.texts import say
-from diffusion.frontier import Measurement, measurements
-from diffusion.grid import FIELDS, Axis, Cell, Job, cells_of, pictures_job, varied
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.plan import Plan
+from diffusion.axes import FIELDS, Axis
 from diffusion.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from diffusion.frontier import Measurement
+    from diffusion.grid import Cell, Job
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+frontier, grid = later("diffusion.frontier"), later("diffusion.grid")
 
 AXES = ("axis_1", "axis_2", "axis_3")
 NO_FIELD = ""  # of an axis that is not used
@@ -156,13 +164,13 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
             changes["class_label"] = class_label(values["class_choice"], base.num_images, other.classes)
         if changes.get("class_label") is not None:
             changes.setdefault("guidance_scale", values["guidance_scale"])
-        settings = varied(base, changes)
+        settings = grid.varied(base, changes)
         pipeline = pipeline_of(settings.checkpoint)
         return pipeline, pipeline.plan(settings)
 
-    cells = cells_of(axes, planned)
+    cells = grid.cells_of(axes, planned)
     versions = {name: catalogue.checkpoint(name).sha256 for name in {cell.plan.settings.checkpoint for cell in cells}}
-    jobs = [pictures_job(cell.pipeline, cell.plan, versions[cell.plan.settings.checkpoint]) for cell in cells]
+    jobs = [grid.pictures_job(cell.pipeline, cell.plan, versions[cell.plan.settings.checkpoint]) for cell in cells]
     return Grid(axes, base, cells, tuple(jobs))
 
 
@@ -175,5 +183,5 @@ def frontier_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Op
     space, pipeline = catalogue.feature_space(checkpoint.name), catalogue.pipeline(checkpoint.name)
     samples = own["frontier_samples"]
     samples = int(samples) if isinstance(samples, float) and samples.is_integer() else samples
-    found = measurements(pipeline, base, *axes, samples, space, checkpoint.sha256)
+    found = frontier.measurements(pipeline, base, *axes, samples, space, checkpoint.sha256)
     return Frontier(base, tuple(found), samples, space is not None)

@@ -3,7 +3,7 @@
 import re
 
 from app.texts import say, texts
-from diffusion.grid import AxisError
+from diffusion.axes import AxisError
 
 FIELD_LABELS = {"class_label": "class_choice"}  # a setting whose control has another name
 

@@ -1,14 +1,20 @@
 """How long a run will take on this machine: a + b n seconds a network call of n pictures, learnt from the machine."""
 
+from __future__ import annotations
+
 import threading
 import time
+from typing import TYPE_CHECKING
 
-import torch
-
+from app.later import later
 from app.runs import in_network_thread
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.plan import Plan
 from diffusion.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+torch = later("torch")
 
 FEW, MANY = 1, 8  # pictures of the two calls that are timed at first
 TRUST = 0.5  # in the newest run, against all before

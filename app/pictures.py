@@ -1,15 +1,21 @@
 """Pixels to PNGs. Nothing here is ever smoothed: enlarging means larger squares."""
 
+from __future__ import annotations
+
 import base64
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
-from diffusion.pixels import to_uint8
+from app.later import later
 from diffusion.recipe import Recipe, png_text
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+tensors = later("diffusion.pixels")
 
 GAP = 1  # between the pictures of a sheet, transparent
 SAVED_SIDE = 224  # a saved picture is enlarged to about this many pixels
@@ -19,7 +25,7 @@ FASTEST = 1  # zlib level: a preview lives a quarter of a second
 
 def visible(x: Tensor) -> np.ndarray:
     """(B, C, H, W) as a sampler holds it -> (B, H, W, C) uint8; what is no number is shown as 0."""
-    return to_uint8(torch.nan_to_num(x, nan=0.0))
+    return tensors.to_uint8(x.nan_to_num(nan=0.0))
 
 
 def picture(pixels: np.ndarray) -> Image.Image:

@@ -1,24 +1,27 @@
 """Runs the sampler in the network's own thread, and says now and then how far it is."""
 
+from __future__ import annotations
+
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import SimpleQueue
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 
 from app.film import Frame, frame_steps
 from app.line import Seat
 from app.messages import Refusal
 from app.pictures import visible
 from app.sessions import BySession
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.sampling import Step
 from diffusion.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.sampling import Step
 
 NETWORK = "network"  # the concurrency_id of everything that runs the network: one run at a time
 PREVIEW_SECONDS = 0.25
@@ -157,4 +160,4 @@ def moments(
 
 def _pixels(step: Step) -> tuple[np.ndarray, np.ndarray, bool]:
     x_t, x_0_hat = (visible(x) for x in (step.x_s, step.x_0_hat))
-    return x_t, x_0_hat, bool(torch.isfinite(step.x_s).all())
+    return x_t, x_0_hat, bool(step.x_s.isfinite().all())

@@ -1,20 +1,27 @@
 """What the parts of the page share: options, checkpoints, the speed of the machine, and who has pressed Stop."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from app.catalogue import Catalogue, Checkpoint
 from app.explore import VISITORS, Known
 from app.film import Frame
 from app.form import check_cost, settings_of
+from app.later import later
 from app.line import Line, Seat
 from app.messages import Refusal
 from app.options import Options
 from app.pace import Pace
 from app.runs import StopSigns
 from app.sessions import BySession
-from diffusion.compare import check_pair
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.plan import Plan
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+pairs = later("diffusion.compare")
 
 
 @dataclass(frozen=True)
@@ -65,5 +72,5 @@ class Shop:
 
     def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
         """Whether two runs may run side by side here. Raises ValueError."""
-        check_pair(a, plan_a, b, plan_b)
+        pairs.check_pair(a, plan_a, b, plan_b)
         check_cost(self.options, plan_a, plan_b)

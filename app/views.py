@@ -166,12 +166,6 @@ def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
     return schedule_plots(plan, language), f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
 
 
-def plot_captions(language: str) -> list[str]:
-    """What stands below each plot."""
-    names = ("amplitudes", "betas", "levels")
-    return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]
-
-
 def status(key: str, language: str) -> str:
     """The progress line of a page on which nothing runs."""
     return progress_line(in_each(lambda language: say(language, f"status.{key}")), say(language, "status.progress"))

@@ -8,7 +8,9 @@ import hashlib
 import json
 from pathlib import Path
 
+import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
+from safetensors import safe_open
 
 from diffusion.gaussian import PredictionType
 from diffusion.schedule import NoiseSchedule
@@ -45,6 +47,29 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
         # Weights mapped from the file lie at any address, and kernels round by alignment: with their own memory the
         # pictures are those of the network that was saved, to the last bit.
         parameter.data = parameter.data.clone()
+    return unet.eval(), scheduler
+
+
+def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DDIMScheduler]:
+    """The same, but the network is on torch's meta device: its facts are known, and no weight is read.
+
+    The names and shapes of the weights are checked in the heads of their files. Raises CheckpointError as
+    `load_checkpoint` does; it is asked wherever the heads do not fit, for older networks whose weights it renames.
+    """
+    folder = Path(folder)
+    scheduler_class = SCHEDULERS[_check_index(folder)]
+    _check_weights(folder)
+    try:
+        with torch.device("meta"):
+            unet = UNet2DModel.from_config(UNet2DModel.load_config(folder / "unet", local_files_only=True))
+        scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
+        fits = _shapes(folder / "unet") == {name: list(weight.shape) for name, weight in unet.state_dict().items()}
+    except Exception:  # whatever it is, loading finds it too, and says it
+        fits = False
+    if not fits:
+        return load_checkpoint(folder)
+    check_network(unet, folder.name)
+    check_scheduler(scheduler.config, folder.name)
     return unet.eval(), scheduler
 
 
@@ -138,6 +163,18 @@ def _check_weights(folder: Path) -> None:
     for name in names:
         if not isinstance(name, str) or not name.endswith(".safetensors") or Path(name).name != name:
             raise CheckpointError(f"{folder.name}: the index of the weights names {name!r}, not a safetensors file")
+
+
+def _shapes(unet: Path) -> dict[str, list[int]]:
+    """Name -> shape of every weight, from the heads of the files that diffusers would load."""
+    files = {WEIGHTS}
+    if not (unet / WEIGHTS).is_file():
+        files = set(_read_json(unet.parent, f"unet/{WEIGHTS}.index.json")["weight_map"].values())
+    shapes = {}
+    for file in files:
+        with safe_open(unet / file, framework="pt") as weights:
+            shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118 no dict
+    return shapes
 
 
 def _read_json(folder: Path, file: str) -> dict:

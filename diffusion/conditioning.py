@@ -1,6 +1,6 @@
 """A denoiser on other betas than its own: which timestep it is told, and how its answer is read."""
 
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
@@ -8,8 +8,7 @@ from torch import Tensor
 from diffusion.denoisers import Denoiser, Description
 from diffusion.gaussian import Level, Prediction, eps_from_x_0, level_at
 from diffusion.schedule import NoiseSchedule
-
-Conditioning = Literal["matched", "naive"]
+from diffusion.words import Conditioning
 
 
 def told_timesteps(

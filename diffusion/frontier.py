@@ -13,14 +13,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from diffusion.axes import LEAST_SAMPLES, MOST_SAMPLES, Axis
 from diffusion.compare import rms
 from diffusion.features import FeatureSpace
-from diffusion.grid import Axis, Job, located, pictures_job, same_pictures
+from diffusion.grid import Job, located, pictures_job, same_pictures
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
 
-LEAST_SAMPLES, MOST_SAMPLES = 20, 2000
 BATCH = 64
 
 

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import Annotated, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args, get_origin
 from urllib.parse import urlencode
 
 import numpy as np
@@ -18,8 +18,10 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffusion.denoisers import Description
 from diffusion.settings import SamplingSettings, one_line_each
+
+if TYPE_CHECKING:
+    from diffusion.denoisers import Description
 
 KEYWORD = "ddpm-lab"  # of the PNG text chunk
 FORMAT = 1
@@ -58,7 +60,7 @@ class Recipe(BaseModel):
 
     @classmethod
     def of(
-        cls, settings: SamplingSettings, images: np.ndarray, checkpoint_sha256: str, batch: int, made_by: Description
+        cls, settings: SamplingSettings, images: np.ndarray, checkpoint_sha256: str, batch: int, made_by: "Description"
     ) -> Self:
         """The recipe of pictures that were just made. images: (N, H, W, C) uint8."""
         return cls(

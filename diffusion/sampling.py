@@ -7,7 +7,6 @@ the mean of eta = 1.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,8 +14,7 @@ from torch import Tensor
 from diffusion.denoisers import Denoiser
 from diffusion.gaussian import Prediction, StepCoefficients, step_coefficients
 from diffusion.schedule import per_image
-
-ReverseVariance = Literal["posterior", "beta"]
+from diffusion.words import ReverseVariance
 
 
 @dataclass(frozen=True)

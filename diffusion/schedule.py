@@ -7,12 +7,13 @@ Arrays are 0-based as in diffusers: index 0 is the paper's t = 1. Index -1 is th
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, Self, get_args
+from typing import Self, get_args
 
 import torch
 from torch import Tensor
 
-BetaScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
+from diffusion.words import BetaScheduleName
+
 MAX_COSINE_BETA = 0.999  # Nichol & Dhariwal 2021, sec. 3.2: keeps the last step from being a division by zero
 COSINE_OFFSET = 0.008  # ibid.: keeps the first betas from being too small
 SIGMOID_RANGE = 6.0  # diffusers' DDPMScheduler: sigmoid over [-6, 6]

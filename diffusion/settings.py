@@ -9,10 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from diffusion.conditioning import Conditioning
-from diffusion.sampling import ReverseVariance
-from diffusion.schedule import BetaScheduleName
 from diffusion.trajectory import TimestepSpacing
+from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536

@@ -16,3 +16,4 @@ CHAPTERS: tuple[Chapter, ...] = (
     judging.CHAPTER,
     identities.CHAPTER,
 )
+BY_NAME = {chapter.name: chapter for chapter in CHAPTERS}

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from app.form import is_number
 from app.maths.scene import Scene
+from app.maths.words import number_of
 from app.vega import Chart
 from diffusion.settings import shortened
 
@@ -124,7 +125,7 @@ class Chapter:
 
     @property
     def number(self) -> int:
-        return int(self.name.split("-")[0])
+        return number_of(self.name)
 
 
 def _listed(choices: Sequence[str]) -> str:

@@ -19,6 +19,7 @@ from importlib.resources import files
 from app import vega
 
 MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and a mark that begins no line
+NAMES = tuple(sorted(path.name.removesuffix(".md") for path in (files("app.texts") / "maths" / "en").iterdir()))
 COLORS = ("PICTURE", "NOISE", "NETWORK", "EXACT", "PLAIN")
 
 
@@ -33,6 +34,11 @@ class ChapterWords:
     def say(self, key: str, **values) -> str:
         """A short text, with its {places} filled."""
         return self.words[key].format(**values) if values else self.words[key]
+
+
+def number_of(name: str) -> int:
+    """A chapter's number, with which its name begins."""
+    return int(name.split("-")[0])
 
 
 @cache

@@ -2,15 +2,14 @@
 
 import logging
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from app import duel_views, views
-from app.duel import duel
 from app.form import controls_of, defaults
+from app.later import later
 from app.messages import explain
-from app.plots import parting
 from app.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.shop import Shop
 from app.stage import plan_line
@@ -18,8 +17,13 @@ from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
-from diffusion.plan import Plan
 from diffusion.recipe import from_query, to_query
+
+if TYPE_CHECKING:
+    from diffusion.plan import Plan
+
+duels, plots = later("app.duel"), later("app.plots")
+duel_views, views = later("app.duel_views"), later("app.views")
 
 NUM_IMAGES = 4
 SIDES = ("a", "b")
@@ -207,7 +211,7 @@ class CompareTab:
         side = getattr(error, "side", None)
         return f"{side}: {explain(error, language)}" if side else explain(error, language)
 
-    def _link(self, plans: list[Plan], address: str, language: str) -> str:
+    def _link(self, plans: "list[Plan]", address: str, language: str) -> str:
         if not address:
             return gr.skip()
         fields = [("tab", "compare")]
@@ -290,13 +294,13 @@ class CompareTab:
             (a, plan_a), (b, plan_b) = self._checked(self.sent_values(sent)[1])
             checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
             made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
-            for moment in duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(mine)):
+            for moment in duels.duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(mine)):
                 strips, progress = duel_views.strips_of(moment, language), duel_views.progress(moment, language)
                 if moment.state == "running":
                     yield strips, progress, "", gr.update(visible=False)
                     continue
                 outcome = duel_views.outcome(moment, (plan_a, plan_b), checkpoints, made_by, language)
-                plot = parting(moment.partings, language)
+                plot = plots.parting(moment.partings, language)
                 yield strips, progress, outcome, gr.update(value=plot, visible=bool(moment.partings))
         except ValueError as error:
             raise failure(self._explain(error, language)) from None

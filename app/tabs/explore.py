@@ -2,14 +2,15 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from html import escape
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app import explore_views, views
 from app.explore import ExploreMoment, Known, explore
 from app.form import check_cost
-from app.frontier_plot import frontier_plots
 from app.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
+from app.later import later
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
@@ -17,7 +18,12 @@ from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
-from diffusion.grid import Job
+
+if TYPE_CHECKING:
+    from diffusion.grid import Job
+
+explore_views, views = later("app.explore_views"), later("app.views")
+frontier_plot = later("app.frontier_plot")
 
 # A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
 PICK = """element.addEventListener('click', (event) => {
@@ -69,7 +75,7 @@ class ExploreTab:
         self.link = gr.HTML(apply_default_css=False)
 
     def _lay_out_frontier(self) -> None:
-        self.frontier_words = gr.HTML(explore_views.frontier_words(DEFAULT), apply_default_css=False)
+        self.frontier_words = gr.HTML(_frontier_words(DEFAULT), apply_default_css=False)
         self.axes.lay_out_frontier()
         self.measure_button = gr.Button(say(DEFAULT, "buttons.measure"))
         self.frontier_plan = gr.HTML(apply_default_css=False)
@@ -156,14 +162,14 @@ class ExploreTab:
     def _frontier(self, own: dict, values: dict) -> Frontier:
         return frontier_of(own, values, self.shop.catalogue, self.shop.options)
 
-    def _to_run(self, jobs: Sequence[Job], known: Known) -> list[Job]:
+    def _to_run(self, jobs: "Sequence[Job]", known: Known) -> "list[Job]":
         """Each job once, but for those whose results are known. Raises ValueError where they cost too much."""
         found = known.of(jobs)
         to_run = list({job.key: job for job in jobs if job.key not in found}.values())
         check_cost(self.shop.options, *to_run)
         return to_run
 
-    def _expected_seconds(self, jobs: Sequence[Job]) -> float | None:
+    def _expected_seconds(self, jobs: "Sequence[Job]") -> float | None:
         pace = self.shop.pace
         each = [pace.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
         return None if None in each else sum(each)
@@ -208,7 +214,7 @@ class ExploreTab:
             *self.form.rewrite(language, values, with_values),
             gr.update(label=say(language, "explore.base")),
             *buttons,
-            explore_views.frontier_words(language),
+            _frontier_words(language),
             *self.tell(language, own, values, request),
         ]
 
@@ -368,7 +374,7 @@ class ExploreTab:
         found = {key: one.result for key, one in moment.found.items()}
         points = [point for one in frontier.measurements if (point := one.point(found))]
         plots = [gr.update(visible=False) if plot is None else gr.update(value=plot, visible=True)
-                 for plot in frontier_plots(points, language)]  # fmt: skip
+                 for plot in frontier_plot.frontier_plots(points, language)]  # fmt: skip
         captions = [explore_views.caption(points, measure, language) for measure in ("rms", "kid")]
         return [*plots, *captions, explore_views.frontier_html(points)]
 
@@ -383,3 +389,9 @@ class ExploreTab:
         """Stop was pressed: what runs ends after the step at hand, and what is there stays."""
         self.shop.stop_signs.put_up(seat(request, "explore"))
         return gr.update(interactive=False)
+
+
+def _frontier_words(language: str) -> str:
+    """What the frontier is."""
+    heading = f"<h2>{escape(say(language, 'frontier.heading'))}</h2>"
+    return f'{heading}<p class="hint">{escape(say(language, "frontier.what"))}</p>'

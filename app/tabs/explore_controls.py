@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, urlencode
 import gradio as gr
 
 from app.catalogue import Checkpoint
-from app.explore_views import field_words
+from app.controls import field_words
 from app.form import controls_of
 from app.grids import (
     AXES,
@@ -25,8 +25,7 @@ from app.shop import Shop
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES
 from app.texts import DEFAULT, say
-from diffusion.frontier import LEAST_SAMPLES
-from diffusion.grid import FIELDS
+from diffusion.axes import FIELDS, LEAST_SAMPLES
 from diffusion.recipe import from_query, to_query
 from diffusion.settings import SamplingSettings
 

@@ -2,11 +2,13 @@
 
 import logging
 from collections.abc import Iterator
+from html import escape
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app import views
 from app.form import defaults
+from app.later import later
 from app.messages import explain
 from app.runs import watch
 from app.shop import Shop
@@ -15,7 +17,11 @@ from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
 from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
-from diffusion.plan import Plan
+
+if TYPE_CHECKING:
+    from diffusion.plan import Plan
+
+views = later("app.views")
 
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
@@ -59,7 +65,7 @@ class GenerateTab:
                 self.stage = gr.HTML(apply_default_css=False)
                 self.plots, self.captions = [], []
                 with gr.Row(elem_id="plots"):
-                    for caption in views.plot_captions(DEFAULT):
+                    for caption in _plot_captions(DEFAULT):
                         with gr.Column(min_width=0):
                             self.plots.append(gr.Plot(show_label=False, container=False))
                             self.captions.append(gr.HTML(caption, apply_default_css=False))
@@ -187,7 +193,7 @@ class GenerateTab:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
         updates = self.form.rewrite(language, values, with_values)
         updates += [gr.update(value=say(language, f"buttons.{name}")) for name in self.buttons]
-        told = [self.plan_of(language, values), *self.before_of(language, values), *views.plot_captions(language)]
+        told = [self.plan_of(language, values), *self.before_of(language, values), *_plot_captions(language)]
         return [*updates, *told, *self.recipe.rewrite(language)]
 
     def restored(self, language: str, values: dict) -> list:
@@ -277,7 +283,7 @@ class GenerateTab:
         except ValueError as error:
             raise failure(explain(error, language)) from None
 
-    def _begun(self, request: gr.Request, language: str, *plans: Plan) -> tuple:
+    def _begun(self, request: gr.Request, language: str, *plans: "Plan") -> tuple:
         before = self.shop.queue_up(seat(request, "generate"), *plans)
         return (
             gr.update(interactive=False),
@@ -339,3 +345,9 @@ class GenerateTab:
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
         self.shop.stop_signs.put_up(seat(request, "generate"))
         return gr.update(interactive=False)
+
+
+def _plot_captions(language: str) -> list[str]:
+    """What stands below each plot."""
+    names = ("amplitudes", "betas", "levels")
+    return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]

@@ -5,24 +5,27 @@ have some 460.
 """
 
 import time
+from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app.maths.book import CHAPTERS
-from app.maths.chapter import Chapter, Control
-from app.maths.scene import Scene
-from app.maths.words import chapter_words
+from app.later import later
+from app.maths.words import NAMES, chapter_words, number_of
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.bench import Bench, Page, chapter_link, dial_key, keyed, markdown
 from app.tabs.events import PRIVATE, seat
 from app.tabs.recipe import query_fields
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say, say_name
 
-BY_NAME = {chapter.name: chapter for chapter in CHAPTERS}
-NAMES = tuple(BY_NAME)
+if TYPE_CHECKING:
+    from app.maths.chapter import Chapter
+    from app.maths.scene import Scene
+    from app.tabs.bench import Bench, Page
+
+book, chapters, scenes = later("app.maths.book"), later("app.maths.chapter"), later("app.maths.scene")
+benches = later("app.tabs.bench")
 TO_TOP = "() => document.querySelector('#maths').scrollIntoView()"
 
 
@@ -93,10 +96,10 @@ class MathsTab:
             fields = {}
         name = _linked_chapter(fields)
         dials = {}
-        for experiment in BY_NAME[name].experiments if name else ():
+        for experiment in book.BY_NAME[name].experiments if name else ():
             for control in experiment.controls:
-                key = dial_key(experiment, control)
-                if isinstance(control, Control) and key in fields:
+                key = benches.dial_key(experiment, control)
+                if key in fields and isinstance(control, chapters.Control):
                     dials[key] = control.parsed(fields[key])
         return [gr.update(value=name), dials]
 
@@ -120,51 +123,51 @@ class MathsTab:
         language = known_language(language)
         *values, name, dials, drawn = sent
         generate = self.generate.values(values)
-        name = choose(name if isinstance(name, str) and name in BY_NAME else None)
+        name = choose(name if isinstance(name, str) and name in NAMES else None)
         try:
-            scene = Scene.of(self.shop, generate)
+            scene = scenes.Scene.of(self.shop, generate)
             about = _about(language, scene)
         except ValueError as error:
             scene, about = None, plan_line(explain(error, language), is_error=True)
         place = NAMES.index(name) if name else 0
-        page = Page(name, language, generate) if name else None
+        page = benches.Page(name, language, generate) if name else None
         if page != drawn:
             self.shop.stop_signs.put_up(seat(request, "maths"))  # what still runs in the chapter that is left
         return [
             gr.update(choices=_titles(language), value=name, label=say(language, "maths.contents")),
             about,
             gr.update(value=say(language, "maths.back"), interactive=place > 0),
-            gr.update(value=say(language, "maths.forth"), interactive=place < len(CHAPTERS) - 1),
-            chapter_link(request, page, BY_NAME[name], scene, dials) if scene and name else "",
+            gr.update(value=say(language, "maths.forth"), interactive=place < len(NAMES) - 1),
+            benches.chapter_link(request, page, book.BY_NAME[name], scene, dials) if scene and name else "",
             *([gr.skip()] * 2 if page == drawn else [page, str(time.time_ns())]),
         ]
 
-    def draw(self, page: Page | None, dials: dict) -> None:
+    def draw(self, page: "Page | None", dials: dict) -> None:
         """The open chapter: its text and its experiments, with their results.
 
         Each chapter has a place of its own. What comes to the place of another component gets that one's values first.
         """
-        benches: list[Bench] = []
-        for chapter in CHAPTERS:
+        drawn: list[Bench] = []
+        for chapter in book.CHAPTERS:
             is_open = page is not None and chapter.name == page.chapter
-            with gr.Column(visible=is_open, elem_classes="prose", **keyed(chapter.name)):
+            with gr.Column(visible=is_open, elem_classes="prose", **benches.keyed(chapter.name)):
                 if is_open:
-                    benches = self._draw(chapter, page, dials)
-        for bench in benches:
+                    drawn = self._draw(chapter, page, dials)
+        for bench in drawn:
             bench.wire(self.dials, self.link)
 
-    def _draw(self, chapter: Chapter, page: Page, dials: dict) -> list[Bench]:
+    def _draw(self, chapter: "Chapter", page: "Page", dials: dict) -> "list[Bench]":
         text, scene = page.text, page.scene(self.shop)
         head = f"# {chapter.number}. {text.title}\n\n> {text.sections['claim']}\n\n{text.sections['text']}"
-        markdown(head, **keyed(chapter.name, "text"))
-        benches = [Bench(self.shop, page, chapter, experiment) for experiment in chapter.experiments]
-        for bench in benches:
+        benches.markdown(head, **benches.keyed(chapter.name, "text"))
+        drawn = [benches.Bench(self.shop, page, chapter, experiment) for experiment in chapter.experiments]
+        for bench in drawn:
             bench.lay_out(scene, dials)
-        markdown(text.sections["tutorial"], elem_classes="tutorial", **keyed(chapter.name, "tutorial"))
-        return benches
+        benches.markdown(text.sections["tutorial"], elem_classes="tutorial", **benches.keyed(chapter.name, "tutorial"))
+        return drawn
 
 
-def _about(language: str, scene: Scene) -> str:
+def _about(language: str, scene: "Scene") -> str:
     """Which checkpoint and schedule the chapters are on."""
     betas = scene.schedule.betas
     places = {
@@ -175,13 +178,13 @@ def _about(language: str, scene: Scene) -> str:
 
 
 def _titles(language: str) -> list[tuple[str, str]]:
-    return [(f"{one.number}. {chapter_words(one.name, language).title}", one.name) for one in CHAPTERS]
+    return [(f"{number_of(name)}. {chapter_words(name, language).title}", name) for name in NAMES]
 
 
 def _linked_chapter(fields: dict[str, str]) -> str | None:
     if fields.get("tab") != "maths":
         return None
-    return next((one.name for one in CHAPTERS if str(one.number) == fields.get("chapter")), NAMES[0])
+    return next((name for name in NAMES if str(number_of(name)) == fields.get("chapter")), NAMES[0])
 
 
 def _neighbour(name: str | None, by: int) -> str:

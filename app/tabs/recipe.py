@@ -5,15 +5,15 @@ import os
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import gradio as gr
 from gradio.data_classes import GradioRootModel
 from gradio.utils import get_upload_folder
 
-from app import views
 from app.form import check_cost, check_images, controls_of
+from app.later import later
 from app.messages import Refusal, explain
 from app.pictures import as_saved
 from app.runs import watch
@@ -21,12 +21,14 @@ from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
 from app.tabs.events import failure, seat
 from app.texts import DEFAULT, in_each, known_language, say, say_name
-from diffusion.engine import TorchEngine
-from diffusion.pipeline import DDPMLabPipeline
-from diffusion.plan import Plan
 from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
-from diffusion.script import python_script
 from diffusion.settings import SamplingSettings
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+engines, scripts, views = later("diffusion.engine"), later("diffusion.script"), later("app.views")
 
 HISTORY = 20  # runs that a browser remembers
 MAX_QUERY = 20_000
@@ -78,11 +80,13 @@ class RecipePanel:
 
     # Out -------------------------------------------------------------------------------------------------------------
 
-    def describe(self, request: gr.Request, language: str, pipeline: DDPMLabPipeline, plan: Plan) -> tuple[str, str]:
+    def describe(
+        self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"
+    ) -> tuple[str, str]:
         """The link and the script of a run."""
         settings = plan.settings
         address = f"{page_address(request)}?{to_query(settings)}"
-        script = python_script(plan, pipeline.scheduler.config, settings.checkpoint)
+        script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint)
         return (
             link_line(address, say(language, "recipe.link")),
             copy_script(script, say(language, "recipe.python"), *copy_words()),
@@ -130,7 +134,7 @@ class RecipePanel:
             settings = recipe.settings
             checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint)
             pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
-            if recipe.engine == TorchEngine.name:
+            if recipe.engine == engines.TorchEngine.name:
                 pipeline = pipeline.with_engine(None)
             check_images(settings, self.shop.options)
             plan = pipeline.plan(settings)

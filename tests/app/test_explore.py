@@ -36,9 +36,9 @@ from app.messages import explain
 from app.options import Options
 from app.pictures import visible
 from app.texts import LANGUAGES, texts
+from diffusion.axes import FIELDS, AxisError
 from diffusion.features import FeatureConfig, FeatureNetwork, FeatureSpace, save_feature_space
 from diffusion.frontier import Point
-from diffusion.grid import FIELDS, AxisError
 from diffusion.recipe import pixels_sha256
 from diffusion.settings import SamplingSettings
 from tests.app.checkpoints import make_checkpoint

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from diffusion.axes import LEAST_SAMPLES, Axis, AxisError
 from diffusion.features import FeatureConfig, FeatureNetwork, FeatureSpace
-from diffusion.frontier import LEAST_SAMPLES, measurements, sampler_of
-from diffusion.grid import Axis, AxisError, cheap_first, run_jobs
+from diffusion.frontier import measurements, sampler_of
+from diffusion.grid import cheap_first, run_jobs
 from diffusion.metrics import kid_of_few, shuffled
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings

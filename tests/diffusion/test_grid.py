@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from diffusion.axes import FIELDS, MAX_CELLS, Axis, AxisError
 from diffusion.grid import (
-    FIELDS,
-    MAX_CELLS,
-    Axis,
-    AxisError,
     Job,
     cells_of,
     cheap_first,

@@ -1,0 +1,47 @@
+"""Modules that need torch, imported when first used: the page is up before them.
+
+Importing torch, diffusers and what is built on them takes longer than everything that lays the page out. So what lays
+it out names them by `later`; `import_all`, called when the page is up, imports them before anybody has asked for more.
+"""
+
+import threading
+from importlib import import_module
+from types import ModuleType
+
+# One thread imports, the others wait for it: two of them inside one circle of modules may see a module half made
+_importing = threading.RLock()
+_all: dict[str, "Later"] = {}
+
+
+class Later:
+    """Stands for a module: `later("diffusion.plan").plan_run` imports it, once. Safe from several threads."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._module: ModuleType | None = None
+
+    def __getattr__(self, attribute: str):
+        return getattr(self._module or self._import(), attribute)
+
+    def _import(self) -> ModuleType:
+        with _importing:
+            self._module = import_module(self._name)
+        return self._module
+
+
+def later(name: str) -> Later:
+    """The module of this dotted name, to be imported when something of it is first used."""
+    return _all.setdefault(name, Later(name))
+
+
+def import_all() -> threading.Thread:
+    """Import in the background whatever `later` was asked for; returns the thread that does."""
+    thread = threading.Thread(target=_import_all, name="imports", daemon=True)
+    thread.start()
+    return thread
+
+
+def _import_all() -> None:
+    with _importing:
+        for module in list(_all.values()):
+            module._import()

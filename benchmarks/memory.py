@@ -1,0 +1,64 @@
+"""How much memory does the app take after a run on every checkpoint, beside what its libraries take alone?
+
+python -m benchmarks.memory [--images 16] [--steps 50]
+
+The peak resident size of `python app.py` after /generate was asked for `images` pictures of each checkpoint, against
+that of a process that imports gradio, torch and diffusers' pipeline and does nothing. 1.3 is the limit.
+"""
+
+import argparse
+import subprocess
+import sys
+
+from gradio_client import Client
+
+from app.catalogue import Catalogue
+from app.options import ROOT
+from benchmarks.startup import environment, started
+
+IMPORTS = """
+import re
+import gradio, torch
+from diffusers import DDPMPipeline, UNet2DModel
+print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+"""
+
+
+def peak_of_imports_kb() -> int:
+    """Of a process that imports and ends."""
+    command = [sys.executable, "-c", IMPORTS]
+    return int(subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True).stdout)
+
+
+def peaks_of_app_kb(images: int, steps: int) -> dict[str, int]:
+    """The app's peak after a run on each checkpoint, in their order; the last one is the peak of all."""
+    peaks = {}
+    with started("app.py") as (_, address, process):
+        client = Client(address, verbose=False, download_files=False)
+        for name in Catalogue(ROOT / "checkpoints").names():
+            client.predict(checkpoint=name, num_images=images, num_inference_steps=steps, api_name="/generate")
+            peaks[name] = peak_kb(process)
+    return peaks
+
+
+def peak_kb(process: int) -> int:
+    """The largest resident size that a process ever had."""
+    with open(f"/proc/{process}/status", encoding="ascii") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=50)
+    options = parser.parse_args()
+    alone = peak_of_imports_kb()
+    print(f"DDIM-{options.steps}, {options.images} pictures of each checkpoint")
+    print("| process | peak MB | against imports |\n|---|---|---|")
+    print(f"| imports alone | {alone / 1024:.0f} | 1 |")
+    for name, peak in peaks_of_app_kb(options.images, options.steps).items():
+        print(f"| app.py, after {name} | {peak / 1024:.0f} | {peak / alone:.2f} |")
+
+
+if __name__ == "__main__":
+    main()

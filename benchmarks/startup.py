@@ -1,0 +1,133 @@
+"""How long until the page is there, and until the first picture? Beside the smallest Gradio app, in one run.
+
+python -m benchmarks.startup [--rounds 3]
+
+A process is started, and what is measured is the time until its address answers: of a page with one text, and of
+`python app.py`; they take turns. 1.3 is the limit that the page wants to keep. Then, from the page on: the rest of the
+imports, loading the checkpoint, and the default run, cold and warm, in the app's process through /generate. 1.5 times a
+warm run is the limit for a cold one.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from app.form import DEFAULTS
+from app.options import ROOT
+from tests.app.server import free_port
+
+HELLO = "import gradio as gr\nwith gr.Blocks() as demo: gr.Markdown('hello')\ndemo.launch()"
+INSIDE = """
+import time
+began = time.perf_counter()
+from app.later import import_all
+from app.demo import build_demo
+from app.options import Options
+page = time.perf_counter()
+import_all().join()
+imported = time.perf_counter()
+from benchmarks.startup import default_run
+from app.catalogue import Catalogue
+catalogue = Catalogue(Options().checkpoints)
+name = catalogue.default()
+settings = default_run(catalogue, name)
+loading = time.perf_counter()
+pipeline = catalogue.pipeline(name)
+loaded = time.perf_counter()
+from app.runs import watch
+def run():
+    start = time.perf_counter()
+    for moment in watch(pipeline, settings):
+        pass
+    return time.perf_counter() - start
+print(imported - page, loaded - loading, run(), *sorted(run() for _ in range(3)))
+"""
+
+
+def environment(port: int = 0) -> dict[str, str]:
+    """Of a process that phones nobody."""
+    quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "NO_PROXY": "localhost,127.0.0.1"}
+    return os.environ | quiet | {"GRADIO_SERVER_PORT": str(port)}
+
+
+@contextmanager
+def started(*command: str) -> Iterator[tuple[float, str, int]]:
+    """A Python process that serves a page: seconds until its first answer, address and process id."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}/"
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=environment(port),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        while process.poll() is None:
+            try:
+                urllib.request.urlopen(address, timeout=30).close()
+                break
+            except (urllib.error.URLError, ConnectionError, TimeoutError):
+                time.sleep(0.02)
+        else:
+            raise RuntimeError(f"{' '.join(command)} ended before it served a page")
+        yield time.perf_counter() - began, address, process.pid
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
+
+
+def page_seconds(*command: str) -> float:
+    """Seconds from starting a process to the first answer of its page."""
+    with started(*command) as (seconds, _, _):
+        return seconds
+
+
+def default_run(catalogue, name: str):
+    """The run that the page offers first."""
+    from app.form import defaults, settings_of
+    from app.options import Options
+
+    checkpoint = catalogue.checkpoint(name)
+    return settings_of(defaults(checkpoint, Options()), checkpoint, Options())
+
+
+def first_picture() -> dict[str, float]:
+    """Of a fresh process, in seconds: imports, load, cold and warm run of the default settings."""
+    answer = subprocess.run([sys.executable, "-c", INSIDE], cwd=ROOT, env=environment(), capture_output=True, text=True)
+    if answer.returncode:
+        raise RuntimeError(answer.stderr)
+    imports, load, cold, *warm = map(float, answer.stdout.split())
+    return {"imports": imports, "load": load, "cold": cold, "warm": statistics.median(warm)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    rounds = parser.parse_args().rounds
+    pages = [(page_seconds("-c", HELLO), page_seconds("app.py")) for _ in range(rounds)]
+    hello, ours = (statistics.median(column) for column in zip(*pages, strict=True))
+    print(f"median of {rounds}, in seconds")
+    print("| until the first page | hello world | app.py | ratio |\n|---|---|---|---|")
+    print(f"| | {hello:.2f} | {ours:.2f} | {ours / hello:.2f} |")
+    runs = [first_picture() for _ in range(rounds)]
+    found = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
+    steps, images = DEFAULTS["num_inference_steps"], DEFAULTS["num_images"]
+    print(f"\n| page up to first picture, {images} x {steps} steps | imports | load | cold run | warm run | ratio |")
+    print("|---|---|---|---|---|---|")
+    ratio = found["cold"] / found["warm"]
+    print(
+        f"| | {found['imports']:.2f} | {found['load']:.2f} | {found['cold']:.2f} | {found['warm']:.2f} | {ratio:.2f} |"
+    )
+
+
+if __name__ == "__main__":
+    main()

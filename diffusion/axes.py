@@ -1,0 +1,112 @@
+"""An axis of a grid: a field of the settings and the values that it takes, from a text or a list."""
+
+import re
+from dataclasses import dataclass
+from math import floor, isfinite
+from typing import Self
+
+from diffusion.recipe import from_text
+
+WHOLE_NUMBERS = ("num_inference_steps", "seed", "class_label")
+NUMBERS = ("eta", "beta_start", "beta_end", "guidance_scale")
+NAMES = ("sampler", "beta_schedule", "conditioning", "checkpoint")
+FIELDS = ("num_inference_steps", "sampler", "eta", "beta_start", "beta_end", "beta_schedule", "conditioning", "seed",
+          "class_label", "guidance_scale", "checkpoint")  # fmt: skip
+MAX_AXES, MAX_VALUES, MAX_CELLS = 3, 20, 120
+MAX_TEXT = 500  # characters of an axis
+LEAST_SAMPLES, MOST_SAMPLES = 20, 2000  # behind a KID of a frontier
+
+NUMBER = r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,3})?"
+SPREAD = re.compile(rf"({NUMBER})\s*-\s*({NUMBER})\s*\[\s*(\d{{1,4}})\s*\]", re.ASCII)
+FROM_TO = re.compile(r"(\d{1,18})\s*-\s*(\d{1,18})", re.ASCII)
+
+
+class AxisError(ValueError):
+    """What is wrong with an axis: "axis, value 2: field: problem".
+
+    axis: its name. position: of the value, from 1; None where the axis as a whole is meant. problem: names the field.
+    """
+
+    def __init__(self, axis: str, position: int | None, problem: ValueError):
+        super().__init__(f"{axis}{f', value {position}' if position else ''}: {problem}")
+        self.axis, self.position, self.problem = axis, position, problem
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A field of SamplingSettings and the values it takes, in their order. name: what errors call the axis."""
+
+    name: str
+    field: str
+    values: tuple
+
+    @classmethod
+    def of(cls, name: str, field: str, values) -> Self:
+        """An axis of a text (see `parsed`) or of a list of values. Raises AxisError.
+
+        Whether a value is one for its field is found out where the cells are made.
+        """
+        if field not in FIELDS:
+            raise AxisError(
+                name, None, ValueError(f"axis: must be one of {', '.join(FIELDS)}, got {str(field)[:40]!r}")
+            )
+        if isinstance(values, str):
+            values = parsed(name, field, values)
+        if not isinstance(values, list | tuple):
+            problem = ValueError(f"{field}: must be a list of values or a text, got {type(values).__name__}")
+            raise AxisError(name, None, problem)
+        if not values:
+            raise AxisError(name, None, ValueError(f"{field}: needs a value"))
+        if len(values) > MAX_VALUES:
+            raise AxisError(name, None, _too_many(field, len(values)))
+        for k, value in enumerate(values):
+            if any(value == other and type(value) is type(other) for other in values[:k]):
+                problem = ValueError(f"{field}: each value must stand there once, got {str(value)[:40]} again")
+                raise AxisError(name, k + 1, problem)
+        return cls(name, field, tuple(values))
+
+
+def parsed(name: str, field: str, text: str) -> list:
+    """The values in a text such as "10, 20, 50", "1-10[5]" (five values evenly from 1 to 10), "0-7" (whole numbers).
+
+    Evenly spaced values of a field of whole numbers are rounded to the nearest, halves up. Text that is no value of
+    the field's kind is left as it is, for the settings to refuse. Raises AxisError.
+    """
+    if len(text) > MAX_TEXT:
+        raise AxisError(name, None, ValueError(f"{field}: must be at most {MAX_TEXT} characters long, got {len(text)}"))
+    values = []
+    for position, part in enumerate(filter(None, (part.strip() for part in re.split("[,;，；、\n]", text))), 1):
+        values += _part(name, position, field, part)
+        if len(values) > MAX_VALUES:
+            raise AxisError(name, None, _too_many(field, len(values)))
+    return values
+
+
+def _part(name: str, position: int, field: str, text: str) -> list:
+    if field in NAMES:
+        return [text if field == "checkpoint" else text.lower()]
+    if field == "class_label" and text.lower() == "none":
+        return [None]
+    is_whole = field in WHOLE_NUMBERS
+    if (found := SPREAD.fullmatch(text)) and isfinite(float(found[1])) and isfinite(float(found[2])):
+        first, last, count = float(found[1]), float(found[2]), int(found[3])
+        if not 2 <= count <= MAX_VALUES:
+            problem = ValueError(f"{field}: a range takes [2] to [{MAX_VALUES}] values, got [{count}]")
+            raise AxisError(name, position, problem)
+        return [_even(first, last, k / (count - 1), is_whole) for k in range(count)]
+    if is_whole and (found := FROM_TO.fullmatch(text)):
+        first, last = int(found[1]), int(found[2])
+        if not 0 <= last - first < MAX_VALUES:
+            problem = ValueError(f"{field}: a range goes up, over at most {MAX_VALUES} whole numbers, got {text}")
+            raise AxisError(name, position, problem)
+        return list(range(first, last + 1))
+    return [from_text(field, text)]
+
+
+def _even(first: float, last: float, share: float, is_whole: bool) -> float | int:
+    value = first + (last - first) * share
+    return floor(value + 0.5) if is_whole else float(f"{value:.10g}")  # not 0.30000000000000004
+
+
+def _too_many(field: str, count: int) -> ValueError:
+    return ValueError(f"{field}: must have at most {MAX_VALUES} values, got {count}")

@@ -1,0 +1,73 @@
+"""The page comes first, and what computes after it: nothing is missing to whoever is quicker."""
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from gradio_client import Client
+from playwright.sync_api import expect
+
+from app.later import Later
+from tests.app.pages import plan
+from tests.app.server import REPOSITORY, running_app
+
+HEAVY = ("torch", "diffusers", "torchmetrics", "scipy", "transformers")
+
+
+def test_the_page_is_laid_out_without_torch():
+    program = (
+        "import sys; from app.demo import build_demo, launch_arguments; from app.options import Options\n"
+        "build_demo(Options()); launch_arguments(Options())\n"
+        f"print([name for name in {HEAVY} if name in sys.modules])\n"
+        "from app.later import import_all; import_all().join()\n"
+        "print([name for name in ('torch', 'diffusers') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert answer.stdout.splitlines() == ["[]", "['torch', 'diffusers']"]
+
+
+def test_an_endpoint_answers_in_the_first_second(checkpoints, tmp_path):
+    with running_app(checkpoints, tmp_path) as address:
+        images, run = Client(address, verbose=False, download_files=False).predict(
+            checkpoint="clothes", num_inference_steps=2, num_images=2, api_name="/generate"
+        )
+    assert len(images) == 2
+    assert run["settings"]["num_inference_steps"] == 2
+
+
+@pytest.mark.parametrize(("locale", "generate", "waking"), [
+    ("en-US", "Generate", "just been started"),
+    ("zh-CN", "开始生成", "刚刚启动"),
+])  # fmt: skip
+def test_a_page_opened_at_once_is_calm_and_then_whole(checkpoints, tmp_path, chromium, locale, generate, waking):
+    with running_app(checkpoints, tmp_path) as address, chromium.new_context(locale=locale) as context:
+        page = context.new_page()
+        page.goto(address)
+        page.locator("body.greeted").wait_for(timeout=60_000)
+        if page.locator("body.ready").count() == 0:
+            expect(page.locator("#waking")).to_contain_text(waking)
+            expect(page.get_by_role("button", name=generate, exact=True)).not_to_be_visible()
+        page.locator("body.ready").wait_for(timeout=120_000)
+        expect(page.locator("#waking")).not_to_be_visible()
+        expect(page.get_by_role("button", name=generate, exact=True)).to_be_visible()
+        expect(plan(page)).to_contain_text("50")
+        expect(page.locator("#show .stage img").first).to_be_visible()
+        assert page.locator("#plots canvas, #plots svg").count() >= 3
+
+
+def test_two_threads_that_use_a_module_at_once_both_get_it_whole(tmp_path, monkeypatch):
+    name = "slow_to_import"
+    (tmp_path / f"{name}.py").write_text("import time\nfirst = 1\ntime.sleep(0.3)\nlast = 2\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    module, found = Later(name), []
+    threads = [threading.Thread(target=lambda: found.append(module.last)) for _ in range(4)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [2] * 4
+    assert time.monotonic() - began < 4 * 0.3
+    assert sys.modules.pop(name).first == 1
