@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from diffusion.features import load_feature_space
-from diffusion.metrics import kid, shuffled
+from diffusion.metrics import kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplerName, SamplingSettings
 from diffusion.trajectory import TimestepSpacing
@@ -54,7 +54,7 @@ def measure(
     samples: int = SAMPLES,
     cache: Path = CACHE,
 ) -> Iterator[Row]:
-    """The rows of a checkpoint. pictures: behind each RMS. samples: behind each KID, 20 or more; 0 leaves KID out."""
+    """The rows of a checkpoint. pictures: behind each RMS. samples: behind each KID, 3 or more; 0 leaves KID out."""
     pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
     of_classes = {"class_label": 0, "classes_seed": SEED} if pipeline.classes else {"class_label": None}
     space = load_feature_space(checkpoint) if samples else None
@@ -68,7 +68,7 @@ def measure(
                 rms = float(np.sqrt(np.square(apart, dtype=np.float64).mean()))
             if samples:
                 images = _drawn(checkpoint, cache, samples, *run, unrounded=False, **of_classes)
-                found = kid(shuffled(space.real, seed=0), space.features(images))
+                found = kid_of_few(shuffled(space.real, seed=0), space.features(images))
             yield Row(Path(checkpoint).resolve().name, sampler, spacing, count, rms, found)
 
 
