@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import gradio as gr
 import numpy as np
@@ -15,7 +15,7 @@ from app.pictures import data_uri, picture, png
 from app.runs import watch
 from app.shop import Shop
 from diffusion.recipe import Recipe
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SamplerName, SamplingSettings
 from diffusion.trajectory import TimestepSpacing
 from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
 
@@ -33,7 +33,7 @@ def make_generate(shop: Shop) -> Callable:
 
     def generate(
         checkpoint: str,
-        sampler: Literal["ddpm", "ddim"] = "ddim",
+        sampler: SamplerName = "ddim",
         num_inference_steps: int = 50,
         timestep_spacing: TimestepSpacing = "even",
         start_step: int = 0,
@@ -49,13 +49,13 @@ def make_generate(shop: Shop) -> Callable:
         class_label: int | list[int] | None = None,
         guidance_scale: float = 1.0,
     ) -> tuple[list[str], dict]:
-        """Draw pictures with a checkpoint, by DDPM or DDIM.
+        """Draw pictures with a checkpoint, by DDPM, DDIM, DPM-Solver++ (2M) or UniPC.
 
         Args:
             checkpoint: Name of the checkpoint's folder.
-            sampler: ddpm or ddim.
+            sampler: ddpm, ddim, dpmpp_2m or unipc.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: even, quadratic, leading, linspace or trailing.
+            timestep_spacing: Which timesteps: even, quadratic, power, leading, linspace or trailing.
             start_step: Steps left out at the noisy end.
             eta: Size of the fresh noise in ddim, 0 to 1; at 1 it is ddpm.
             reverse_variance: Variance of a ddpm step: posterior or beta.
@@ -118,7 +118,7 @@ def make_schedule(shop: Shop) -> Callable:
         Args:
             checkpoint: Name of the checkpoint's folder.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: even, quadratic, leading, linspace or trailing.
+            timestep_spacing: Which timesteps: even, quadratic, power, leading, linspace or trailing.
             start_step: Steps left out at the noisy end.
             beta_schedule: Shape of the betas; as trained if left out.
             beta_start: First beta; as trained if left out.

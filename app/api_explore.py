@@ -53,18 +53,18 @@ def make_frontier(shop: Shop) -> Callable:
         eta: str | list = "0,1",
         samples: int = 100,
     ) -> dict:
-        """Measure quality against network calls, one line an eta (0 is DDIM, 1 is DDPM).
+        """Measure quality against network calls, one line a sampler.
 
         Args:
             settings: Everything else of the runs: an object with the fields of /generate.
             num_inference_steps: The step counts to measure, as the values of an axis of /explore.
-            eta: The samplers to measure, as the values of an axis.
+            eta: The samplers to measure, as the values of an axis: 0 is DDIM, 1 is DDPM, or dpmpp_2m, unipc.
             samples: Pictures behind each KID, 20 to 2000.
 
         Returns:
-            "points": eta, calls, measure, value, standard_error and n. For eta 0 the measure is "rms", of n pictures to
-            their own result of all steps from the same x_T; else "kid", of n samples to the checkpoint's data in its
-            own feature space (left out where it has none). Lower is better. While it runs: step and steps.
+            "points": sampler, eta, calls, measure, value, standard_error and n. For eta 0 the measure is "rms", of n
+            pictures to DDIM's result of all steps from the same x_T; else "kid", of n samples to the checkpoint's data
+            in its own feature space (left out where it has none). Lower is better. While it runs: step and steps.
         """
         yield from _frontier(shop, settings, num_inference_steps, eta, samples)
 

@@ -12,8 +12,8 @@ SCHEDULES = ("linear", "scaled_linear", COSINE, "sigmoid")
 # Sliders of beta: (least, most, step). The number beside a slider takes any value in between.
 BETA_START, BETA_END = (0.000_01, 0.01, 0.000_01), (0.000_5, 0.2, 0.000_5)
 CHOICES = {
-    "sampler": ("ddim", "ddpm"),
-    "timestep_spacing": ("even", "quadratic", "leading", "linspace", "trailing"),
+    "sampler": ("ddim", "ddpm", "dpmpp_2m", "unipc"),
+    "timestep_spacing": ("even", "quadratic", "power", "leading", "linspace", "trailing"),
     "reverse_variance": ("posterior", "beta"),
     "conditioning": ("matched", "naive"),
 }

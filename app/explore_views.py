@@ -167,7 +167,7 @@ def frontier_html(points: Sequence[Point]) -> str:
              for key in ("sampler", "calls", "quality", "pictures")]  # fmt: skip
     rows = []
     for point in points:
-        name = words(in_each(lambda language, eta=point.eta: sampler_name(eta, language)))
+        name = words(in_each(lambda language, point=point: sampler_name(point, language)))
         measure = words(in_each(lambda language, key=point.measure: say(language, f"frontier.short_{key}")))
         rows.append(f"<tr><th scope='row'>{name}</th><td>{point.calls}</td><td>{measure} {said_value(point)}</td>"
                     f"<td>{point.n}</td></tr>")  # fmt: skip

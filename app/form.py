@@ -94,7 +94,7 @@ def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict:
         "seed": settings.seed,
         "num_images": settings.num_images,
         "guidance_scale": settings.guidance_scale,
-        "eta": DEFAULTS["eta"] if settings.eta is None or settings.sampler == "ddpm" else settings.eta,
+        "eta": DEFAULTS["eta"] if settings.eta is None or settings.sampler != "ddim" else settings.eta,
         "reverse_variance": settings.reverse_variance,
         "timestep_spacing": settings.timestep_spacing,
         "clip_sample": settings.clip_sample,

@@ -9,14 +9,17 @@ from app.texts import say
 from app.vega import NETWORK, NOISE, PICTURE, csv_address, layered, plot_data
 from diffusion.frontier import Point
 
-OTHERS = (NETWORK, "#2e8b74", "#b4486b", "#8a7a2a")  # colours of the lines between DDIM and DDPM
+COLORS = {"ddim": PICTURE, "ddpm": NOISE, "dpmpp_2m": "#2e8b74", "unipc": "#b4486b"}
+OTHERS = (NETWORK, "#8a7a2a", "#5b7db1", "#7d5a4f")  # of the lines between DDIM and DDPM
 UNSURE = "unsure"
 
 
-def sampler_name(eta: float, language: str) -> str:
-    """What a line is called."""
-    key = {0: "ddim", 1: "ddpm"}.get(eta, "eta")
-    return say(language, f"frontier.{key}", eta=f"{eta:g}")
+def sampler_name(point: Point, language: str) -> str:
+    """What a point's line is called."""
+    if point.sampler not in ("ddim", "ddpm"):
+        return say(language, f"controls.sampler.{point.sampler}")
+    key = {0: "ddim", 1: "ddpm"}.get(point.eta, "eta")
+    return say(language, f"frontier.{key}", eta=f"{point.eta:g}")
 
 
 def frontier_plots(points: Sequence[Point], language: str) -> list[PlotData | None]:
@@ -34,9 +37,10 @@ def frontier_plot(points: Sequence[Point], measure: str, every: Sequence[Point],
     every: the points of both measures, which share their colours.
     """
     between = sorted({point.eta for point in every} - {0, 1})
-    of_eta = {0: PICTURE, 1: NOISE} | {eta: OTHERS[k % len(OTHERS)] for k, eta in enumerate(between)}
-    colors = {sampler_name(eta, language): color for eta, color in of_eta.items()}
-    own = {sampler_name(point.eta, language) for point in points}
+    of_eta = {eta: OTHERS[k % len(OTHERS)] for k, eta in enumerate(between)}
+    ordered = sorted(every, key=lambda point: (list(COLORS).index(point.sampler), point.eta))
+    colors = {sampler_name(point, language): of_eta.get(point.eta, COLORS[point.sampler]) for point in ordered}
+    own = {sampler_name(point, language) for point in points}
     rows = [_row(point, language) for point in points if point.value != 0 or point.standard_error]
     sure = [row for row in rows if not row[UNSURE]]
     x = {"field": "calls", "type": "quantitative", "title": say(language, "frontier.calls"),
@@ -66,7 +70,7 @@ def _row(point: Point, language: str) -> dict:
     error = point.standard_error if point.standard_error and math.isfinite(point.standard_error) else 0.0
     is_unsure = point.value <= error
     row = {
-        "calls": point.calls, "name": sampler_name(point.eta, language), "said": said_value(point), UNSURE: is_unsure,
+        "calls": point.calls, "name": sampler_name(point, language), "said": said_value(point), UNSURE: is_unsure,
         "y": _digits(max(point.value, 0.0) + error if is_unsure else point.value),
     }  # fmt: skip
     if not is_unsure and error:
@@ -86,5 +90,5 @@ def said_value(point: Point) -> str:
 
 def frontier_csv(points: Sequence[Point]) -> str:
     """All measurements as an address that holds a CSV file."""
-    rows = [(p.eta, p.calls, p.measure, p.value, p.standard_error, p.n) for p in points]
-    return csv_address(("eta", "network_calls", "measure", "value", "standard_error", "pictures"), rows)
+    rows = [(p.sampler, p.eta, p.calls, p.measure, p.value, p.standard_error, p.n) for p in points]
+    return csv_address(("sampler", "eta", "network_calls", "measure", "value", "standard_error", "pictures"), rows)

@@ -40,6 +40,9 @@ class Preset:
 
 PRESETS: dict[str, Preset] = {
     "steps": Preset((("num_inference_steps", "4, 10, 50"), ("sampler", "ddpm, ddim"))),
+    "solvers": Preset(
+        (("num_inference_steps", "5, 8, 10, 20"), ("sampler", "ddim, dpmpp_2m, unipc")), {"timestep_spacing": "power"}
+    ),
     "eta": Preset((("eta", "0-1[5]"), ("num_inference_steps", "5, 20"))),
     "betas": Preset(
         (("beta_end", "0.005, 0.01, 0.02, 0.04"), ("conditioning", "matched, naive")),
@@ -87,7 +90,7 @@ def example(of: str, checkpoint: Checkpoint | None, catalogue: Catalogue) -> str
     classes = checkpoint.classes if checkpoint else 0
     return {
         "num_inference_steps": "4, 10, 50",
-        "sampler": "ddpm, ddim",
+        "sampler": "ddpm, ddim, dpmpp_2m, unipc",
         "eta": "0-1[5]",
         "beta_start": "0.0001, 0.0005, 0.002",
         "beta_end": "0.01, 0.02, 0.04",

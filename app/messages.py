@@ -34,6 +34,7 @@ PATTERNS = tuple(
         (r"a grid has at most (\d+) cells, got (\d+)", "cells", ("most", "got")),
         (r"a grid has 1 to (\d+), got (\d+)", "axes", ("most", "got")),
         (r"ddpm is eta = 1.*", "eta_of_ddpm", ()),
+        (r"\w+ draws no noise.*", "eta_of_solver", ()),
         (r"needs a class_label to guide to.*", "needs_class", ()),
         (r"this checkpoint has no classes.*", "no_classes", ()),
         (r"(?:the schedule|this checkpoint's schedule,) squaredcos_cap_v2,? has no use for them", "no_range", ()),

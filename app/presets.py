@@ -19,6 +19,9 @@ PRESETS: dict[str, Preset] = {
     "thousand": Preset(dict(sampler="ddpm", num_inference_steps=1000), dict(num_inference_steps=50)),
     "eta": Preset(dict(eta=0.0), dict(eta=1.0)),
     "few-steps": Preset(dict(sampler="ddpm", num_inference_steps=8), dict(num_inference_steps=8)),
+    "solver": Preset(
+        dict(num_inference_steps=20), dict(sampler="unipc", num_inference_steps=10, timestep_spacing="power")
+    ),
     "betas": Preset(dict(beta_end=0.01), dict(beta_end=0.01, conditioning="naive")),
     "leading": Preset(
         dict(num_inference_steps=600), dict(num_inference_steps=600, timestep_spacing="leading")

@@ -50,6 +50,8 @@ def _middle(plan: Plan) -> tuple[int, int, StepCoefficients]:
 def _sampler(plan: Plan) -> Reading:
     settings = plan.settings
     eta = settings.effective_eta
+    if settings.is_multistep:
+        return settings.sampler, {}
     if eta == 0 or len(plan.run_pairs) == 1:
         return "ddim", {}
     t, s, c = _middle(plan)

@@ -1,14 +1,15 @@
 """Quality against cost: how good a sampler's pictures are after so many network calls.
 
-A deterministic sampler (eta = 0) turns an x_T into one picture, which more steps only make more exact; its distance is
-that to the result of all T steps from the same x_T. Fresh noise leads elsewhere at every step count, so there that
-distance means nothing: what counts is whether the pictures together look like the data, and that is KID.
+A deterministic sampler turns an x_T into one picture, which more steps only make more exact; its distance is that to
+DDIM's result of all T steps from the same x_T, since all of them solve one equation. Fresh noise leads elsewhere at
+every step count, so there that distance means nothing: what counts is whether the pictures together look like the
+data, and that is KID.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ from diffusion.features import FeatureSpace
 from diffusion.grid import Job, located, pictures_job, same_pictures
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SamplerName, SamplingSettings
+from diffusion.words import MultistepName
 
 BATCH = 64
 
@@ -32,6 +34,7 @@ class Point:
     may come out below 0. standard_error: over the n pictures; None where there is only one.
     """
 
+    sampler: SamplerName
     eta: float
     calls: int
     measure: Literal["rms", "kid"]
@@ -42,10 +45,9 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """A point to come: what must run for it. reference: the run of all steps, of a deterministic sampler."""
+    """A point to come: what must run for it. reference: DDIM's run of all steps, for a deterministic sampler."""
 
-    eta: float
-    calls: int
+    settings: SamplingSettings
     job: Job
     reference: Job | None
 
@@ -58,14 +60,20 @@ class Measurement:
         """The point, once the results of its jobs are among those found, by key; None before."""
         if any(job.key not in found for job in self.jobs):
             return None
+        run = self.settings.sampler, self.settings.effective_eta, self.settings.num_inference_steps
         if self.reference is None:
-            return Point(self.eta, self.calls, "kid", *found[self.job.key])
+            return Point(*run, "kid", *found[self.job.key])
         x, all_steps = found[self.job.key], found[self.reference.key]
-        return Point(self.eta, self.calls, "rms", rms(x - all_steps), _rms_error(x - all_steps), len(x))
+        return Point(*run, "rms", rms(x - all_steps), _rms_error(x - all_steps), len(x))
 
 
-def sampler_of(base: SamplingSettings, eta: float) -> SamplingSettings:
-    """The base with the sampler of an eta: 0 is DDIM, 1 is DDPM (with the base's variance, where that is DDPM too)."""
+def sampler_of(base: SamplingSettings, eta: float | MultistepName) -> SamplingSettings:
+    """The base with the sampler of an eta, or of that name.
+
+    0 is DDIM, 1 is DDPM (with the base's variance, where that is DDPM too).
+    """
+    if isinstance(eta, str) and (name := eta.lower()) in get_args(MultistepName):
+        return base.replace(sampler=name, eta=None, reverse_variance="posterior")
     ddim = base.replace(sampler="ddim", eta=eta, reverse_variance="posterior")
     return base.replace(sampler="ddpm", eta=None) if eta == 1 else ddim
 
@@ -74,7 +82,7 @@ def measurements(
     pipeline: DDPMLabPipeline, base: SamplingSettings, steps: Axis, etas: Axis, samples: int,
     space: FeatureSpace | None, version: str = "",
 ) -> list[Measurement]:  # fmt: skip
-    """What the lines of these etas at these step counts need.
+    """What the lines of these samplers (see sampler_of) at these step counts need.
 
     base: everything else of the runs. Its pictures are those whose distance is measured. KID takes `samples` of them,
     each of a class drawn at random if the base names any, since the data hold all classes; without a feature space
@@ -92,13 +100,15 @@ def measurements(
             plan = pipeline.plan(own)
         except ValueError as error:
             raise located(error, (etas, steps), place) from None
-        if eta == 0:
-            all_steps = own.replace(num_inference_steps=pipeline.num_train_timesteps, timestep_spacing="even")
+        if own.effective_eta == 0:
+            all_steps = sampler_of(own, 0.0).replace(
+                num_inference_steps=pipeline.num_train_timesteps, timestep_spacing="even"
+            )
             reference = pictures_job(pipeline, pipeline.plan(all_steps), version)
-            found.append(Measurement(eta, count, pictures_job(pipeline, plan, version), reference))
+            found.append(Measurement(own, pictures_job(pipeline, plan, version), reference))
         elif space is not None:
             job = kid_job(pipeline, _samples_of(own, samples, pipeline.classes), space, version)
-            found.append(Measurement(eta, count, job, None))
+            found.append(Measurement(own, job, None))
     return found
 
 

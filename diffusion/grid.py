@@ -27,7 +27,10 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
     """
     fields = dict(base) | dict(changes)
     if "sampler" in changes:
-        fields |= {"eta": None} if fields["sampler"] == "ddpm" else {"reverse_variance": "posterior"}
+        if fields["sampler"] != "ddim":
+            fields["eta"] = None
+        if fields["sampler"] != "ddpm":
+            fields["reverse_variance"] = "posterior"
     if "class_label" in changes and fields["class_label"] is None:
         fields["guidance_scale"] = 1.0
     if fields["beta_schedule"] == "squaredcos_cap_v2" and "beta_schedule" in changes:
@@ -38,7 +41,7 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
 def same_pictures(plan: Plan) -> SamplingSettings:
     """One and the same settings for all plans of a checkpoint that make the same pictures in different words."""
     settings = plan.settings
-    changes: dict[str, Any] = {"eta": settings.eta or None} if settings.sampler == "ddim" else {"eta": None}
+    changes: dict[str, Any] = {"eta": settings.eta or None if settings.sampler == "ddim" else None}
     if plan.on_trained_betas:
         changes |= {"beta_schedule": None, "beta_start": None, "beta_end": None, "conditioning": "matched"}
     return settings.replace(**changes)

@@ -14,6 +14,7 @@ from diffusion.checkpoint import CheckpointError, check_network, check_scheduler
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
 from diffusion.engine import Engine, EngineError, TorchEngine, fast_engine
+from diffusion.multistep import multistep_steps
 from diffusion.pixels import to_pictures
 from diffusion.plan import Plan, plan_run
 from diffusion.sampling import Step, image_generators, is_noisy, noise_like, reverse_steps
@@ -23,10 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 class DDPMLabPipeline(DiffusionPipeline):
-    """Unconditional or class-conditional pictures by DDPM or DDIM, right for every step count and beta range.
+    """Unconditional or class-conditional pictures by the samplers here, right for every step count and beta range.
 
-    The scheduler is asked for its betas and prediction type only; the steps are diffusion/sampling.py's. What it loads
-    and saves is diffusers' own: a UNet2DModel and a DDPMScheduler or DDIMScheduler.
+    The scheduler is asked for its betas and prediction type only; the steps are those of diffusion/sampling.py and
+    diffusion/multistep.py. What it loads and saves is diffusers' own: a UNet2DModel and a DDPMScheduler or
+    DDIMScheduler.
     """
 
     model_cpu_offload_seq = "unet"
@@ -116,7 +118,8 @@ class DDPMLabPipeline(DiffusionPipeline):
         the run visits, if it is not to be drawn from the seed. Image i's noise comes from its own generator, seeded
         seed + i, in one order: x_T, then every step of the trajectory. Steps left out by start_step and an
         initial_noise that replaces x_T use up their numbers too, so that a run which goes on from step k with the x_t
-        of step k is the same run. Raises ValueError, naming the field, before it returns.
+        of step k is the same run; not so with dpmpp_2m and unipc, which lean on earlier steps and start anew there.
+        Raises ValueError, naming the field, before it returns.
         """
         settings = _settings(settings, fields)
         plan = self.plan(settings)
@@ -129,10 +132,13 @@ class DDPMLabPipeline(DiffusionPipeline):
         if initial_noise is not None:
             x = _checked(initial_noise, x.shape)
         self.unet.eval()
+        x, run_pairs = x.to(self.device, torch.float32), list(plan.run_pairs)
+        if settings.is_multistep:
+            return multistep_steps(self.denoiser(plan), x, run_pairs, settings.sampler, settings.clip_sample)
         return reverse_steps(
             self.denoiser(plan),
-            x.to(self.device, torch.float32),
-            list(plan.run_pairs),
+            x,
+            run_pairs,
             eta=eta,
             clip=settings.clip_sample,
             generators=generators,

@@ -1,16 +1,25 @@
 """A run as a Python script on plain diffusers and torch, without this program: what "copy as Python" copies.
 
 It writes the sampler out, since no stock scheduler takes every step count, beta range and noise level. The arithmetic
-is that of diffusion/sampling.py, operation by operation, so the pictures are the same.
+is that of diffusion/sampling.py, operation by operation, so the pictures are the same. DPM-Solver++ and UniPC are
+diffusers' own classes, on the run's noise levels: see diffusion/multistep.py.
 """
 
 from diffusion.gaussian import PredictionType
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
+SAMPLERS = {  # its name, and the class of diffusers that takes its steps
+    "ddpm": ("DDPM", None),
+    "ddim": ("DDIM", None),
+    "dpmpp_2m": ("DPM-Solver++ (2M)", "DPMSolverMultistepScheduler"),
+    "unipc": ("UniPC", "UniPCMultistepScheduler"),
+}
+SOLVER_STEP = "    (x,) = solver.step(x_0, t, x, return_dict=False)"
 TIMESTEPS = {
     "even": "[(2 * (T - 1) * (S - 1 - k) + S - 1) // (2 * (S - 1)) for k in range(S)]",
     "quadratic": ("[max(k, (2 * (T - 1) * k * k + (S - 1) ** 2) // (2 * (S - 1) ** 2)) for k in reversed(range(S))]"),
+    "power": "[max(k, int((T - 1) * ((2 * k + 1) / (2 * S - 1)) ** 1.25 + 0.5)) for k in reversed(range(S))]",
     "leading": "[k * (T // S) for k in reversed(range(S))]",
     "linspace": "np.linspace(0, T - 1, S).round()[::-1].astype(int).tolist()",
     "trailing": "(np.round(np.arange(T, 0, -T / S)).astype(int) - 1)[:S].tolist()",
@@ -23,13 +32,14 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
     S, eta = settings.num_inference_steps, settings.effective_eta
     uses_numpy = settings.timestep_spacing in ("linspace", "trailing") and S > 1
     is_matched = not plan.on_trained_betas and settings.conditioning == "matched"
+    title, solver = SAMPLERS[settings.sampler]
     last_seed = settings.seed + settings.num_images
     lines = [
-        f'"""{checkpoint}: {settings.sampler.upper()} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
+        f'"""{checkpoint}: {title} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
         "",
         *(["import numpy as np"] if uses_numpy else []),
         "import torch",
-        "from diffusers import UNet2DModel",
+        f"from diffusers import {f'{solver}, ' if solver else ''}UNet2DModel",
         "from PIL import Image",
         "",
         f'CHECKPOINT = "checkpoints/{checkpoint}"  # the folder, or its name on the Hub',
@@ -56,12 +66,13 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
         "",
         f"generators = [torch.Generator().manual_seed(seed) for seed in range({settings.seed}, {last_seed})]",
         "x = draw()",
+        *(_solver(solver, settings.start_step) if solver else []),
         "for k, (t, s) in enumerate(zip(timesteps, [*timesteps[1:], -1])):",
         *_skipped(settings.start_step, eta),
         "    output = network(x, t)",
         *_prediction(scheduler_config["prediction_type"], is_matched),
         *_clip(settings.clip_sample),
-        *_step(eta, settings.reverse_variance),
+        *([SOLVER_STEP] if solver else _step(eta, settings.reverse_variance)),
         "",
         "levels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).squeeze(-1).numpy()",
         "for seed, image in enumerate(levels, " + str(settings.seed) + "):",
@@ -183,6 +194,19 @@ def _clip(clip: bool) -> list[str]:
     if not clip:
         return []
     return ["    x_0 = x_0.clamp(-1, 1)", "    eps = (x - signal * x_0) / noise"]
+
+
+def _solver(name: str, start_step: int) -> list[str]:
+    return [
+        f'solver = {name}(num_train_timesteps=T, prediction_type="sample", solver_order=2)',
+        "# The run's own noise levels, in float64: set_timesteps would round",
+        f"solver.timesteps = torch.tensor(timesteps{f'[{start_step}:]' if start_step else ''})",
+        "log_visited = log_alpha_bar[solver.timesteps]",
+        "sigmas = torch.exp(0.5 * (torch.log(-torch.expm1(log_visited)) - log_visited))",
+        "solver.sigmas = torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])",
+        "solver.num_inference_steps = len(solver.timesteps)",
+        "solver.set_begin_index(0)",
+    ]
 
 
 def _step(eta: float, variance: str) -> list[str]:

@@ -5,17 +5,17 @@ limits that depend on one (steps, classes, betas) are checked where a run is pla
 """
 
 import json
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from diffusion.trajectory import TimestepSpacing
-from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
+from diffusion.words import BetaScheduleName, Conditioning, MultistepName, ReverseVariance
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536
 
-SamplerName = Literal["ddpm", "ddim"]
+SamplerName = Literal["ddpm", "ddim", MultistepName]
 ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -32,7 +32,10 @@ class SamplingSettings(BaseModel):
     )
 
     # The sampler
-    sampler: SamplerName = Field("ddim", description="ddpm (Algorithm 2 of Ho et al.) or ddim (Song et al.).")
+    sampler: SamplerName = Field(
+        "ddim",
+        description="ddpm (Algorithm 2 of Ho et al.), ddim (Song et al.), dpmpp_2m (DPM-Solver++) or unipc (order 2).",
+    )
     num_inference_steps: int = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
     timestep_spacing: TimestepSpacing = Field(
         "even", description="Which timesteps: even goes from T-1 to 0; the others are as diffusers means them."
@@ -41,7 +44,7 @@ class SamplingSettings(BaseModel):
         0, ge=0, lt=2**31, description="Steps left out at the noisy end, in [0, num_inference_steps)."
     )
     eta: float | None = Field(
-        None, ge=0, le=1, description="ddim: share of fresh noise, by default 0; 1 is ddpm. ddpm: leave it out."
+        None, ge=0, le=1, description="ddim: share of fresh noise, by default 0; 1 is ddpm. Others: leave it out."
     )
     reverse_variance: ReverseVariance = Field(
         "posterior", description="ddpm: posterior (beta tilde, diffusers' fixed_small) or beta (fixed_large)."
@@ -83,7 +86,9 @@ class SamplingSettings(BaseModel):
             raise ValueError(f"start_step: must lie in [0, {self.num_inference_steps}), got {self.start_step}")
         if self.sampler == "ddpm" and self.eta not in (None, 1):
             raise ValueError(f"eta: ddpm is eta = 1, another one needs the sampler ddim; got {self.eta}")
-        if self.sampler == "ddim" and self.reverse_variance != "posterior":
+        if self.is_multistep and self.eta not in (None, 0):
+            raise ValueError(f"eta: {self.sampler} draws no noise, another eta than 0 needs ddim; got {self.eta}")
+        if self.sampler != "ddpm" and self.reverse_variance != "posterior":
             raise ValueError("reverse_variance: beta belongs to ddpm; in ddim eta decides the noise")
         if self.beta_schedule == "squaredcos_cap_v2" and (self.beta_start, self.beta_end) != (None, None):
             raise ValueError("beta_start, beta_end: the schedule squaredcos_cap_v2 has no use for them")
@@ -98,6 +103,11 @@ class SamplingSettings(BaseModel):
         if self.class_label is None and self.guidance_scale != 1:
             raise ValueError(f"guidance_scale: needs a class_label to guide to, got {self.guidance_scale}")
         return self
+
+    @property
+    def is_multistep(self) -> bool:
+        """Whether the sampler looks back at earlier steps: see diffusion/multistep.py."""
+        return self.sampler in get_args(MultistepName)
 
     @property
     def effective_eta(self) -> float:

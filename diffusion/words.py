@@ -5,3 +5,4 @@ from typing import Literal
 BetaScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 Conditioning = Literal["matched", "naive"]
 ReverseVariance = Literal["posterior", "beta"]
+MultistepName = Literal["dpmpp_2m", "unipc"]

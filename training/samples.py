@@ -22,9 +22,15 @@ CACHE = Path("runs") / "samples"
 
 
 def draw_samples(
-    checkpoint: Path, settings: SamplingSettings, cache: Path = CACHE, classes_seed: int | None = None
+    checkpoint: Path,
+    settings: SamplingSettings,
+    cache: Path = CACHE,
+    classes_seed: int | None = None,
+    unrounded: bool = False,
 ) -> np.ndarray:
     """The settings.num_images pictures of a run: (N, H, W, C) uint8. Processes of Accelerate share the shards.
+
+    unrounded: the last states themselves instead, (N, C, H, W) float32, neither rounded nor cut off at -1 and 1.
 
     classes_seed: draw a class for each picture, as `drawn_classes` does, in place of settings.class_label. Shards that
     are there are read, and more pictures of a run that was drawn before only add to it. Raises ValueError naming the
@@ -32,6 +38,8 @@ def draw_samples(
     """
     pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
     folder = cache / f"{Path(checkpoint).resolve().name}-{_run_key(checkpoint, settings, classes_seed)}"
+    if unrounded:
+        folder = folder.with_name(f"{folder.name}-unrounded")
     if classes_seed is not None:
         settings = settings.replace(class_label=drawn_classes(pipeline.classes, settings.num_images, classes_seed))
     pipeline.plan(settings)
@@ -50,7 +58,7 @@ def draw_samples(
             x = step.x_s
         partial = file.with_name(f".{file.name}")
         with partial.open("wb") as handle:
-            np.save(handle, to_uint8(x))
+            np.save(handle, x.cpu().numpy() if unrounded else to_uint8(x))
         os.replace(partial, file)
     state.wait_for_everyone()
     return np.concatenate([np.load(file, allow_pickle=False) for file in files])

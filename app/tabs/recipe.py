@@ -107,7 +107,8 @@ class RecipePanel:
             except ValueError:
                 continue
             name = say_name(language, "checkpoints", settings.checkpoint or "")
-            places = {"sampler": settings.sampler.upper(), "steps": settings.num_inference_steps, "seed": settings.seed}
+            sampler = say(language, f"controls.sampler.{settings.sampler}")
+            places = {"sampler": sampler, "steps": settings.num_inference_steps, "seed": settings.seed}
             choices.append((say(language, "recipe.history_entry", number=number, checkpoint=name, **places), query))
         return gr.update(choices=choices, value=None)
 

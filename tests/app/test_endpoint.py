@@ -67,6 +67,8 @@ def opened(address: str) -> Image.Image:
         {"sampler": "ddpm", "num_inference_steps": 1000, "reverse_variance": "beta"},
         {"num_inference_steps": 7, "eta": 0.5, "class_label": 1, "guidance_scale": 2.5, "num_images": 2},
         {"num_inference_steps": 9, "beta_start": 0.001, "beta_end": 0.05, "conditioning": "naive"},
+        {"sampler": "unipc", "num_inference_steps": 8, "timestep_spacing": "power", "num_images": 2},
+        {"sampler": "dpmpp_2m", "num_inference_steps": 8, "beta_end": 0.03},
         {"num_inference_steps": 9, "beta_schedule": "squaredcos_cap_v2", "clip_sample": False, "start_step": 2},
     ],
 )
@@ -204,8 +206,9 @@ def test_bad_grids_say_which_axis_and_value(client, axes, settings, said):
 
 def test_a_frontier_is_measured(client):
     settings = {"checkpoint": "faces", "num_images": 2}
-    found = client.predict(settings=settings, num_inference_steps="2, 10", eta=[0], api_name="/frontier")
-    assert [(one["measure"], one["calls"], one["n"]) for one in found["points"]] == [("rms", 2, 2), ("rms", 10, 2)]
+    found = client.predict(settings=settings, num_inference_steps="2, 10", eta="0, unipc", api_name="/frontier")
+    points = [(one["sampler"], one["measure"], one["calls"], one["n"]) for one in found["points"]]
+    assert points == [(name, "rms", calls, 2) for name in ("ddim", "unipc") for calls in (2, 10)]
     assert found["points"][0]["value"] > 0
     wrong = {"samples": 5}, {"eta": "0, 2"}, {"num_inference_steps": "101"}
     problems = r"samples: must lie in \[20, 2000\], got 5", "samplers, value 2: eta", r"steps, value 1: .*\[1, 100\]"

@@ -222,7 +222,7 @@ def test_whatever_a_browser_sends_ends_in_a_sentence(catalogue, sent):
 def test_every_preset_and_every_example_is_a_grid(catalogue, checkpoint):
     known = catalogue.checkpoint(checkpoint)
     names = presets_of(known)
-    assert names == (list(PRESETS) if checkpoint == "clothes" else ["steps", "eta", "seeds"])
+    assert names == (list(PRESETS) if checkpoint == "clothes" else ["steps", "solvers", "eta", "seeds"])
     for name in names:
         values = controls_of(preset_settings(name, known, 4), known)
         grid = grid_of(own() | preset_axes(name), values, catalogue, OPTIONS)
@@ -371,7 +371,7 @@ def test_a_frontier_is_measured_from_the_controls(measurable):
 
 def test_without_a_feature_space_the_plan_says_so(catalogue):
     frontier = frontier_of(own(), run_values(catalogue), catalogue, OPTIONS)
-    assert {one.eta for one in frontier.measurements} == {0}
+    assert {one.settings.effective_eta for one in frontier.measurements} == {0}
     for language, said in (("en", "no feature space"), ("zh", "没有自带特征空间")):
         assert said in explore_views.frontier_sentence(frontier, frontier.jobs, 2.0, language)
 
@@ -380,7 +380,7 @@ def test_without_a_feature_space_the_plan_says_so(catalogue):
     ("change", "english", "chinese"),
     [
         ({"frontier_steps": "2, 0"}, "Steps to measure, value 2: Steps: must be at least 1", "要测的步数的第 2 个值"),
-        ({"frontier_etas": "0, 3"}, "Samplers, by η, value 2: η (eta): must be at most 1", "不能大于 1"),
+        ({"frontier_etas": "0, 3"}, "Samplers, by η or name, value 2: η (eta): must be at most 1", "不能大于 1"),
         ({"frontier_samples": 5}, "Samples for KID: must lie in [20, 2000], got 5", "KID 的样本数：应在 [20, 2000]"),
         ({"frontier_samples": None}, "Samples for KID: needs a value", "不能空着"),
     ],
@@ -393,8 +393,10 @@ def test_what_cannot_be_measured_is_said(measurable, change, english, chinese):
 
 
 POINTS = [
-    Point(0.0, 2, "rms", 0.5, 0.1, 4), Point(0.0, 10, "rms", 0.1, 0.02, 4), Point(0.0, 1000, "rms", 0.0, 0.0, 4),
-    Point(1.0, 2, "kid", 1.5, 0.2, 60), Point(1.0, 10, "kid", -0.1, 0.05, 60), Point(0.5, 10, "kid", 0.03, 0.05, 60),
+    Point("ddim", 0.0, 2, "rms", 0.5, 0.1, 4), Point("ddim", 0.0, 10, "rms", 0.1, 0.02, 4),
+    Point("ddim", 0.0, 1000, "rms", 0.0, 0.0, 4), Point("unipc", 0.0, 10, "rms", 0.04, 0.01, 4),
+    Point("ddpm", 1.0, 2, "kid", 1.5, 0.2, 60), Point("ddpm", 1.0, 10, "kid", -0.1, 0.05, 60),
+    Point("ddim", 0.5, 10, "kid", 0.03, 0.05, 60),
 ]  # fmt: skip
 
 
@@ -408,7 +410,9 @@ def test_the_frontier_is_one_line_a_sampler_on_logarithmic_axes(language):
             assert layer["encoding"]["x"]["scale"]["type"] == layer["encoding"]["y"]["scale"]["type"] == "log"
             assert all(row["y"] > 0 and row.get("low", 1) > 0 for row in layer["data"]["values"])
     rms, kid = specs
-    assert [row["calls"] for row in rms["layer"][0]["data"]["values"]] == [2, 10]  # the reference itself is at 0
+    assert [row["calls"] for row in rms["layer"][0]["data"]["values"]] == [2, 10, 10]  # the reference itself is at 0
+    colors = rms["layer"][0]["encoding"]["color"]["scale"]
+    assert colors["domain"][1] == "UniPC" and len(colors["domain"]) == len(set(colors["range"])) == 2
     assert [row["calls"] for row in kid["layer"][0]["data"]["values"]] == [2]
     bars = kid["layer"][1]["data"]["values"]
     assert (bars[0]["low"], bars[0]["high"]) == pytest.approx((1.3, 1.7))

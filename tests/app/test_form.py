@@ -58,6 +58,10 @@ def test_what_means_nothing_is_not_looked_at(clothes, faces):
     assert (ddim.reverse_variance, ddim.eta) == ("posterior", 0.5)
     ddpm = settings_of(values_of(clothes, sampler="ddpm", reverse_variance="beta", eta=0.5), clothes, OPTIONS)
     assert (ddpm.reverse_variance, ddpm.eta) == ("beta", None)
+    unipc = settings_of(values_of(clothes, sampler="unipc", reverse_variance="beta", eta=0.5), clothes, OPTIONS)
+    assert (unipc.reverse_variance, unipc.eta) == ("posterior", None)
+    meanings = control_meanings(values_of(clothes, sampler="unipc"), clothes)
+    assert not meanings["eta"]["visible"] and not meanings["reverse_variance"]["visible"]
     assert settings_of(values_of(faces, guidance_scale=3.0), faces, OPTIONS).guidance_scale == 1
     assert settings_of(values_of(clothes, class_choice="none", guidance_scale=3), clothes, OPTIONS).guidance_scale == 1
 

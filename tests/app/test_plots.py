@@ -111,7 +111,8 @@ def test_each_sentence_has_the_numbers_of_the_run():
 
 @pytest.mark.parametrize(
     "fields", [{}, {"eta": 0.3}, {"num_inference_steps": 1}, {"num_inference_steps": 2, "eta": 1.0}, {"num_images": 4},
-               {"sampler": "ddpm", "reverse_variance": "beta"}, {"beta_end": 0.5}, {"clip_sample": False}]
+               {"sampler": "ddpm", "reverse_variance": "beta"}, {"beta_end": 0.5}, {"clip_sample": False},
+               {"sampler": "dpmpp_2m"}, {"sampler": "unipc", "num_inference_steps": 1}]
 )  # fmt: skip
 def test_every_run_can_be_told_in_both_languages(fields):
     for language in ("en", "zh"):

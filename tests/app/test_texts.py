@@ -37,7 +37,9 @@ def test_every_text_that_the_program_names_is_there():
 
 def test_chinese_texts_are_chinese():
     own = {key for key, text in texts("zh").items() if re.search(r"[\u4e00-\u9fff]", text)}
-    same = {"page.language", "controls.sampler.ddim", "controls.sampler.ddpm", "controls.reverse_variance.beta"}
+    same = {"page.language", "controls.reverse_variance.beta"} | {
+        f"controls.sampler.{name}" for name in ("ddim", "ddpm", "dpmpp_2m", "unipc")
+    }
     assert set(texts("zh")) - own <= same | {"errors.field"}
 
 
@@ -97,6 +99,7 @@ def test_every_control_has_words():
         ({"beta_start": 0.5, "beta_end": 0.1}, "最后的 β", "[0.5, 1)"),
         ({"sampler": "euler"}, "采样方法", "ddim"),
         ({"eta": 3.0}, "η", "1"),
+        ({"eta": 0.5, "sampler": "unipc"}, "η", "DPM-Solver++ 和 UniPC 不加新噪点"),
         ({"clip_sample": "yes"}, "截断", "是"),
         ({"seed": 2**32 - 1, "num_images": 5}, "种子", "4294967296"),
         ({"guidance_scale": float("inf"), "class_label": 0}, "引导强度", "数字"),

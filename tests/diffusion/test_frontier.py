@@ -42,12 +42,18 @@ def measured(found) -> dict:
     return results
 
 
+def own_axis(*lines) -> Axis:
+    return Axis("etas", "eta", lines)
+
+
 def test_an_eta_is_a_sampler():
     base = SamplingSettings(sampler="ddpm", reverse_variance="beta", seed=4)
     assert sampler_of(base, 1.0) == base
     assert sampler_of(base, 0.0) == SamplingSettings(eta=0.0, seed=4)
+    assert sampler_of(base, "unipc") == SamplingSettings(sampler="unipc", seed=4)
+    assert sampler_of(SamplingSettings(eta=0.3), "DPMPP_2M") == SamplingSettings(sampler="dpmpp_2m")
     assert sampler_of(SamplingSettings(eta=0.3), 1.0) == SamplingSettings(sampler="ddpm")
-    for eta in (True, "1", 2.0, None, float("nan")):
+    for eta in (True, "1", "heun", 2.0, None, float("nan")):
         if eta is not None:  # None is the sampler's own, 0
             with pytest.raises(ValueError, match=r"^eta: "):
                 sampler_of(base, eta)
@@ -55,12 +61,12 @@ def test_an_eta_is_a_sampler():
 
 def test_distances_are_those_to_all_steps_from_the_same_noise(pipeline, space):
     base = SamplingSettings(num_images=3, seed=7, class_label=(0, 1, 2), num_inference_steps=9)
-    found = measurements(pipeline, base, steps(2, 10, 40), Axis("etas", "eta", (0.0,)), 20, space)
+    found = measurements(pipeline, base, steps(2, 10, 40), own_axis(0.0), 20, space)
     points = [one.point(measured(found)) for one in found]
     runs = {S: list(pipeline.steps(base.replace(num_inference_steps=S)))[-1].x_s.double().numpy() for S in (2, 10, 40)}
     for point, S in zip(points, (2, 10, 40), strict=True):
         squares = ((runs[S] - runs[40]) ** 2).reshape(3, -1).mean(1)
-        assert (point.eta, point.calls, point.measure, point.n) == (0.0, S, "rms", 3)
+        assert (point.sampler, point.eta, point.calls, point.measure, point.n) == ("ddim", 0.0, S, "rms", 3)
         assert point.value == pytest.approx(np.sqrt(squares.mean()), rel=1e-6)
         if S < 40:
             error = np.std(squares, ddof=1) / np.sqrt(3) / (2 * np.sqrt(squares.mean()))
@@ -70,18 +76,36 @@ def test_distances_are_those_to_all_steps_from_the_same_noise(pipeline, space):
 
 def test_the_reference_runs_once_and_the_run_of_all_steps_is_it(pipeline):
     base = SamplingSettings(num_images=2)
-    found = measurements(pipeline, base, steps(2, 5, 40), Axis("etas", "eta", (0.0,)), 20, None)
+    found = measurements(pipeline, base, steps(2, 5, 40), own_axis(0.0), 20, None)
     jobs = cheap_first(job for one in found for job in one.jobs)
     assert [job.calls for job in jobs] == [2, 5, 40]
     results = {jobs[0].key: torch.zeros(2, 1, 8, 8)}
     assert found[0].point(results) is None  # the reference is still to come
 
 
+def test_every_deterministic_sampler_is_measured_against_all_steps_of_ddim(pipeline):
+    base = SamplingSettings(num_images=2, seed=5, timestep_spacing="power")
+    found = measurements(pipeline, base, steps(6), own_axis(0.0, "dpmpp_2m", "unipc"), 20, None)
+    assert len({one.reference.key for one in found}) == 1
+    (plan,) = found[2].reference.plans
+    assert plan.settings == SamplingSettings(eta=0.0, num_inference_steps=40, num_images=2, seed=5)
+    results = measured(found)
+    points = [one.point(results) for one in found]
+    assert [(one.sampler, one.eta) for one in points] == [("ddim", 0), ("dpmpp_2m", 0), ("unipc", 0)]
+    reference = list(pipeline.steps(plan.settings))[-1].x_s
+    for point in points:
+        own = base.replace(sampler=point.sampler, num_inference_steps=6)
+        apart = (list(pipeline.steps(own))[-1].x_s - reference).double().square().mean().sqrt().item()
+        assert point.value == pytest.approx(apart, rel=1e-6)
+
+
 def test_kid_is_of_as_many_samples_as_asked_for_each_of_a_random_class(pipeline, space):
     base = SamplingSettings(num_images=1, seed=11, class_label=2)
     found = measurements(pipeline, base, steps(2, 3), ETAS, 70, space)
     noisy = [one for one in found if one.reference is None]
-    assert [(one.eta, one.calls) for one in noisy] == [(0.5, 2), (0.5, 3), (1.0, 2), (1.0, 3)]
+    assert [(one.settings.effective_eta, one.settings.num_inference_steps) for one in noisy] == [
+        (0.5, 2), (0.5, 3), (1.0, 2), (1.0, 3)
+    ]  # fmt: skip
     job = noisy[3].job
     settings = [plan.settings for plan in job.plans]
     assert [one.num_images for one in settings] == [64, 6] and [one.seed for one in settings] == [11, 75]
@@ -97,7 +121,8 @@ def test_kid_is_of_as_many_samples_as_asked_for_each_of_a_random_class(pipeline,
 def test_without_classes_or_a_space(pipeline, space):
     plain = measurements(pipeline, SamplingSettings(), steps(2), ETAS, 20, space)
     assert [one.job.plans[0].settings.class_label for one in plain] == [None] * 3
-    assert [one.eta for one in measurements(pipeline, SamplingSettings(), steps(2), ETAS, 20, None)] == [0.0]
+    without = measurements(pipeline, SamplingSettings(), steps(2), ETAS, 20, None)
+    assert [one.settings.eta for one in without] == [0.0]
 
 
 def test_what_cannot_be_measured_names_its_field(pipeline, space):
@@ -110,7 +135,7 @@ def test_what_cannot_be_measured_names_its_field(pipeline, space):
     with pytest.raises(AxisError, match=r"^steps, value 2: num_inference_steps: must lie in \[1, 40\], got 41"):
         measurements(pipeline, base, steps(2, 41), ETAS, 20, space)
     with pytest.raises(AxisError, match=r"^etas, value 2: eta: .* 1, got 1.5"):
-        measurements(pipeline, base, steps(2), Axis("etas", "eta", (0.0, 1.5)), 20, space)
+        measurements(pipeline, base, steps(2), own_axis(0.0, 1.5), 20, space)
 
 
 def kernel(x, y):

@@ -101,7 +101,7 @@ def test_errors_name_axis_and_place(field, values, said):
         ("seed", "4294967296", "^x, value 1: seed: "),
         ("class_label", "0-3", r"^x, value 4: class_label: must lie in \[0, 3\), got 3"),
         ("guidance_scale", "1, 101", "^x, value 2: guidance_scale: .*less than or equal to 100, got 101"),
-        ("sampler", "ddim, euler", "^x, value 2: sampler: .*'ddpm' or 'ddim', got 'euler'"),
+        ("sampler", "ddim, euler", "^x, value 2: sampler: .*'dpmpp_2m' or 'unipc', got 'euler'"),
         ("conditioning", "other", "^x, value 1: conditioning: .*'matched' or 'naive'"),
         ("beta_schedule", "linear, square", "^x, value 2: beta_schedule: "),
         ("checkpoint", "a/b", "^x, value 1: checkpoint: "),
@@ -148,11 +148,13 @@ def test_what_means_nothing_in_a_cell_is_left_out():
     assert varied(base, {"sampler": "ddpm"}).eta is None
     assert varied(base, {"sampler": "ddim"}).eta == 0.5
     assert varied(base, {"sampler": "ddpm", "eta": 0.2}).eta is None
+    assert varied(base, {"sampler": "unipc"}).eta is None
     assert varied(base, {"class_label": None}).guidance_scale == 1
     cosine = varied(base, {"beta_schedule": "squaredcos_cap_v2"})
     assert (cosine.beta_start, cosine.beta_end) == (None, None)
     other = SamplingSettings(sampler="ddpm", reverse_variance="beta")
     assert varied(other, {"sampler": "ddim"}).reverse_variance == "posterior"
+    assert varied(other, {"sampler": "dpmpp_2m"}) == SamplingSettings(sampler="dpmpp_2m")
     with pytest.raises(ValueError, match=r"^eta: ddpm is eta = 1"):  # an eta that nothing would look at is an error
         varied(other, {"eta": 0.5})
     with pytest.raises(ValueError, match=r"^guidance_scale: needs a class_label"):
@@ -169,7 +171,8 @@ def test_equal_keys_mean_equal_pictures_and_other_settings_have_other_keys(pipel
         assert same_pictures(pipeline.plan(settings)) == same_pictures(plain)
         assert torch.equal(list(pipeline.steps(settings))[-1].x_s, pictures)
     others = [{"eta": 0.1}, {"beta_end": 0.01}, {"beta_end": 0.01, "conditioning": "naive"}, {"seed": 1},
-              {"sampler": "ddpm"}, {"class_label": 2}, {"guidance_scale": 2.0}, {"num_images": 2}]  # fmt: skip
+              {"sampler": "ddpm"}, {"sampler": "unipc"}, {"sampler": "dpmpp_2m"}, {"class_label": 2},
+              {"guidance_scale": 2.0}, {"num_images": 2}]  # fmt: skip
     keys = {same_pictures(pipeline.plan(base.replace(**fields))) for fields in others}
     assert len(keys | {same_pictures(plain)}) == len(others) + 1
 

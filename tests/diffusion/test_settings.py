@@ -26,13 +26,13 @@ GIVEN = CONFIG | {"num_train_timesteps": 3, "trained_betas": [0.1, 0.2, 0.3]}
 def good_fields(draw):
     """Fields of a valid run, some left out."""
     steps, count = draw(st.integers(1, 1000)), draw(st.integers(1, 5))
-    sampler = draw(st.sampled_from(["ddpm", "ddim"]))
+    sampler = draw(st.sampled_from(["ddpm", "ddim", "dpmpp_2m", "unipc"]))
     unit = st.floats(1e-9, 0.5, exclude_max=True)
     fields = {
         "sampler": sampler,
         "num_inference_steps": steps,
         "start_step": draw(st.integers(0, steps - 1)),
-        "timestep_spacing": draw(st.sampled_from(["even", "quadratic", "leading", "linspace", "trailing"])),
+        "timestep_spacing": draw(st.sampled_from(["even", "quadratic", "power", "leading", "linspace", "trailing"])),
         "clip_sample": draw(st.booleans()),
         "conditioning": draw(st.sampled_from(["matched", "naive"])),
         "seed": draw(st.integers(0, SEEDS - count)),
@@ -41,7 +41,7 @@ def good_fields(draw):
     }
     if sampler == "ddim":
         fields["eta"] = draw(st.none() | st.floats(0, 1))
-    else:
+    elif sampler == "ddpm":
         fields["reverse_variance"] = draw(st.sampled_from(["posterior", "beta"]))
     shape = draw(st.sampled_from([None, "linear", "scaled_linear", "sigmoid", "squaredcos_cap_v2"]))
     fields["beta_schedule"] = shape
@@ -130,6 +130,8 @@ def test_any_text_gives_a_run_or_a_value_error(text):
         ({"eta": float("nan")}, "eta: "),
         ({"eta": True}, "eta: "),
         ({"eta": 0.5, "sampler": "ddpm"}, "eta: ddpm is eta = 1"),
+        ({"eta": 0.5, "sampler": "unipc"}, "eta: unipc draws no noise"),
+        ({"reverse_variance": "beta", "sampler": "dpmpp_2m"}, "reverse_variance: beta belongs to ddpm"),
         ({"reverse_variance": "beta"}, "reverse_variance: beta belongs to ddpm"),
         ({"reverse_variance": "fixed_large"}, "reverse_variance: "),
         ({"sampler": "euler"}, "sampler: "),

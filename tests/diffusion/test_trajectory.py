@@ -10,7 +10,7 @@ from diffusion.trajectory import pairs, visited_timesteps
 
 T = 1000
 DIFFUSERS = ["leading", "linspace", "trailing"]
-SPACINGS = ["even", "quadratic", *DIFFUSERS]
+SPACINGS = ["even", "quadratic", "power", *DIFFUSERS]
 
 
 @pytest.mark.parametrize("T", [2, 3, 10, 1000])
@@ -37,6 +37,20 @@ def test_quadratic_is_the_rounded_square_except_where_that_would_repeat_itself(T
     assert visited_timesteps(T, T, "quadratic") == list(range(T - 1, -1, -1))
 
 
+@pytest.mark.parametrize("T", [2, 3, 10, 1000])
+def test_power_is_the_rounded_power_except_where_that_would_repeat_itself(T):
+    """x^1.25 rounds to n where (n - 1/2)^4 <= x^5 (T-1)^4 < (n + 1/2)^4, in exact fractions."""
+    for S in range(1, T + 1):
+        found = visited_timesteps(S, T, "power")
+        for t, k in zip(found, reversed(range(S)), strict=True):
+            fifth = Fraction(2 * k + 1, 2 * S - 1) ** 5 * (T - 1) ** 4
+            rounds_to_t = (t == 0 or (t - Fraction(1, 2)) ** 4 <= fifth) and fifth < (t + Fraction(1, 2)) ** 4
+            assert rounds_to_t or (t == k and fifth < (k - Fraction(1, 2)) ** 4)
+    assert visited_timesteps(1, T, "power") == [T - 1]
+    assert visited_timesteps(T, T, "power") == list(range(T - 1, -1, -1))
+    assert visited_timesteps(10, 1000, "power") == [999, 869, 743, 622, 505, 393, 287, 188, 99, 25]
+
+
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_every_step_count_gives_that_many_falling_timesteps(spacing):
     for S in range(1, T + 1):
@@ -46,9 +60,9 @@ def test_every_step_count_gives_that_many_falling_timesteps(spacing):
         assert all(0 <= t < T and -1 <= s < t for t, s in steps)
         assert [t for t, _ in steps[1:]] == [s for _, s in steps[:-1]]
         assert steps[-1][1] == -1
-        if spacing in ("even", "quadratic"):
+        if spacing in ("even", "quadratic", "power"):
             assert timesteps[0] == T - 1
-            assert S == 1 or timesteps[-1] == 0
+            assert S == 1 or spacing == "power" or timesteps[-1] == 0
 
 
 @pytest.mark.parametrize("spacing", DIFFUSERS)

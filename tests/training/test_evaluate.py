@@ -50,6 +50,17 @@ def test_samples_are_those_of_the_pipeline_and_independent_of_shards(checkpoint,
     assert np.abs(found.astype(int) - to_uint8(last).astype(int)).max() <= 1
 
 
+def test_unrounded_samples_are_the_last_states(checkpoint, tmp_path, small):
+    settings = SamplingSettings(num_inference_steps=3, sampler="unipc", num_images=20, class_label=3, clip_sample=False)
+    found = draw_samples(checkpoint, settings, tmp_path / "cache", unrounded=True)
+    for step in DDPMLabPipeline.from_checkpoint(checkpoint).steps(settings):
+        last = step.x_s
+    assert found.dtype == np.float32 and np.abs(found).max() > 1
+    np.testing.assert_allclose(found, last, atol=1e-4 * np.abs(found).max())
+    pictures = draw_samples(checkpoint, settings, tmp_path / "cache")  # beside them, in a folder of its own
+    assert np.abs(pictures.astype(int) - to_uint8(last).astype(int)).max() <= 1
+
+
 def test_samples_are_drawn_once_and_a_stopped_run_goes_on(checkpoint, tmp_path, small, monkeypatch):
     cache = tmp_path / "cache"
     settings = SamplingSettings(num_inference_steps=2, num_images=40)

@@ -1,0 +1,129 @@
+"""Which sampler makes the best use of few network calls? Distance to the exact path, and KID; lower is better.
+
+python -m benchmarks.samplers checkpoints/pixel-faces [...] [--calls 10 20 50] [--pictures 64] [--samples 1000]
+
+RMS: between the pictures (clipping off) and those of DDIM in all steps from the same x_T, for the samplers without
+fresh noise. KID: of samples, as the page draws them (clipping on), to the real pictures of the checkpoint in its own
+feature space. Whatever was drawn is kept in the cache of training.evaluate: a stopped run goes on, more add to it.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from diffusion.features import load_feature_space
+from diffusion.metrics import kid_of_few, shuffled
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.settings import SamplerName, SamplingSettings
+from diffusion.trajectory import TimestepSpacing
+from training.samples import CACHE, draw_samples
+
+SEED = 0
+CALLS, PICTURES, SAMPLES = (10, 20, 50), 64, 1000
+SAMPLERS: tuple[tuple[SamplerName, TimestepSpacing], ...] = (
+    ("ddpm", "even"),
+    ("ddim", "even"),
+    ("ddim", "power"),
+    ("dpmpp_2m", "even"),
+    ("dpmpp_2m", "power"),
+    ("unipc", "even"),
+    ("unipc", "power"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a sampler. rms: None with fresh noise. kid: value and standard error; None unless asked."""
+
+    checkpoint: str
+    sampler: SamplerName
+    spacing: TimestepSpacing
+    calls: int
+    rms: float | None
+    kid: tuple[float, float] | None
+
+
+def measure(
+    checkpoint: Path,
+    calls: Sequence[int] = CALLS,
+    pictures: int = PICTURES,
+    samples: int = SAMPLES,
+    cache: Path = CACHE,
+) -> Iterator[Row]:
+    """The rows of a checkpoint. pictures: behind each RMS. samples: behind each KID, 3 or more; 0 leaves KID out."""
+    pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
+    of_classes = {"class_label": 0, "classes_seed": SEED} if pipeline.classes else {"class_label": None}
+    space = load_feature_space(checkpoint) if samples else None
+    all_steps = _drawn(checkpoint, cache, pictures, "ddim", "even", pipeline.num_train_timesteps, **of_classes)
+    for sampler, spacing in SAMPLERS:
+        for count in calls:
+            run = sampler, spacing, count
+            rms = found = None
+            if sampler != "ddpm":
+                apart = _drawn(checkpoint, cache, pictures, *run, **of_classes) - all_steps
+                rms = float(np.sqrt(np.square(apart, dtype=np.float64).mean()))
+            if samples:
+                images = _drawn(checkpoint, cache, samples, *run, unrounded=False, **of_classes)
+                found = kid_of_few(shuffled(space.real, seed=0), space.features(images))
+            yield Row(Path(checkpoint).resolve().name, sampler, spacing, count, rms, found)
+
+
+def _drawn(
+    checkpoint: Path, cache: Path, count: int, sampler: SamplerName, spacing: TimestepSpacing, steps: int,
+    class_label: int | None, classes_seed: int | None = None, unrounded: bool = True,
+) -> np.ndarray:  # fmt: skip
+    settings = SamplingSettings(
+        sampler=sampler,
+        num_inference_steps=steps,
+        timestep_spacing=spacing,
+        clip_sample=not unrounded,
+        seed=SEED,
+        num_images=count,
+        class_label=class_label,
+    )
+    return draw_samples(checkpoint, settings, cache, classes_seed, unrounded)
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """Whether the best sampler at the fewest calls is nearer than DDIM at the next more, on one checkpoint."""
+    few, more = sorted({row.calls for row in rows})[:2]
+    best = min((row for row in rows if row.calls == few and row.rms is not None), key=lambda row: row.rms)
+    ddim = min(row.rms for row in rows if row.calls == more and row.sampler == "ddim")
+    word = "nearer than" if best.rms < ddim else "NOT nearer than"
+    return (
+        f"{best.checkpoint}: {best.sampler} ({best.spacing}) with {few} calls, {best.rms:.4f}, is {word} DDIM with "
+        f"{more}, {ddim:.4f} at its best."
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoints", nargs="+", type=Path)
+    parser.add_argument("--calls", type=int, nargs="+", default=list(CALLS))
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    parser.add_argument("--samples", type=int, default=SAMPLES, help="0 leaves KID out")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    print(f"RMS over {options.pictures} pictures, KID x 1000 at N = {options.samples}\n")
+    print("| data | sampler | timesteps | calls | RMS to DDIM in all steps | KID |\n|---|---|---|---|---|---|")
+    verdicts = []
+    for checkpoint in options.checkpoints:
+        rows = []
+        for row in measure(checkpoint, options.calls, options.pictures, options.samples, options.cache):
+            rows.append(row)
+            rms = "–" if row.rms is None else f"{row.rms:.4f}"
+            found = "–" if row.kid is None else "{:.1f} ± {:.1f}".format(*(1000 * part for part in row.kid))
+            print(f"| {row.checkpoint} | {row.sampler} | {row.spacing} | {row.calls} | {rms} | {found} |", flush=True)
+        if len(options.calls) > 1:
+            verdicts.append(verdict(rows))
+    print("", *verdicts, sep="\n")
+
+
+if __name__ == "__main__":
+    main()

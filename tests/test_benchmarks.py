@@ -1,0 +1,36 @@
+"""The table of the samplers, on a tiny checkpoint: its distances against the runs themselves."""
+
+import numpy as np
+import pytest
+from diffusers import DDPMPipeline, DDPMScheduler
+
+from benchmarks.samplers import SAMPLERS, SEED, Row, measure, verdict
+from diffusion.pipeline import DDPMLabPipeline
+from tests.networks import make_unet
+
+
+def test_distances_are_those_to_all_steps_of_ddim(tmp_path):
+    folder = tmp_path / "tiny"
+    DDPMPipeline(make_unet(), DDPMScheduler(num_train_timesteps=30)).save_pretrained(folder)
+    rows = list(measure(folder, calls=(3, 6), pictures=4, samples=0, cache=tmp_path / "cache"))
+    assert [(row.sampler, row.spacing, row.calls) for row in rows] == [
+        (*run, calls) for run in SAMPLERS for calls in (3, 6)
+    ]
+    assert all((row.rms is None) == (row.sampler == "ddpm") and row.kid is None for row in rows)
+    pipeline = DDPMLabPipeline.from_checkpoint(folder)
+    common = dict(num_images=4, seed=SEED, clip_sample=False)
+    reference = list(pipeline.steps(num_inference_steps=30, **common))[-1].x_s.double().numpy()
+    own = dict(sampler="unipc", num_inference_steps=6, timestep_spacing="power")
+    found = list(pipeline.steps(**own, **common))[-1].x_s.double().numpy()
+    (row,) = (row for row in rows if (row.sampler, row.spacing, row.calls) == ("unipc", "power", 6))
+    assert row.rms == pytest.approx(np.sqrt(((found - reference) ** 2).mean()), rel=1e-4)
+
+
+@pytest.mark.parametrize(("rms", "said"), [(0.03, "is nearer than"), (0.05, "is NOT nearer than")])
+def test_the_verdict_is_of_the_best_sampler_against_ddim_at_its_best(rms, said):
+    def row(sampler, spacing, calls, rms):
+        return Row("tiny", sampler, spacing, calls, rms, None)
+
+    rows = [row("ddpm", "even", 10, None), row("ddim", "even", 10, 0.09), row("unipc", "power", 10, rms),
+            row("ddim", "even", 20, 0.05), row("ddim", "power", 20, 0.04), row("unipc", "power", 20, 0.01)]  # fmt: skip
+    assert said in verdict(rows) and "unipc (power) with 10" in verdict(rows) and "0.0400" in verdict(rows)
