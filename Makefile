@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test dev lint format data clean
+.PHONY: run test bench dev lint format data clean
 
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
@@ -11,6 +11,10 @@ run: $(VENV)/app.stamp
 # A file's tests stay in one process, each process computes with one thread
 test: $(VENV)/dev.stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
+
+# Half an hour on an idle machine; python -m benchmarks --help lists its parts
+bench: $(VENV)/dev.stamp
+	$(BIN)/python -m benchmarks
 
 dev: $(VENV)/dev.stamp
 

@@ -9,12 +9,16 @@ that of a process that imports gradio, torch and diffusers' pipeline and does no
 import argparse
 import subprocess
 import sys
+from collections.abc import Iterator
 
 from gradio_client import Client
 
 from app.catalogue import Catalogue
 from app.options import ROOT
 from benchmarks.startup import environment, started
+from benchmarks.table import Row, print_rows
+
+LIMIT = 1.3
 
 IMPORTS = """
 import re
@@ -47,17 +51,21 @@ def peak_kb(process: int) -> int:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 
 
+def rows(images: int = 16, steps: int = 50) -> Iterator[Row]:
+    """The peak in one row, what it comes from in the others."""
+    alone = peak_of_imports_kb()
+    peaks = peaks_of_app_kb(images, steps)
+    for name, peak in peaks.items():
+        yield Row(f"peak memory of the app after {name}, DDIM-{steps} of {images}", f"{peak / 1024:.0f} MB")
+    what = f"the same after all, against {alone / 1024:.0f} MB of importing gradio, torch and diffusers"
+    yield Row.at_most(what, max(peaks.values()) / alone, LIMIT)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--steps", type=int, default=50)
-    options = parser.parse_args()
-    alone = peak_of_imports_kb()
-    print(f"DDIM-{options.steps}, {options.images} pictures of each checkpoint")
-    print("| process | peak MB | against imports |\n|---|---|---|")
-    print(f"| imports alone | {alone / 1024:.0f} | 1 |")
-    for name, peak in peaks_of_app_kb(options.images, options.steps).items():
-        print(f"| app.py, after {name} | {peak / 1024:.0f} | {peak / alone:.2f} |")
+    print_rows(rows(**vars(parser.parse_args())))
 
 
 if __name__ == "__main__":

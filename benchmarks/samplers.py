@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks import table
 from diffusion.features import load_feature_space
 from diffusion.metrics import kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
@@ -88,15 +89,35 @@ def _drawn(
     return draw_samples(checkpoint, settings, cache, classes_seed, unrounded)
 
 
-def verdict(rows: Sequence[Row]) -> str:
-    """Whether the best sampler at the fewest calls is nearer than DDIM at the next more, on one checkpoint."""
+def table_rows(checkpoints: Sequence[Path], **sizes) -> Iterator[table.Row]:
+    """What `measure` finds, for the table of all benchmarks; the bar is the verdict's."""
+    for checkpoint in checkpoints:
+        rows = list(measure(checkpoint, **sizes))
+        for row in rows:
+            rms = "" if row.rms is None else f"RMS {row.rms:.4f}"
+            found = "" if row.kid is None else "KID x 1000 {:.1f} ± {:.1f}".format(*(1000 * part for part in row.kid))
+            what = f"{row.checkpoint}: {row.sampler} ({row.spacing}), {row.calls} calls"
+            yield table.Row(what, "; ".join(filter(None, (rms, found))))
+        best, ddim = rivals(rows)
+        what = f"{best.checkpoint}: RMS of {best.sampler} at {best.calls} calls against DDIM's at {ddim.calls}"
+        yield table.Row.at_most(what, best.rms / ddim.rms, 1.0)
+
+
+def rivals(rows: Sequence[Row]) -> tuple[Row, Row]:
+    """The nearest at the fewest calls, and the nearest DDIM at the next more."""
     few, more = sorted({row.calls for row in rows})[:2]
     best = min((row for row in rows if row.calls == few and row.rms is not None), key=lambda row: row.rms)
-    ddim = min(row.rms for row in rows if row.calls == more and row.sampler == "ddim")
-    word = "nearer than" if best.rms < ddim else "NOT nearer than"
+    ddim = min((row for row in rows if row.calls == more and row.sampler == "ddim"), key=lambda row: row.rms)
+    return best, ddim
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """Whether the best sampler at the fewest calls is nearer than DDIM at the next more, on one checkpoint."""
+    best, ddim = rivals(rows)
+    word = "nearer than" if best.rms < ddim.rms else "NOT nearer than"
     return (
-        f"{best.checkpoint}: {best.sampler} ({best.spacing}) with {few} calls, {best.rms:.4f}, is {word} DDIM with "
-        f"{more}, {ddim:.4f} at its best."
+        f"{best.checkpoint}: {best.sampler} ({best.spacing}) with {best.calls} calls, {best.rms:.4f}, is {word} DDIM "
+        f"with {ddim.calls}, {ddim.rms:.4f} at its best."
     )
 
 

@@ -17,7 +17,7 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 
 from app.options import ROOT
-from benchmarks.table import HEAD, Row, in_turns
+from benchmarks.table import Row, in_turns, print_rows
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.sampling import image_generators, noise_like
 from diffusion.settings import SamplingSettings
@@ -35,10 +35,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=SHIPPED, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=20)
-    options = parser.parse_args()
-    print(f"{torch.get_num_threads()} threads, median of {options.rounds}\n{HEAD}")
-    for row in rows(options.names, options.rounds, options.steps):
-        print(row, flush=True)
+    print_rows(rows(**vars(parser.parse_args())))
 
 
 def rows(names=SHIPPED, rounds: int = 5, steps: int = 20) -> Iterator[Row]:

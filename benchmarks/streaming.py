@@ -11,13 +11,17 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Iterator
 
 from app import views
 from app.catalogue import Catalogue
 from app.options import ROOT
 from app.runs import in_network_thread, watch
+from benchmarks.table import Row, print_rows
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
+
+LIMIT = 1.05
 
 
 def main() -> None:
@@ -25,26 +29,26 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--steps", type=int, default=50)
-    options = parser.parse_args()
+    print_rows(rows(**vars(parser.parse_args())))
+
+
+def rows(rounds: int = 5, images: int = 16, steps: int = 50) -> Iterator[Row]:
+    """A row a checkpoint: the ratio of the medians."""
     catalogue = Catalogue(ROOT / "checkpoints")
-    print(f"DDIM-{options.steps}, {options.images} pictures, median of {options.rounds}")
-    print("| checkpoint | seconds without | with | looks a run | ratio |")
-    print("|---|---|---|---|---|")
     for name in catalogue.names():
-        pipeline = catalogue.pipeline(name)
-        labels = tuple(k % pipeline.classes for k in range(options.images)) if pipeline.classes else None
-        settings = SamplingSettings(
-            checkpoint=name, num_inference_steps=options.steps, num_images=options.images, class_label=labels
-        )
+        pipeline = catalogue.pipeline(name).fast()
+        labels = tuple(k % pipeline.classes for k in range(images)) if pipeline.classes else None
+        settings = SamplingSettings(checkpoint=name, num_inference_steps=steps, num_images=images, class_label=labels)
         pipeline.set_progress_bar_config(disable=True)
-        alone(pipeline, settings.replace(num_inference_steps=5))
+        alone(pipeline, settings.replace(num_inference_steps=min(5, steps)))
         without, streamed = [], []
-        for _ in range(options.rounds):
+        for _ in range(rounds):
             without.append(alone(pipeline, settings))
             streamed.append(with_page(pipeline, settings))
-        a, b = statistics.median(without), statistics.median(seconds for seconds, _ in streamed)
+        ratio = statistics.median(seconds for seconds, _ in streamed) / statistics.median(without)
         looks = statistics.median(looks for _, looks in streamed)
-        print(f"| {name} | {a:.2f} | {b:.2f} | {looks:.0f} | {b / a:.3f} |", flush=True)
+        what = f"{name}: DDIM-{steps} of {images} with streaming previews ({looks:.0f} a run) against without"
+        yield Row.at_most(what, ratio, LIMIT, "{:.3f}")
 
 
 def alone(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> float:

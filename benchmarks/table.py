@@ -2,8 +2,10 @@
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,13 @@ class Row:
 
 
 HEAD = "| what | measured | bar | holds |\n|---|---|---|---|"
+
+
+def print_rows(rows: Iterable[Row]) -> None:
+    """As a table, each row when it is there."""
+    print(f"{torch.get_num_threads()} threads\n\n{HEAD}")
+    for row in rows:
+        print(row, flush=True)
 
 
 def in_turns(works: dict[str, Callable], rounds: int) -> dict[str, float]:

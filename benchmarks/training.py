@@ -91,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     print("|---|---|---|---|---|---|---|---|")
     for name, minutes in options.recipes:
         for seed in options.seeds:
-            batch = _batch_size(name, options.data)
+            batch = batch_size(name, options.data)
             steps = round(60 * minutes * pace[name] / batch)
             place = folder / f"{name}-{minutes:g}-{seed}"
             checkpoint = _trained(name, options.data, steps, seed, place)
@@ -120,7 +120,7 @@ def _config(recipe: str, data: str, **fields) -> TrainConfig:
     return TrainConfig(**PRESETS[data] | OURS | own | {"threads": torch.get_num_threads()} | fields)
 
 
-def _batch_size(name: str, data: str) -> int:
+def batch_size(name: str, data: str) -> int:
     return BATCH_SIZE if name == THEIRS else _config(name, data, steps=1).batch_size
 
 
@@ -130,7 +130,7 @@ def _their_training(data: str, steps: int, seed: int) -> DiffusersExample:
     return DiffusersExample(build_unet(config, pictures), pictures.train.images, steps, seed)
 
 
-def _steps(name: str, data: str) -> Iterator:
+def endless_steps(name: str, data: str) -> Iterator:
     """A training that has no end, to measure its speed."""
     AcceleratorState._reset_state(reset_partial_state=True)
     if name == THEIRS:
@@ -152,12 +152,12 @@ def measured_pace(data: str, names: list[str], file: Path) -> dict[str, float]:
     turns = {name: [] for name in dict.fromkeys(["ours", *missing])}
     for _ in range(PACE_ROUNDS):
         for name, speeds in turns.items():
-            steps = _steps(name, data)
+            steps = endless_steps(name, data)
             next(steps)
             began = time.perf_counter()
             for _ in islice(steps, PACE_STEPS):
                 pass
-            speeds.append(PACE_STEPS * _batch_size(name, data) / (time.perf_counter() - began))
+            speeds.append(PACE_STEPS * batch_size(name, data) / (time.perf_counter() - began))
     found = {name: statistics.median(speeds) for name, speeds in turns.items()}
     scale = kept.get("ours", found["ours"]) / found["ours"]
     kept = {name: scale * speed for name, speed in found.items()} | kept
