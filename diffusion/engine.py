@@ -1,6 +1,6 @@
 """Ways to compute a network: eager PyTorch, and ONNX Runtime with the same answers in less time.
 
-Chosen by measuring (benchmarks/README.md): on two cores ONNX Runtime is faster than OpenVINO, channels-last and
+Chosen by measuring (benchmarks/engines.py): on two cores ONNX Runtime is faster than OpenVINO, channels-last and
 torch.compile, needs no compiler where it runs, and is ready in a second. What it runs is derived from the network's
 weights alone, checked against the network itself, and kept in a cache by the hash of both.
 """
