@@ -40,7 +40,7 @@ def main() -> None:
 
 def rows(names=SHIPPED, rounds: int = 5, steps: int = 20) -> Iterator[Row]:
     """The rows of the three questions."""
-    pipelines = {name: quiet(DDPMLabPipeline.from_checkpoint(ROOT / "checkpoints" / name)) for name in names}
+    pipelines = {name: quiet(DDPMLabPipeline.from_checkpoint(ROOT / "checkpoints" / name).fast()) for name in names}
     widest = max(pipelines, key=lambda name: flops_of_one_call(pipelines[name].unet))
     for name, pipeline in pipelines.items():
         for sampler in ("ddpm", "ddim"):
@@ -70,10 +70,9 @@ def faster(pipeline: DDPMLabPipeline, sampler: str, batch: int, rounds: int, ste
         num_images=batch,
         class_label=labels,
     )
-    fast = pipeline.fast()
     works = {
         "stock": lambda: stock_run(pipeline, sampler, batch, steps, labels),
-        "ours": lambda: fast(settings, output_type="np").images,
+        "ours": lambda: pipeline(settings, output_type="np").images,
     }
     stock, ours = (work() for work in works.values())
     np.testing.assert_allclose(ours, stock, atol=1 / 255)
@@ -105,7 +104,7 @@ def stock_run(pipeline: DDPMLabPipeline, sampler: str, batch: int, steps: int, l
 
 def share_of_sgemm(pipeline: DDPMLabPipeline, rounds: int, batch: int = 16) -> tuple[float, float]:
     """The rate of network calls over that of a product of matrices, and the latter in FLOP/s."""
-    engine = pipeline.fast().engine
+    engine = pipeline.engine
     x_t, t = torch.randn(batch, *pipeline.image_shape), torch.full((batch,), 500.5)
     labels = torch.zeros(batch, dtype=torch.long) if pipeline.classes else None
     a, b = torch.randn(2, SIDE, SIDE)
@@ -116,7 +115,7 @@ def share_of_sgemm(pipeline: DDPMLabPipeline, rounds: int, batch: int = 16) -> t
 
 def time_outside(pipeline: DDPMLabPipeline, rounds: int) -> float:
     """The share of a DDIM-50 run of 16 pictures that is not spent in network calls; the least of all rounds."""
-    engine, shares = pipeline.fast().engine, []
+    engine, shares = pipeline.engine, []
     within = 0.0
 
     class Timed:

@@ -28,7 +28,6 @@ PAGE, FIRST = 1.3, 1.5
 HELLO = "import gradio as gr\nwith gr.Blocks() as demo: gr.Markdown('hello')\ndemo.launch()"
 INSIDE = """
 import time
-began = time.perf_counter()
 from app.later import import_all
 from app.demo import build_demo
 from app.options import Options

@@ -95,11 +95,11 @@ class OnnxEngine:
 
     def __call__(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
         at_once = max(1, PIXELS_AT_ONCE // x_t[0, 0].numel())
-        labels = [None] * len(x_t) if class_labels is None else class_labels.split(at_once)
-        parts = zip(x_t.split(at_once), t.split(at_once), labels, strict=False)
+        inputs = (x_t, t) if class_labels is None else (x_t, t, class_labels)
+        parts = zip(*(value.split(at_once) for value in inputs), strict=True)
         return torch.cat([self._part(*part) for part in parts])
 
-    def _part(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> Tensor:
+    def _part(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
         inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
         if class_labels is not None:
             inputs["class_labels"] = class_labels
