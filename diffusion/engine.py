@@ -74,8 +74,8 @@ class TorchEngine:
 class OnnxEngine:
     """A network in ONNX Runtime, on the CPU, in float32, for any batch size. Safe to use from many threads.
 
-    model: in ONNX, or the file that holds it. Its threads do not spin while they wait, so that neither torch nor
-    another network's threads lose a core to them; and what a call needs is given back after it.
+    model: in ONNX, or the file that holds it (in less memory). Its threads spin only within a call, so that neither
+    torch nor another network's threads lose a core to them; and what a call needs is given back after it.
     """
 
     name = "onnxruntime"
@@ -87,7 +87,7 @@ class OnnxEngine:
 
         options = SessionOptions()
         options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         options.enable_cpu_mem_arena = False
         options.log_severity_level = 3
         self._session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
@@ -132,8 +132,7 @@ def fast_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
         pass
     content = _exported(unet)
     engine = _checked(content, unet)
-    _keep(content, file)
-    return engine
+    return _checked(file, unet) if _keep(content, file) else engine  # from the file: in less memory
 
 
 def _exported(unet: UNet2DModel) -> bytes:
@@ -206,8 +205,8 @@ def _key(unet: UNet2DModel) -> str:
     return digest.hexdigest()
 
 
-def _keep(content: bytes, file: Path) -> None:
-    """Put a model into the cache, whole or not at all, and take the oldest out."""
+def _keep(content: bytes, file: Path) -> bool:
+    """Put a model into the cache, whole or not at all, and take the oldest out. False where it can't be written."""
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
@@ -217,7 +216,8 @@ def _keep(content: bytes, file: Path) -> None:
         for old in newest_first[KEPT:]:
             old.unlink(missing_ok=True)
     except OSError:
-        pass  # a read-only home: it is built anew next time
+        return False  # a read-only home: it is built anew next time
+    return True
 
 
 def _first_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ from diffusion.axes import LEAST_SAMPLES, MOST_SAMPLES, Axis
 from diffusion.compare import rms
 from diffusion.features import FeatureSpace
 from diffusion.grid import Job, located, pictures_job, same_pictures
+from diffusion.metrics import kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplerName, SamplingSettings
@@ -116,9 +117,6 @@ def kid_job(pipeline: DDPMLabPipeline, settings: SamplingSettings, space: Featur
     """The job whose result is KID of the pictures of a run, its standard error, and their number."""
 
     def measured(x: Tensor) -> tuple[float, float, int]:
-        # torchmetrics, behind it, takes seconds to import, and few visitors measure a frontier
-        from diffusion.metrics import kid_of_few, shuffled
-
         return *kid_of_few(shuffled(space.real, seed=0), space.features(to_uint8(torch.nan_to_num(x)))), len(x)
 
     count = settings.num_images

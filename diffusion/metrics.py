@@ -9,8 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torchmetrics.image.fid import FrechetInceptionDistance
-from torchmetrics.image.kid import poly_mmd
 
 from diffusion.features import FeatureSpace
 
@@ -49,6 +47,8 @@ class _AsGiven(nn.Module):
 
 def fid(real: Tensor, samples: Tensor) -> float:
     """Frechet distance between the Gaussians of two sets of features (N, D) and (M, D), in float64."""
+    from torchmetrics.image.fid import FrechetInceptionDistance  # seconds and 12 MB, which few visitors need
+
     _check(real, samples, 2)
     metric = FrechetInceptionDistance(feature=_AsGiven(real.shape[1])).set_dtype(torch.float64)
     metric.update(real.double(), real=True)
@@ -62,6 +62,8 @@ def kid(real: Tensor, samples: Tensor) -> tuple[float, float]:
     real: (N, D), samples: (M, D), 20 or more of each. The mean over ten or more disjoint blocks (of at most 1,000
     pictures of each side), so that the error over the blocks is a standard error.
     """
+    from torchmetrics.image.kid import poly_mmd
+
     _check(real, samples, 2 * BLOCKS)
     block = min(LARGEST_BLOCK, min(len(real), len(samples)) // BLOCKS)
     values = []
