@@ -12,7 +12,7 @@ class Options:
     """The flags of app.py.
 
     max_cost: pictures that may go through the network in one request (steps x pictures, twice that under guidance).
-    engine: "fast" computes the network by ONNX Runtime as soon as that is ready, "torch" by PyTorch alone.
+    engine: "fast" computes the network on a GPU or by ONNX Runtime as soon as that is ready, "torch" by PyTorch on the CPU.
     host, port, threads: None leaves the decision to the environment, Gradio and torch.
     """
 
@@ -62,7 +62,7 @@ def parse(arguments: list[str]) -> Options:
         "--engine",
         choices=("fast", "torch"),
         default=default.engine,
-        help="fast: ONNX Runtime as soon as it is ready; torch: PyTorch alone (default: %(default)s)",
+        help="fast: a GPU or ONNX Runtime, as soon as it is ready; torch: PyTorch on the CPU (default: %(default)s)",
     )
     parser.add_argument("--host", metavar="NAME", help="address to listen on; 0.0.0.0 is all (default: this machine)")
     parser.add_argument("--port", type=_number(1, 65_535), metavar="N", help="port (default: the first free from 7860)")

@@ -1,16 +1,19 @@
 """Which engine computes our networks fastest here? Pictures per second of network calls, all by turns in one run.
 
-python -m benchmarks.engines [NAME ...] [--rounds 7] [--compile]
+python -m benchmarks.engines [NAME ...] [--rounds 7] [--compile] [--half]
 
 Eager PyTorch, the same in channels-last, ONNX Runtime (what the program uses), OpenVINO where it is installed
 (`pip install openvino`; it is no dependency), and with --compile torch.compile, which needs a C++ compiler and a minute
-a batch size. "seconds": from the weights to the first answer. "off by": the largest difference from eager PyTorch.
+a batch size; on a machine with a GPU the program's engine for it. "seconds": from the weights to the first answer. "off
+by": the largest difference from eager PyTorch.
+--half instead: how far the pictures of half a precision are from those of float32, in levels of 255.
 """
 
 import argparse
 import copy
 import time
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
@@ -19,8 +22,11 @@ from diffusers import UNet2DModel
 from app.options import ROOT
 from benchmarks.sampling import SHIPPED, quiet
 from benchmarks.table import in_turns
-from diffusion.engine import TorchEngine, fast_engine
+from diffusion.engine import TorchEngine
+from diffusion.gpu_engine import gpu_engine
+from diffusion.onnx_engine import onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
+from diffusion.settings import SamplingSettings
 
 BATCHES = (1, 4, 16)
 
@@ -30,8 +36,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=SHIPPED, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--compile", action="store_true", help="torch.compile too")
+    parser.add_argument("--half", action="store_true", help="what half precision does to pictures, instead")
     options = parser.parse_args()
-    makers = {"eager": TorchEngine, "channels-last": channels_last, "ONNX Runtime": fast_engine}
+    pipelines = {name: quiet(DDPMLabPipeline.from_checkpoint(ROOT / "checkpoints" / name)) for name in options.names}
+    if options.half:
+        print_halves(pipelines)
+        return
+    makers = {"eager": TorchEngine, "channels-last": channels_last, "ONNX Runtime": onnx_engine}
+    if torch.cuda.is_available():
+        makers["GPU"] = gpu_engine
     if options.compile:
         makers["torch.compile"] = compiled
     try:
@@ -43,8 +56,7 @@ def main() -> None:
     print(f"{torch.get_num_threads()} threads, median of {options.rounds}; pictures/s (times eager)")
     print("| checkpoint | engine | batch 1 | batch 4 | batch 16 | seconds | off by |")
     print("|---|---|---|---|---|---|---|")
-    for name in options.names:
-        pipeline = quiet(DDPMLabPipeline.from_checkpoint(ROOT / "checkpoints" / name))
+    for name, pipeline in pipelines.items():
         for line in lines(name, pipeline, makers, options.rounds):
             print(line, flush=True)
 
@@ -70,6 +82,28 @@ def lines(name: str, pipeline: DDPMLabPipeline, makers: dict[str, Callable], rou
         each = [f"{rates[batch][engine]:.0f} ({rates[batch][engine] / rates[batch]['eager']:.2f})" for batch in BATCHES]
         rows.append(f"| {name} | {engine} | {' | '.join(each)} | {taken[engine]:.1f} | {errors[engine]:.0e} |")
     return rows
+
+
+def print_halves(pipelines: dict[str, DDPMLabPipeline], pictures: int = 4) -> None:
+    """A line a checkpoint, precision and run: the largest and the root mean square difference of its pixels."""
+    print("| checkpoint | precision | run | largest difference, levels | root mean square |\n|---|---|---|---|---|")
+    for name, pipeline in pipelines.items():
+        labels = 0 if pipeline.classes else None
+        for sampler, precision in product(("ddim", "ddpm"), (torch.float16, torch.bfloat16)):
+            half = quiet(pipeline.with_engine(Rounded(pipeline.unet, precision)))
+            run = SamplingSettings(sampler=sampler, num_images=pictures, class_label=labels)
+            whole, rounded = (p(run, output_type="pt").images for p in (pipeline, half))
+            off = 255 * (whole - rounded).abs()
+            run = f"{sampler.upper()}-{run.num_inference_steps}"
+            figures = f"{off.max():.1f} | {off.square().mean().sqrt():.2f}"
+            print(f"| {name} | {str(precision).removeprefix('torch.')} | {run} | {figures} |", flush=True)
+
+
+class Rounded(TorchEngine):
+    """A copy of the network in another precision."""
+
+    def __init__(self, unet: UNet2DModel, precision: torch.dtype):
+        super().__init__(copy.deepcopy(unet).to(dtype=precision))
 
 
 def channels_last(unet: UNet2DModel) -> Callable:

@@ -15,7 +15,7 @@ from diffusion.schedule import NoiseSchedule
 class Description:
     """What computes a denoiser's answers, for the record of a run.
 
-    engine: the package that computes, "torch" or another of diffusion.engine; threads: of the CPU; precision: of the
+    engine: the package that computes, see diffusion.engine.Engine; threads: of the CPU; precision: of the
     arithmetic, in torch's word ("float32"). guided: two answers mixed by a guidance scale, which is no
     likelihood model.
     """

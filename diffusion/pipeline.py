@@ -13,8 +13,10 @@ from torch import Tensor
 from diffusion.checkpoint import CheckpointError, check_network, check_scheduler, load_checkpoint
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
-from diffusion.engine import Engine, EngineError, TorchEngine, fast_engine
+from diffusion.engine import Engine, EngineError, TorchEngine
+from diffusion.gpu_engine import gpu_engine
 from diffusion.multistep import multistep_steps
+from diffusion.onnx_engine import onnx_engine
 from diffusion.pixels import to_pictures
 from diffusion.plan import Plan, plan_run
 from diffusion.sampling import Step, image_generators, is_noisy, noise_like, reverse_steps
@@ -69,12 +71,15 @@ class DDPMLabPipeline(DiffusionPipeline):
         return other
 
     def fast(self) -> Self:
-        """The same pipeline on the fastest engine that its network has here: see diffusion.engine.fast_engine."""
-        try:
-            return self.with_engine(fast_engine(self.unet))
-        except EngineError as error:
-            logger.warning("%s; PyTorch computes the network", error)
-            return self
+        """The same pipeline on the fastest engine that its network has here: on a GPU, or in ONNX Runtime."""
+        reasons = []
+        for make in (gpu_engine, onnx_engine):
+            try:
+                return self.with_engine(make(self.unet))
+            except EngineError as error:
+                reasons.append(str(error))
+        logger.warning("%s; PyTorch computes the network", "; ".join(reasons))
+        return self
 
     @property
     def classes(self) -> int:
@@ -101,7 +106,7 @@ class DDPMLabPipeline(DiffusionPipeline):
         """The network as a run uses it: with its labels and guidance, on the run's betas."""
         labels = None if plan.class_labels is None else torch.tensor(plan.class_labels, device=self.device)
         settings = plan.settings
-        engine = self.engine if self.engine.device == self.device else None
+        engine = self.engine if self.engine.device in (None, self.device) else None
         network = NetworkDenoiser(
             self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale, engine
         )

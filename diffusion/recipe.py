@@ -71,7 +71,7 @@ class Recipe(BaseModel):
             engine=made_by.engine,
             threads=made_by.threads,
             precision=made_by.precision,
-            versions={name: version(name) for name in sorted({"torch", "diffusers", made_by.engine})},
+            versions={name: version(name) for name in sorted({"torch", "diffusers", made_by.engine.partition("-")[0]})},
         )
 
     def to_json(self) -> str:

@@ -50,7 +50,7 @@ def draw_samples(
     files = [folder / f"{start:06d}-{min(start + SHARD, settings.num_images):06d}.npy" for start in starts]
     own = list(zip(starts, files, strict=True))[state.process_index :: state.num_processes]
     missing = [(start, file) for start, file in own if not file.exists()]
-    if missing and state.device.type == "cpu":
+    if missing:
         pipeline = pipeline.fast()
     name = f"{settings.sampler}-{settings.num_inference_steps}, {SHARD} a time"
     for start, file in tqdm(missing, desc=name, disable=not state.is_main_process, leave=False):

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from diffusion.engine import KEPT, EngineError, OnnxEngine, TorchEngine, fast_engine
+from diffusion.engine import EngineError, TorchEngine
+from diffusion.onnx_engine import KEPT, OnnxEngine, onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from tests.networks import make_unet
@@ -63,7 +64,7 @@ def test_pictures_of_all_steps_too(shipped):
 @pytest.mark.parametrize("batch", [1, 2, 5, 16])
 def test_every_batch_and_every_timestep(classes, batch, cache):
     unet = make_unet(classes, 1, 8, (8, 16), 1)
-    engine = fast_engine(unet, cache)
+    engine = onnx_engine(unet, cache)
     x_t = torch.randn(batch, 1, 8, 8)
     t = torch.rand(batch) * 999
     labels = torch.arange(batch) % (classes + 1) if classes else None
@@ -73,16 +74,16 @@ def test_every_batch_and_every_timestep(classes, batch, cache):
 
 def test_it_is_kept_by_its_weights(cache):
     unet = make_unet(0, 1, 8, (8, 16), 1)
-    first = fast_engine(unet, cache)
+    first = onnx_engine(unet, cache)
     (file,) = cache.glob("*.onnx")
     stamp = file.stat().st_mtime_ns
-    fast_engine(unet, cache)
+    onnx_engine(unet, cache)
     assert file.stat().st_mtime_ns == stamp and len(list(cache.iterdir())) == 1
     other = copy.deepcopy(unet)
     with torch.no_grad():
         other.conv_out.bias += 1
     x_t, t = torch.randn(1, 1, 8, 8), torch.tensor([10.0])
-    torch.testing.assert_close(fast_engine(other, cache)(x_t, t), first(x_t, t) + 1, atol=1e-5, rtol=0)
+    torch.testing.assert_close(onnx_engine(other, cache)(x_t, t), first(x_t, t) + 1, atol=1e-5, rtol=0)
     assert len(list(cache.glob("*.onnx"))) == 2
 
 
@@ -90,15 +91,15 @@ def test_a_file_of_other_weights_or_of_nonsense_is_not_believed(cache):
     unet, other = make_unet(0, 1, 8, (8, 16), 1), make_unet(0, 1, 8, (8, 16), 1)
     with torch.no_grad():
         other.conv_out.bias += 0.01
-    fast_engine(unet, cache)
+    onnx_engine(unet, cache)
     (file,) = cache.glob("*.onnx")
-    fast_engine(other, cache)
+    onnx_engine(other, cache)
     (wrong,) = set(cache.glob("*.onnx")) - {file}
     good = file.read_bytes()
     x_t, t = torch.randn(1, 1, 8, 8), torch.tensor([10.0])
     for content in (wrong.read_bytes(), b"nonsense", b"", good[: len(good) // 2]):
         file.write_bytes(content)
-        torch.testing.assert_close(fast_engine(unet, cache)(x_t, t), TorchEngine(unet)(x_t, t), atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(onnx_engine(unet, cache)(x_t, t), TorchEngine(unet)(x_t, t), atol=1e-5, rtol=1e-4)
         assert file.read_bytes() == good  # built again
 
 
@@ -106,35 +107,35 @@ def test_only_the_newest_files_are_kept(cache):
     cache.mkdir()
     for number in range(KEPT + 5):
         (cache / f"{number}.onnx").write_bytes(b"old")
-    fast_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
+    onnx_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
     assert len(list(cache.iterdir())) == KEPT
     assert max(path.stat().st_size for path in cache.iterdir()) > 1000
 
 
 def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path):
     (tmp_path / "file").write_bytes(b"")
-    assert fast_engine(make_unet(0, 1, 8, (8, 16), 1), tmp_path / "file" / "engines").name == "onnxruntime"
+    assert onnx_engine(make_unet(0, 1, 8, (8, 16), 1), tmp_path / "file" / "engines").name == "onnxruntime"
 
 
 def test_without_the_packages_the_network_computes_itself(monkeypatch, cache):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     unet = make_unet(0, 1, 8, (8, 16), 1)
     with pytest.raises(EngineError, match="onnxruntime"):
-        fast_engine(unet, cache)
+        onnx_engine(unet, cache)
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("change", [lambda unet: unet.to(torch.bfloat16), lambda unet: unet.to("meta")])
 def test_other_precisions_and_devices_have_none(change):
     with pytest.raises(EngineError, match="float32 network on the CPU"):
-        fast_engine(change(make_unet(0, 1, 8, (8, 16), 1)))
+        onnx_engine(change(make_unet(0, 1, 8, (8, 16), 1)))
 
 
 def test_a_model_that_answers_otherwise_is_refused(monkeypatch, cache):
     honest = OnnxEngine.__call__
     monkeypatch.setattr(OnnxEngine, "__call__", lambda self, *inputs: honest(self, *inputs) + 2e-4)
     with pytest.raises(EngineError, match="differs from the network"):
-        fast_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
+        onnx_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
 
 
 def test_a_pipeline_on_it_is_another_one_and_says_so(shipped):
