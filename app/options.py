@@ -12,7 +12,7 @@ class Options:
     """The flags of app.py.
 
     max_cost: pictures that may go through the network in one request (steps x pictures, twice that under guidance).
-    engine: "fast" computes the network on a GPU or by ONNX Runtime as soon as that is ready, "torch" by PyTorch on the CPU.
+    engine: "fast" computes the network on a GPU or by ONNX Runtime as soon as it can, "torch" by PyTorch on the CPU.
     host, port, threads: None leaves the decision to the environment, Gradio and torch.
     """
 

@@ -107,13 +107,11 @@ class CompareTab:
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
         self.preset.input(self.choose_preset, self.inputs, self.whole, **raw)
-        edits = []
         for side, form in enumerate(self.forms):
-            edits += form.edits
             told = [*form.adapted, self.plan, self.link]
             form.controls["checkpoint"].input(self._choose_checkpoint(side), self.inputs, self.worded, **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
-            gr.on(form.edits, self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
+            form.on_edit(self._adapt(side), self.inputs, told, **raw)
         go = [self.start, self.stop, self.progress]
         begun = self.start.click(self.begin, self.inputs, go, **raw | {"queue": True, "concurrency_limit": None})
         shown = [self.strips, self.progress, self.outcome, self.plot]

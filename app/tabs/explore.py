@@ -131,7 +131,7 @@ class ExploreTab:
             self.axes.own[axis].input(self._choose_field(axis), self.inputs, told, **raw)
         gr.on(self.axes.texts, self.edit, self.inputs, self.told, **live)
         adapted = [*self.form.adapted, *self.told]
-        gr.on(self.form.edits, self.adapt, self.inputs, adapted, **live)
+        self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
         queued = raw | {"queue": True, "concurrency_limit": None}

@@ -110,9 +110,8 @@ class GenerateTab:
         chosen = controls["checkpoint"].input(self.choose, self.inputs, self.whole, **raw)
         self.wire_measure(chosen)
 
-        edits = self.form.edits
         told = [*self.form.adapted, self.plan, *self.before]
-        gr.on(edits, self.adapt, self.inputs, told, trigger_mode="always_last", **raw)
+        self.form.on_edit(self.adapt, self.inputs, told, **raw)
         self.form.reset.click(self.reset, self.inputs, told, **raw)
         buttons["dice"].click(None, None, controls["seed"], js=DICE, **PRIVATE)
 
@@ -133,22 +132,16 @@ class GenerateTab:
         buttons["animate"].click(
             self.animate, self.language, self.animation, preprocess=False, api_visibility="private", concurrency_limit=1
         )
-        self._wire_recipe(edits, run, raw)
+        self._wire_recipe(run, raw)
 
     def wire_measure(self, event):
         """After an event that shows another checkpoint; returns the event of having measured it."""
         return event.then(self.measure, self.inputs, self.plan, preprocess=False, **NETWORK_EVENT)
 
-    def _wire_recipe(self, edits: list, run, raw: dict) -> None:
+    def _wire_recipe(self, run, raw: dict) -> None:
         panel, buttons = self.recipe, self.buttons
-        gr.on(
-            [*edits, self.plan.change, self.form.groups["recipe"].expand],
-            self.describe,
-            self.inputs,
-            [panel.link, panel.python],
-            trigger_mode="always_last",
-            **raw,
-        )
+        shown = [self.plan.change, self.form.groups["recipe"].expand]
+        self.form.on_edit(self.describe, self.inputs, [panel.link, panel.python], shown, **raw)
         run.success(self.remember, [panel.remembered, *self.inputs], [panel.remembered, panel.history], **raw)
         panel.history.input(self.restore_link, [self.language, panel.history], self.whole, **raw)
         panel.file.upload(self.restore_file, [self.language, panel.file], [*self.whole, panel.said], **raw)

@@ -1,19 +1,28 @@
 """The controls of one run: laid out in parts, given words, limits and values together. Several tabs have them."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import get_args
 
 import gradio as gr
 
 from app.controls import checkpoint_choices, control_meanings, control_props
 from app.form import DEFAULTS, USUAL_BETAS, trained_betas
 from app.shop import Shop
+from app.tabs.events import PRIVATE
 from app.texts import DEFAULT, say
+from diffusion.words import MultistepName
 
 START_VALUES = DEFAULTS | {"beta_schedule": "linear", "beta_start": USUAL_BETAS[0], "beta_end": USUAL_BETAS[1]}
 ADAPTED = (
     "beta_schedule", "beta_start", "beta_end", "conditioning", "class_choice", "guidance_scale", "eta",
     "reverse_variance",
 )  # fmt: skip
+# A multistep sampler's steps are worth most where they stop short of the end; what was chosen by hand stays
+SUITED = """(sampler, spacing) => {
+    if (MULTISTEP.includes(sampler)) return spacing === "even" ? "power" : spacing;
+    return spacing === "power" ? "even" : spacing;
+}""".replace("MULTISTEP", json.dumps(get_args(MultistepName)))
 
 
 class RunControls:
@@ -70,6 +79,8 @@ class RunControls:
             self._control("reverse_variance", gr.Radio)
             self._control("timestep_spacing", gr.Radio)
             self._control("clip_sample", gr.Checkbox)
+        sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
+        self._suited = sampler.input(None, [sampler, spacing], spacing, js=SUITED, **PRIVATE)
 
     def group(self, name: str) -> gr.Accordion:
         """A closed group of controls, to fill."""
@@ -99,13 +110,18 @@ class RunControls:
         """The controls whose meaning hangs on others: the outputs of `adapt`."""
         return [self.own[name] for name in ADAPTED]
 
+    def on_edit(self, handler: Callable, inputs: list, outputs: list, more: Sequence = (), **how) -> None:
+        """Call a handler after every change but that of the checkpoint, and after the events in `more`."""
+        gr.on([*self._edits, *more], handler, inputs, outputs, trigger_mode="always_last", **how)
+        self._suited.then(handler, inputs, outputs, **how)
+
     @property
-    def edits(self) -> list:
-        """The events of every change but that of the checkpoint."""
+    def _edits(self) -> list:
+        """The events of every change but those of the checkpoint, and of the sampler, which the timesteps follow."""
         return [
             control.change if isinstance(control, gr.Slider | gr.Number) else control.input
             for name, control in self.controls.items()
-            if name != "checkpoint"
+            if name not in ("checkpoint", "sampler")
         ]
 
     def values(self, sent: tuple) -> dict:

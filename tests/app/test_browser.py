@@ -408,6 +408,23 @@ def test_hides_what_means_nothing(open_page):
     expect(page.get_by_text("Variance of a step")).to_be_visible()
 
 
+def test_timesteps_follow_the_sampler_unless_they_were_chosen(open_page):
+    page = open_page()
+    page.get_by_role("button", name="Recipe").click()
+    link = page.get_by_label("Link to these settings")
+
+    def chosen(sampler, spacing):
+        page.get_by_role("radio", name=sampler).click()
+        expect(link).to_have_value(re.compile(f"timestep_spacing={spacing}(&|$)"))
+
+    chosen("UniPC", "power")
+    chosen("DPM-Solver++ (2M)", "power")
+    chosen("DDPM", "even")
+    page.get_by_role("button", name="Sampler in detail").click()
+    page.get_by_role("radio", name="Trailing").click()
+    chosen("UniPC", "trailing")
+
+
 @pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_fits_a_phone(open_page, locale, dark):
