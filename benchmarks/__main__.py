@@ -22,6 +22,7 @@ PARTS: dict[str, Callable[..., Iterator[Row]]] = {
     "samplers": samplers.table_rows,
     "visitors": visitors.rows,
 }
+WHOLE = {"samplers": {"pictures": 16, "samples": 100}}  # python -m benchmarks.samplers takes more, and hours
 QUICK = {
     "sampling": {"rounds": 1, "steps": 4},
     "streaming": {"rounds": 1, "images": 4, "steps": 5},
@@ -47,7 +48,7 @@ def rows(parts: list[str], options) -> Iterator[Row]:
     """The rows of these parts, and how long each took."""
     for part in parts:
         began = time.perf_counter()
-        fields = QUICK[part] if options.quick else {}
+        fields = QUICK[part] if options.quick else WHOLE.get(part, {})
         if part == "samplers":
             folders = [sampling.ROOT / "checkpoints" / name for name in sampling.SHIPPED]
             own = {} if options.samples is None else {"samples": options.samples}

@@ -111,6 +111,7 @@ def channels_last(unet: UNet2DModel) -> Callable:
 
 
 def compiled(unet: UNet2DModel) -> Callable:
+    torch.compiler.reset()  # else the other checkpoints' calls count towards its limit of recompilations
     call = torch.compile(lambda *inputs: unet(*inputs, return_dict=False)[0], dynamic=False)
     return torch.no_grad()(call)
 

@@ -13,6 +13,7 @@ import warnings
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
@@ -36,14 +37,9 @@ class OnnxEngine:
     precision = "float32"
 
     def __init__(self, model: bytes | Path, threads: int):
-        from onnxruntime import InferenceSession, SessionOptions  # 0.2 s that nobody needs before the first network
+        from onnxruntime import InferenceSession  # 0.2 s that nobody needs before the first network
 
-        options = SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.enable_cpu_mem_arena = False
-        options.log_severity_level = 3
-        self._session = InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
         self.threads = threads
 
     def __call__(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
@@ -53,11 +49,28 @@ class OnnxEngine:
         return torch.cat([self._part(*part) for part in parts])
 
     def _part(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
-        inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
-        if class_labels is not None:
-            inputs["class_labels"] = class_labels
-        (output,) = self._session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        (output,) = self._session.run(None, fed(x_t, t, class_labels))
         return torch.from_numpy(output).to(x_t.dtype)
+
+
+def fed(x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> dict[str, np.ndarray]:
+    """What goes into a model of `exported`."""
+    inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
+    if class_labels is not None:
+        inputs["class_labels"] = class_labels
+    return {name: value.numpy() for name, value in inputs.items()}
+
+
+def session_options(threads: int):
+    """How ONNX Runtime runs a network."""
+    from onnxruntime import SessionOptions
+
+    options = SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = 3
+    return options
 
 
 def default_cache() -> Path:
@@ -83,13 +96,13 @@ def onnx_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
         return _checked(file, unet)
     except EngineError:  # not there yet, or not what this network's file should be
         pass
-    content = _exported(unet)
+    content = exported(unet)
     engine = _checked(content, unet)
     return _checked(file, unet) if _keep(content, file) else engine  # from the file: in less memory
 
 
-def _exported(unet: UNet2DModel) -> bytes:
-    """The network as an ONNX model with inputs x_t, t and, where it has labels, class_labels."""
+def exported(unet: UNet2DModel) -> bytes:
+    """The network as an ONNX model with inputs x_t, t and, where it has labels, class_labels. Raises EngineError."""
     x_t, t, labels = probe(unet, 2)
     inputs = {"x_t": x_t, "t": t} | ({} if labels is None else {"class_labels": labels})
     content = io.BytesIO()

@@ -28,7 +28,7 @@ def test_the_page_is_laid_out_without_torch():
     assert answer.stdout.splitlines() == ["[]", "['torch', 'diffusers']"]
 
 
-def test_an_endpoint_answers_in_the_first_second(checkpoints, tmp_path):
+def test_an_endpoint_answers_right_after_the_start(checkpoints, tmp_path):
     with running_app(checkpoints, tmp_path) as address:
         images, run = Client(address, verbose=False, download_files=False).predict(
             checkpoint="clothes", num_inference_steps=2, num_images=2, api_name="/generate"
