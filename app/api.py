@@ -198,7 +198,7 @@ def settings_object(name: str, fields) -> SamplingSettings:
 
 
 def _planned(shop: Shop, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":
-    pipeline = shop.catalogue.pipeline(settings.checkpoint)
+    pipeline = shop.catalogue.quick_pipeline(settings.checkpoint)  # its engine is made where the run would wait anyway
     check_images(settings, shop.options)
     return pipeline, pipeline.plan(settings)
 
