@@ -80,7 +80,9 @@ class RunControls:
             self._control("timestep_spacing", gr.Radio)
             self._control("clip_sample", gr.Checkbox)
         sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
-        self._suited = sampler.input(None, [sampler, spacing], spacing, js=SUITED, **PRIVATE)
+        self._suited = sampler.input(
+            None, [sampler, spacing], spacing, js=SUITED, trigger_mode="always_last", **PRIVATE
+        )
 
     def group(self, name: str) -> gr.Accordion:
         """A closed group of controls, to fill."""
@@ -112,7 +114,8 @@ class RunControls:
 
     def on_edit(self, handler: Callable, inputs: list, outputs: list, more: Sequence = (), **how) -> None:
         """Call a handler after every change but that of the checkpoint, and after the events in `more`."""
-        gr.on([*self._edits, *more], handler, inputs, outputs, trigger_mode="always_last", **how)
+        how = {"trigger_mode": "always_last"} | how
+        gr.on([*self._edits, *more], handler, inputs, outputs, **how)
         self._suited.then(handler, inputs, outputs, **how)
 
     @property
