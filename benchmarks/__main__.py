@@ -48,7 +48,7 @@ def rows(parts: list[str], options) -> Iterator[Row]:
     """The rows of these parts, and how long each took."""
     for part in parts:
         began = time.perf_counter()
-        fields = QUICK[part] if options.quick else WHOLE.get(part, {})
+        fields = (QUICK if options.quick else WHOLE).get(part, {})
         if part == "samplers":
             folders = [sampling.ROOT / "checkpoints" / name for name in sampling.SHIPPED]
             own = {} if options.samples is None else {"samples": options.samples}

@@ -22,7 +22,7 @@ from diffusers import UNet2DModel
 from app.options import ROOT
 from benchmarks.sampling import SHIPPED, quiet
 from benchmarks.table import in_turns
-from diffusion.engine import TorchEngine
+from diffusion.engine import TorchEngine, probe
 from diffusion.gpu_engine import gpu_engine
 from diffusion.onnx_engine import onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
@@ -64,7 +64,7 @@ def main() -> None:
 def lines(name: str, pipeline: DDPMLabPipeline, makers: dict[str, Callable], rounds: int) -> list[str]:
     """One line an engine."""
     engines, taken, errors = {}, {}, {}
-    inputs = {batch: _inputs(pipeline, batch) for batch in BATCHES}
+    inputs = {batch: _inputs(pipeline.unet, batch) for batch in BATCHES}
     expected = TorchEngine(pipeline.unet)(*inputs[1])
     for engine, make in makers.items():
         began = time.perf_counter()
@@ -128,11 +128,8 @@ def openvino_engine(unet: UNet2DModel) -> Callable:
         def forward(self, *inputs):
             return self.unet(*inputs, return_dict=False)[0]
 
-    classes = unet.config.num_class_embeds
-    example = (torch.zeros(2, unet.config.in_channels, *[unet.config.sample_size] * 2), torch.full((2,), 0.5))
-    example += () if classes is None else (torch.zeros(2, dtype=torch.long),)
     with torch.no_grad():
-        model = ov.convert_model(Call(), example_input=example)
+        model = ov.convert_model(Call(), example_input=_inputs(unet, 2))
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     request = ov.compile_model(model, "CPU", settings | {"INFERENCE_PRECISION_HINT": "f32"}).create_infer_request()
 
@@ -142,9 +139,8 @@ def openvino_engine(unet: UNet2DModel) -> Callable:
     return call
 
 
-def _inputs(pipeline: DDPMLabPipeline, batch: int) -> tuple:
-    x_t, t = torch.randn(batch, *pipeline.image_shape), torch.full((batch,), 500.5)
-    return (x_t, t, torch.arange(batch) % pipeline.classes) if pipeline.classes else (x_t, t)
+def _inputs(unet: UNet2DModel, batch: int) -> tuple:
+    return tuple(value for value in probe(unet, batch) if value is not None)
 
 
 if __name__ == "__main__":

@@ -4,13 +4,17 @@ Faster ones are diffusion/onnx_engine.py on a CPU and diffusion/gpu_engine.py on
 network's weights alone, and checked against the network itself before it is believed.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
 LIMIT = 1e-4  # of the outputs' difference, whose scale is 1; two kernels of float32 differ by some 3e-6
+
+
+E = TypeVar("E", bound="Engine")
 
 
 class EngineError(RuntimeError):
@@ -69,6 +73,21 @@ def check_engine(engine: Engine, unet: UNet2DModel) -> None:
         error = (engine(*inputs) - expected).abs().max().item()
         if not error <= LIMIT * max(1.0, expected.abs().max().item()):
             raise EngineError(f"engine: differs from the network by {error:.1e}, allowed are {LIMIT:g}")
+
+
+def checked_engine(make: Callable[[], E], unet: UNet2DModel, computes: str) -> E:
+    """The engine that `make` returns, if it answers as the network does. computes: what does, in words for an error.
+
+    Raises EngineError.
+    """
+    try:
+        engine = make()
+        check_engine(engine, unet)
+    except EngineError:
+        raise
+    except Exception as error:  # ImportError without its package; whatever a runtime or a driver raises
+        raise EngineError(f"engine: {computes} can't run it: {first_line(error)}") from error
+    return engine
 
 
 def probe(unet: UNet2DModel, batch: int) -> tuple[Tensor, Tensor, Tensor | None]:

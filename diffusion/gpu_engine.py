@@ -13,7 +13,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from diffusion.engine import EngineError, check_engine, first_line
+from diffusion.engine import EngineError, checked_engine
 
 RECORDED = 8  # batch sizes whose calls stay recorded, each with the memory that it needs
 WARM_UP = 3  # calls before one is recorded, in which libraries choose their kernels
@@ -101,12 +101,5 @@ def gpu_engine(unet: UNet2DModel) -> GpuEngine:
     if unet.dtype != torch.float32:
         raise EngineError(f"engine: takes a float32 network, got {unet.dtype}")
     device = unet.device if unet.device.type == "cuda" else torch.device("cuda", torch.cuda.current_device())
-    try:
-        with _exact():
-            engine = GpuEngine(unet, device)
-            check_engine(engine, unet)
-    except EngineError:
-        raise
-    except Exception as error:  # whatever a driver raises: memory, an architecture that this torch does not know
-        raise EngineError(f"engine: the GPU can't run it: {first_line(error)}") from error
-    return engine
+    with _exact():
+        return checked_engine(lambda: GpuEngine(unet, device), unet, "the GPU")

@@ -18,7 +18,7 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from diffusion.engine import EngineError, check_engine, first_line, probe
+from diffusion.engine import EngineError, checked_engine, first_line, probe
 
 OPSET = 18
 KEPT = 12  # files in the cache: the ones built last
@@ -134,15 +134,7 @@ class _Call(torch.nn.Module):
 
 
 def _checked(model: bytes | Path, unet: UNet2DModel) -> OnnxEngine:
-    """The engine of a model that answers as the network does. Raises EngineError."""
-    try:
-        engine = OnnxEngine(model, torch.get_num_threads())
-        check_engine(engine, unet)  # also in batches that it was not traced with
-    except EngineError:
-        raise
-    except Exception as error:  # ImportError without the package; whatever ONNX Runtime raises over a broken file
-        raise EngineError(f"engine: ONNX Runtime can't run it: {first_line(error)}") from error
-    return engine
+    return checked_engine(lambda: OnnxEngine(model, torch.get_num_threads()), unet, "ONNX Runtime")
 
 
 def _key(unet: UNet2DModel) -> str:

@@ -123,13 +123,12 @@ class ExploreTab:
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
-        live = raw | {"trigger_mode": "always_last"}
         self.axes.own["preset"].input(self.choose_preset, self.inputs, self.whole, **raw)
         self.form.controls["checkpoint"].input(self.choose_checkpoint, self.inputs, self.worded, **raw)
         for axis in AXES:
             told = [self.axes.own[f"{axis}_values"], *self.told]
             self.axes.own[axis].input(self._choose_field(axis), self.inputs, told, **raw)
-        gr.on(self.axes.texts, self.edit, self.inputs, self.told, **live)
+        gr.on(self.axes.texts, self.edit, self.inputs, self.told, trigger_mode="always_last", **raw)
         adapted = [*self.form.adapted, *self.told]
         self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
