@@ -2,8 +2,10 @@
 
 import sys
 
+from app.memory import one_arena
 from app.options import Options, parse
 
+one_arena()
 options = parse(sys.argv[1:]) if __name__ == "__main__" else Options()  # the flags first: --help needs no page
 
 from app.demo import build_demo, launch_arguments  # noqa: E402

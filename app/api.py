@@ -198,8 +198,8 @@ def settings_object(name: str, fields) -> SamplingSettings:
 
 
 def _planned(shop: Shop, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":
-    pipeline = shop.catalogue.quick_pipeline(settings.checkpoint)  # its engine is made where the run would wait anyway
     check_images(settings, shop.options)
+    pipeline = shop.catalogue.quick_pipeline(settings.checkpoint)  # its engine is made where the run would wait anyway
     return pipeline, pipeline.plan(settings)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.later import later
+from app.memory import give_back
 from app.messages import Refusal
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Catalogue:
 
     A folder that is added, replaced or taken away while the page runs is seen at the next look. `keep` pipelines stay
     in memory, the ones used last. quicken: makes a pipeline faster; it works in the background on each one that was
-    read, and from then on its result stands here in the pipeline's place. Who had the pipeline keeps it as it was.
+    read and that no engine computes yet, and from then on its result stands here in the pipeline's place. Who had the
+    pipeline keeps it as it was.
     """
 
     def __init__(
@@ -158,12 +160,19 @@ class Catalogue:
         key = (name, signature)
         if key not in self._pipelines:
             _check_name(name)
-            self._pipelines[key] = pipeline = pipelines.DDPMLabPipeline.from_checkpoint(self.folder / name)
+            self._pipelines[key] = pipeline = self._read(self.folder / name)
             _forget(self._pipelines, self._keep)
-            if self._quicken is not None:
+            if self._quicken is not None and not pipeline.is_fast:
                 self._quickening[key] = self._background.submit(self._replace, key, pipeline)
         self._pipelines.move_to_end(key)
         return self._pipelines[key]
+
+    def _read(self, folder: Path) -> DDPMLabPipeline:
+        kind = pipelines.DDPMLabPipeline
+        kept = None if self._quicken is None else kind.from_kept_engine(folder)
+        pipeline = kept or kind.from_checkpoint(folder)
+        give_back()
+        return pipeline
 
     def _replace(self, key: tuple, pipeline: DDPMLabPipeline) -> None:
         try:
@@ -174,6 +183,7 @@ class Catalogue:
         except Exception:
             logger.exception("a pipeline stays as slow as it is")
         finally:
+            give_back()
             with self._lock:
                 self._quickening.pop(key, None)
 

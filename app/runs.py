@@ -14,6 +14,7 @@ import numpy as np
 
 from app.film import Frame, frame_steps
 from app.line import Seat
+from app.memory import give_back
 from app.messages import Refusal
 from app.pictures import visible
 from app.sessions import BySession
@@ -135,6 +136,7 @@ def streamed(make: Callable[[Callable[[], bool]], Iterator], is_stopped: Callabl
     finally:
         closed.set()
         running.exception()  # waits for the step at hand
+        give_back()
 
 
 def moments(

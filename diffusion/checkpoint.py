@@ -83,7 +83,8 @@ def checkpoint_sha256(folder: str | Path) -> str:
     ]
     digest = hashlib.sha256()
     for file in sorted(files):
-        content = hashlib.sha256(file.read_bytes()).hexdigest()
+        with file.open("rb") as opened:
+            content = hashlib.file_digest(opened, "sha256").hexdigest()
         digest.update(f"{content}  {file.relative_to(folder).as_posix()}\n".encode())  # as sha256sum prints it
     return digest.hexdigest()
 

@@ -10,13 +10,20 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, DiffusionPipeline, ImagePipelineOutput, UNet2DModel
 from torch import Tensor
 
-from diffusion.checkpoint import CheckpointError, check_network, check_scheduler, load_checkpoint
+from diffusion.checkpoint import (
+    CheckpointError,
+    check_network,
+    check_scheduler,
+    checkpoint_sha256,
+    load_checkpoint,
+    sketch_checkpoint,
+)
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
 from diffusion.engine import Engine, EngineError, TorchEngine
 from diffusion.gpu_engine import gpu_engine
 from diffusion.multistep import multistep_steps
-from diffusion.onnx_engine import onnx_engine
+from diffusion.onnx_engine import kept_engine, onnx_engine
 from diffusion.pixels import to_pictures
 from diffusion.plan import Plan, plan_run
 from diffusion.sampling import Step, image_generators, is_noisy, noise_like, reverse_steps
@@ -45,6 +52,8 @@ class DDPMLabPipeline(DiffusionPipeline):
         check_scheduler(scheduler.config)
         self.register_modules(unet=unet, scheduler=scheduler)
         self.checkpoint: str | None = None
+        self._folder: Path | None = None
+        self._sha256: str | None = None
         self.engine: Engine = TorchEngine(self.unet)
 
     @classmethod
@@ -53,33 +62,89 @@ class DDPMLabPipeline(DiffusionPipeline):
 
         from_pretrained works too; this one looks at every file first, reads safetensors only, and never downloads.
         """
-        pipeline = cls(*load_checkpoint(folder))
-        pipeline.checkpoint = Path(folder).resolve().name
-        return pipeline
+        return cls(*load_checkpoint(folder))._of(folder)
+
+    @classmethod
+    def from_kept_engine(cls, folder: str | Path) -> Self | None:
+        """`from_checkpoint(folder).fast().without_weights()`, sooner: on the engine that was made and kept before.
+
+        None where there is none, or a faster one. Raises CheckpointError (a ValueError) as from_checkpoint does.
+        """
+        if torch.cuda.is_available():
+            return None
+        unet, scheduler = sketch_checkpoint(folder)
+        engine = kept_engine(unet, Path(folder) / "unet")
+        return cls(unet, scheduler)._of(folder).with_engine(engine).without_weights() if engine else None
+
+    def _of(self, folder: str | Path) -> Self:
+        self._folder = Path(folder).resolve()
+        self._sha256 = checkpoint_sha256(folder)
+        self.checkpoint = self._folder.name
+        return self
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
         """Write a folder that diffusers' own DDPMPipeline loads, without this program."""
-        DDPMPipeline(unet=self.unet, scheduler=self.scheduler).save_pretrained(save_directory, **kwargs)
+        unet = self.with_weights().unet
+        DDPMPipeline(unet=unet, scheduler=self.scheduler).save_pretrained(save_directory, **kwargs)
 
     def with_engine(self, engine: Engine | None) -> Self:
         """The same pipeline on another engine of its network; None is the network itself. This one stays as it is.
 
         The pipeline falls back to the network itself where it was moved to another device than the engine's.
         """
-        other = copy.copy(self)
-        other.engine = engine or TorchEngine(self.unet)
+        other = copy.copy(self if engine else self.with_weights())
+        other.engine = engine or TorchEngine(other.unet)
         return other
 
     def fast(self) -> Self:
         """The same pipeline on the fastest engine that its network has here: on a GPU, or in ONNX Runtime."""
+        if self.is_fast:
+            return self
+        network = self.with_weights()
         reasons = []
         for make in (gpu_engine, onnx_engine):
             try:
-                return self.with_engine(make(self.unet))
+                return network.with_engine(make(network.unet))
             except EngineError as error:
                 reasons.append(str(error))
         logger.warning("%s; PyTorch computes the network", "; ".join(reasons))
-        return self
+        return network
+
+    @property
+    def is_fast(self) -> bool:
+        """Whether something else than the network itself computes."""
+        return not isinstance(self.engine, TorchEngine)
+
+    def without_weights(self) -> Self:
+        """The same pipeline in less memory: an engine has weights of its own, and of the network its shape is left.
+
+        `with_weights` reads them anew. Itself where the network computes, or where it came from no checkpoint folder.
+        """
+        if not self.is_fast or self._folder is None:
+            return self
+        other = copy.copy(self)
+        with torch.device("meta"):
+            other.unet = UNet2DModel.from_config(self.unet.config).eval()
+        return other
+
+    def with_weights(self) -> Self:
+        """The same pipeline, its network's weights read anew if `without_weights` gave them back. Else itself.
+
+        Raises CheckpointError (a ValueError) where the folder no longer holds what was read from it.
+        """
+        if self.unet.device.type != "meta" or self._folder is None:
+            return self
+        other = copy.copy(self)
+        other.unet, _ = load_checkpoint(self._folder)
+        if checkpoint_sha256(self._folder) != self._sha256:
+            raise CheckpointError(f"{self.checkpoint}: was replaced by another checkpoint; ask again")
+        return other
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is; the CPU for one without weights."""
+        device = super().device
+        return torch.device("cpu") if device.type == "meta" else device
 
     @property
     def classes(self) -> int:

@@ -45,7 +45,7 @@ def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
     """The rows of the other kinds, one after another, on the network "trained" or "spoiled": noise on its weights."""
     subject = _subject(scene)
     if weights == "spoiled":
-        unet = spoiled(scene.pipeline.unet)
+        unet = spoiled(scene.pipeline.with_weights().unet)
         pipeline = DDPMLabPipeline(unet=unet, scheduler=scene.pipeline.scheduler)
         subject = replace(subject, denoiser=replace(scene, pipeline=pipeline).denoiser())
     return run_identities(subject, OTHERS)

@@ -73,7 +73,7 @@ def one_training_step(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
     batch, labels = _batch(scene, values["batch"])
     rates = _rates(values["log_rate"])
     prediction_type = scene.pipeline.scheduler.config.prediction_type
-    steps = training_trials(scene.pipeline.unet, batch, scene.schedule, rates, prediction_type, labels)
+    steps = training_trials(scene.pipeline.with_weights().unet, batch, scene.schedule, rates, prediction_type, labels)
     for done, step in enumerate(steps, 1):
         yield Stage(done, len(rates) + 1, lambda step=step: (None, *_after(step, rates[0], say)))
 

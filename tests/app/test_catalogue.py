@@ -131,3 +131,28 @@ def test_showcase_has_pictures_or_none(own):
     nowhere = replace(checkpoint, folder=own.folder / "nowhere")
     assert samples_uri(nowhere) is None
     assert data_uri_of(nowhere) is None
+
+
+def test_a_pipeline_is_made_quick_once_and_then_found_so(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "engines"))
+    made = []
+
+    def quicken(pipeline):
+        made.append(pipeline)
+        return pipeline.fast().without_weights()
+
+    catalogue = Catalogue(own.folder, quicken=quicken)
+    quick = catalogue.quick_pipeline("one")
+    assert quick.is_fast and quick.unet.device.type == "meta" and catalogue.pipeline("one") is quick
+    again = Catalogue(own.folder, quicken=quicken).pipeline("one")
+    assert again.is_fast and len(made) == 1  # its engine was kept: nothing is left to do
+    assert not Catalogue(own.folder).pipeline("one").is_fast  # nobody asked for engines
+
+
+def test_a_pipeline_that_cannot_be_made_quick_stays_as_it_is(own, caplog):
+    def quicken(pipeline):
+        raise RuntimeError("no engine today")
+
+    catalogue = Catalogue(own.folder, quicken=quicken)
+    assert not catalogue.quick_pipeline("one").is_fast
+    assert "no engine today" in caplog.text

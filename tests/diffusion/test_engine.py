@@ -1,12 +1,14 @@
 """ONNX Runtime computes what the network computes: tried on every shipped checkpoint, and where it cannot be had."""
 
 import copy
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 import torch
 
+from diffusion.checkpoint import CheckpointError
 from diffusion.engine import EngineError, TorchEngine
 from diffusion.onnx_engine import KEPT, OnnxEngine, onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
@@ -28,6 +30,13 @@ def shipped(request):
 @pytest.fixture
 def cache(tmp_path):
     return tmp_path / "engines"
+
+
+def replace(folder):
+    """Put other weights into a checkpoint's folder."""
+    scheduler = DDPMLabPipeline.from_checkpoint(folder).scheduler
+    shutil.rmtree(folder / "unet")
+    DDPMLabPipeline(make_unet(0, 1, 8, (8, 16), 1), scheduler).save_pretrained(folder)
 
 
 def labels_of(pipeline, count):
@@ -75,41 +84,45 @@ def test_every_batch_and_every_timestep(classes, batch, cache):
 def test_it_is_kept_by_its_weights(cache):
     unet = make_unet(0, 1, 8, (8, 16), 1)
     first = onnx_engine(unet, cache)
-    (file,) = cache.glob("*.onnx")
-    stamp = file.stat().st_mtime_ns
+    (kept,) = cache.iterdir()
+    stamp = kept.stat().st_mtime_ns
     onnx_engine(unet, cache)
-    assert file.stat().st_mtime_ns == stamp and len(list(cache.iterdir())) == 1
+    assert kept.stat().st_mtime_ns == stamp and list(cache.iterdir()) == [kept]
     other = copy.deepcopy(unet)
     with torch.no_grad():
         other.conv_out.bias += 1
     x_t, t = torch.randn(1, 1, 8, 8), torch.tensor([10.0])
     torch.testing.assert_close(onnx_engine(other, cache)(x_t, t), first(x_t, t) + 1, atol=1e-5, rtol=0)
-    assert len(list(cache.glob("*.onnx"))) == 2
+    assert len(list(cache.iterdir())) == 2
 
 
-def test_a_file_of_other_weights_or_of_nonsense_is_not_believed(cache):
+@pytest.mark.parametrize("part", ["weights", "model.onnx"])
+def test_a_file_of_other_weights_or_of_nonsense_is_not_believed(part, cache):
     unet, other = make_unet(0, 1, 8, (8, 16), 1), make_unet(0, 1, 8, (8, 16), 1)
     with torch.no_grad():
-        other.conv_out.bias += 0.01
+        for weight in other.parameters():
+            weight += 0.01
     onnx_engine(unet, cache)
-    (file,) = cache.glob("*.onnx")
+    (folder,) = cache.iterdir()
     onnx_engine(other, cache)
-    (wrong,) = set(cache.glob("*.onnx")) - {file}
-    good = file.read_bytes()
+    (wrong,) = set(cache.iterdir()) - {folder}
+    good = (folder / part).read_bytes()
+    assert good != (wrong / part).read_bytes()
     x_t, t = torch.randn(1, 1, 8, 8), torch.tensor([10.0])
-    for content in (wrong.read_bytes(), b"nonsense", b"", good[: len(good) // 2]):
-        file.write_bytes(content)
+    for content in ((wrong / part).read_bytes(), b"nonsense", b"", good[: len(good) // 2], None):
+        (folder / part).unlink()
+        if content is not None:
+            (folder / part).write_bytes(content)
         torch.testing.assert_close(onnx_engine(unet, cache)(x_t, t), TorchEngine(unet)(x_t, t), atol=1e-5, rtol=1e-4)
-        assert file.read_bytes() == good  # built again
+        assert (folder / part).read_bytes() == good  # made again
 
 
-def test_only_the_newest_files_are_kept(cache):
-    cache.mkdir()
+def test_only_the_newest_models_are_kept_and_nothing_half_made(cache):
     for number in range(KEPT + 5):
-        (cache / f"{number}.onnx").write_bytes(b"old")
+        (cache / f"{number}").mkdir(parents=True)
     onnx_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
     assert len(list(cache.iterdir())) == KEPT
-    assert max(path.stat().st_size for path in cache.iterdir()) > 1000
+    assert any(list(path.iterdir()) for path in cache.iterdir())
 
 
 def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path):
@@ -122,7 +135,7 @@ def test_without_the_packages_the_network_computes_itself(monkeypatch, cache):
     unet = make_unet(0, 1, 8, (8, 16), 1)
     with pytest.raises(EngineError, match="onnxruntime"):
         onnx_engine(unet, cache)
-    assert not cache.exists()
+    assert not list(cache.iterdir())
 
 
 @pytest.mark.parametrize("change", [lambda unet: unet.to(torch.bfloat16), lambda unet: unet.to("meta")])
@@ -143,7 +156,46 @@ def test_a_pipeline_on_it_is_another_one_and_says_so(shipped):
     settings = SamplingSettings(class_label=labels_of(shipped, 1))
     names = [p.denoiser(p.plan(settings)).description.engine for p in (shipped, fast, fast.with_engine(None))]
     assert names == ["torch", "onnxruntime", "torch"]
-    assert fast.checkpoint == shipped.checkpoint and fast.unet is shipped.unet
+    assert fast.checkpoint == shipped.checkpoint and fast.unet is shipped.unet and fast.fast() is fast
+
+
+def test_weights_that_were_given_back_are_read_anew(shipped, tmp_path):
+    assert shipped.without_weights() is shipped  # the network computes: it needs them
+    light = shipped.fast().without_weights()
+    assert light.unet.device.type == "meta" and shipped.unet.device.type == "cpu" and light.device == shipped.device
+    settings = SamplingSettings(num_inference_steps=3, class_label=labels_of(shipped, 1))
+    pictures = [p(settings, output_type="pt").images for p in (shipped.fast(), light, light.with_weights())]
+    assert torch.equal(pictures[0], pictures[1]) and torch.equal(pictures[1], pictures[2])
+    eager = light.with_engine(None)
+    assert torch.equal(eager(settings, output_type="pt").images, shipped(settings, output_type="pt").images)
+    light.save_pretrained(tmp_path)
+    saved = DDPMLabPipeline.from_pretrained(tmp_path).unet.state_dict()
+    assert all(torch.equal(saved[name], weight) for name, weight in shipped.unet.state_dict().items())
+
+
+def test_weights_of_a_checkpoint_that_was_replaced_are_not_taken_for_the_old_ones(tmp_path):
+    here = shutil.copytree(CHECKPOINTS[0], tmp_path / "here")
+    light = DDPMLabPipeline.from_checkpoint(here).fast().without_weights()
+    light.with_weights()
+    replace(here)
+    with pytest.raises(CheckpointError, match="here: was replaced"):
+        light.with_weights()
+
+
+def test_a_kept_engine_needs_no_weights(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "engines"))
+    folder = shutil.copytree(CHECKPOINTS[0], tmp_path / "here")
+    assert DDPMLabPipeline.from_kept_engine(folder) is None  # nobody made it yet
+    made = DDPMLabPipeline.from_checkpoint(folder).fast()
+    kept = DDPMLabPipeline.from_kept_engine(folder)
+    assert kept.unet.device.type == "meta" and kept.checkpoint == "here"
+    settings = SamplingSettings(num_inference_steps=3, class_label=labels_of(kept, 1))
+    assert torch.equal(kept(settings, output_type="pt").images, made(settings, output_type="pt").images)
+    replace(folder)
+    assert DDPMLabPipeline.from_kept_engine(folder) is None  # of other weights
+    next((folder / "unet").glob("*.safetensors")).write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError):
+        DDPMLabPipeline.from_kept_engine(folder)
 
 
 def test_a_pipeline_that_was_moved_leaves_it_behind(cache):
