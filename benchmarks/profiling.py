@@ -19,7 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 from app.options import ROOT
 from benchmarks.sampling import SHIPPED
 from diffusion.engine import TorchEngine, probe
-from diffusion.onnx_engine import exported, fed, session_options
+from diffusion.onnx_engine import fed, session_options
+from diffusion.onnx_model import write_model
 from diffusion.pipeline import DDPMLabPipeline
 
 LINES = 8
@@ -52,7 +53,7 @@ def of_onnx(unet, batch: int, calls: int) -> tuple[Counter, Counter]:
     with tempfile.TemporaryDirectory() as folder:
         options = session_options(torch.get_num_threads())
         options.enable_profiling, options.profile_file_prefix = True, f"{folder}/calls"
-        session = InferenceSession(exported(unet), options, providers=["CPUExecutionProvider"])
+        session = InferenceSession(write_model(unet, Path(folder)), options, providers=["CPUExecutionProvider"])
         for _ in range(calls + 1):
             session.run(None, inputs)
         events = json.loads(Path(session.end_profiling()).read_text())

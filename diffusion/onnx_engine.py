@@ -6,10 +6,8 @@ kept in a cache by the hash of what they were made from: from then on a checkpoi
 """
 
 import hashlib
-import io
 import os
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
@@ -23,11 +21,10 @@ from diffusers import UNet2DModel
 from safetensors import safe_open
 from torch import Tensor
 
-from diffusion.engine import EngineError, checked_engine, first_line, probe
+from diffusion.engine import EngineError, checked_engine, first_line
+from diffusion.onnx_model import MODEL, OPSET, write_model
 
-OPSET = 18
 KEPT = 12  # models in the cache: the ones made last
-MODEL = "model.onnx"
 PIXELS_AT_ONCE = 8 * 28 * 28  # as fast as more of them, in half the memory
 
 
@@ -60,7 +57,7 @@ class OnnxEngine:
 
 
 def fed(x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> dict[str, np.ndarray]:
-    """What goes into a model of `exported`."""
+    """What goes into a model of `write_model`."""
     inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
     if class_labels is not None:
         inputs["class_labels"] = class_labels
@@ -150,8 +147,9 @@ def _made(unet: UNet2DModel, key: str, cache: Path) -> OnnxEngine:
     try:
         with _workplace(cache) as place:
             folder = Path(place) / "engine"
-            _write(exported(unet), folder)
-            engine = _checked(folder / MODEL, unet)
+            folder.mkdir()
+            model = write_model(unet, folder)
+            engine = checked_engine(lambda: OnnxEngine(model, torch.get_num_threads()), unet, "ONNX Runtime")
             _keep(folder, key, cache)
     except OSError as error:
         raise EngineError(f"engine: no place to write its model: {first_line(error)}") from error
@@ -164,15 +162,6 @@ def _workplace(cache: Path) -> TemporaryDirectory:
         return TemporaryDirectory(dir=cache, prefix=".")
     except OSError:
         return TemporaryDirectory()  # a read-only home
-
-
-def _write(content: bytes, folder: Path) -> None:
-    """A model whose weights lie in a file of their own: ONNX Runtime maps it, in place of holding it three times."""
-    import onnx
-
-    folder.mkdir()
-    weights = {"save_as_external_data": True, "location": "weights", "size_threshold": 1024}
-    onnx.save_model(onnx.load_from_string(content), folder / MODEL, **weights)
 
 
 def _keep(folder: Path, key: str, cache: Path) -> None:
@@ -192,42 +181,6 @@ def _place(key: str, folder: Path, cache: Path) -> Path:
         with file.open("rb") as content:
             digest.update(f"{file.name} {hashlib.file_digest(content, 'sha256').hexdigest()}".encode())
     return cache / f"{key}-{digest.hexdigest()[:32]}"
-
-
-def exported(unet: UNet2DModel) -> bytes:
-    """The network as an ONNX model with inputs x_t, t and, where it has labels, class_labels. Raises EngineError."""
-    x_t, t, labels = probe(unet, 2)
-    inputs = {"x_t": x_t, "t": t} | ({} if labels is None else {"class_labels": labels})
-    content = io.BytesIO()
-    try:
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer; _checked finds out whether something is amiss
-            torch.onnx.export(
-                _Call(unet),
-                tuple(inputs.values()),
-                content,
-                dynamo=False,  # the tracer: ready in a second, where the other exporter takes ten and two more packages
-                opset_version=OPSET,
-                input_names=list(inputs),
-                output_names=["output"],
-                dynamic_axes={name: {0: "batch"} for name in (*inputs, "output")},
-            )
-    except Exception as error:  # whatever torch and onnx raise over a network that they can't describe
-        raise EngineError(f"engine: no ONNX model of this network: {first_line(error)}") from error
-    return content.getvalue()
-
-
-class _Call(torch.nn.Module):
-    def __init__(self, unet: UNet2DModel):
-        super().__init__()
-        self.unet = unet
-
-    def forward(self, x_t: Tensor, t: Tensor, class_labels: Tensor | None = None) -> Tensor:
-        return self.unet(x_t, t, class_labels, return_dict=False)[0]
-
-
-def _checked(model: Path, unet: UNet2DModel) -> OnnxEngine:
-    return checked_engine(lambda: OnnxEngine(model, torch.get_num_threads()), unet, "ONNX Runtime")
 
 
 def _key(unet: UNet2DModel, weights: Iterable[tuple[str, Tensor]]) -> str:

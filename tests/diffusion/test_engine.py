@@ -96,9 +96,9 @@ def test_it_is_kept_by_its_weights(cache):
     assert len(list(cache.iterdir())) == 2
 
 
-@pytest.mark.parametrize("part", ["weights", "model.onnx"])
-def test_a_file_of_other_weights_or_of_nonsense_is_not_believed(part, cache):
-    unet, other = make_unet(0, 1, 8, (8, 16), 1), make_unet(0, 1, 8, (8, 16), 1)
+@pytest.mark.parametrize(("part", "widths"), [("weights", (8, 16)), ("model.onnx", (16, 32))])
+def test_a_file_of_another_network_or_of_nonsense_is_not_believed(part, widths, cache):
+    unet, other = make_unet(0, 1, 8, (8, 16), 1), make_unet(0, 1, 8, widths, 1)
     with torch.no_grad():
         for weight in other.parameters():
             weight += 0.01
