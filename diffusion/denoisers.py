@@ -50,7 +50,7 @@ class Denoiser(Protocol):
 class NetworkDenoiser:
     """A diffusers U-Net behind the protocol.
 
-    class_labels: (B,) int64 or None, for networks that were trained with labels; the network's last label means "no
+    class_labels: (B,) int64, (1,) for every picture alike, or None without labels; the network's last label means "no
     class". guidance_scale: w of output = unconditional + w (conditional - unconditional), Ho & Salimans 2022 (their w
     is w - 1): 1 is the conditional network alone, 0 the unconditional one; else both halves go through in one call.
     engine: what computes the network, by default the network itself. Raises ValueError where labels and network, or
@@ -100,7 +100,7 @@ class NetworkDenoiser:
     def _output(self, x_t: Tensor, t: float) -> Tensor:
         if self.class_labels is None:
             return self._call(x_t, t)
-        conditional = self.class_labels.to(x_t.device)
+        conditional = self.class_labels.to(x_t.device).expand(len(x_t))
         unconditional = torch.full_like(conditional, self.unet.config.num_class_embeds - 1)
         if self.guidance_scale == 1:
             return self._call(x_t, t, conditional)

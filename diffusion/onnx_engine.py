@@ -22,7 +22,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from diffusion.engine import EngineError, checked_engine, first_line
-from diffusion.onnx_model import MODEL, OPSET, write_model
+from diffusion.onnx_model import MADE_BY, MODEL, write_model
 
 KEPT = 12  # models in the cache: the ones made last
 PIXELS_AT_ONCE = 8 * 28 * 28  # as fast as more of them, in half the memory
@@ -60,7 +60,7 @@ def fed(x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> dict[str, np.nda
     """What goes into a model of `write_model`."""
     inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
     if class_labels is not None:
-        inputs["class_labels"] = class_labels
+        inputs["class_labels"] = class_labels.contiguous()
     return {name: value.numpy() for name, value in inputs.items()}
 
 
@@ -187,7 +187,7 @@ def _key(unet: UNet2DModel, weights: Iterable[tuple[str, Tensor]]) -> str:
     """The hash of all that decides the model and its answers: the network, and what writes and runs it."""
     programs = {name: version(name) for name in ("torch", "diffusers", "onnx", "onnxruntime")}
     config = {name: value for name, value in sorted(unet.config.items()) if not name.startswith("_")}
-    digest = hashlib.sha256(f"{config} {programs} {OPSET} {torch.backends.cpu.get_cpu_capability()}".encode())
+    digest = hashlib.sha256(f"{config} {programs} {MADE_BY} {torch.backends.cpu.get_cpu_capability()}".encode())
     for name, value in weights:
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.contiguous().numpy())

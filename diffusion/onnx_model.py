@@ -11,6 +11,7 @@ from torch import Tensor
 from diffusion.engine import EngineError, first_line, probe
 
 OPSET = 18
+MADE_BY = f"onnx_model 2, opset {OPSET}"  # counted up whenever a model that was kept must be made anew
 MODEL, WEIGHTS = "model.onnx", "weights"
 ALIGNMENT = 64  # bytes: a cache line
 

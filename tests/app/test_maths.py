@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from app.catalogue import Catalogue
+from app.demo import quick
 from app.form import DEFAULTS, defaults
 from app.maths.book import CHAPTERS
 from app.maths.chapter import Control, Upload
@@ -43,8 +44,10 @@ REQUEST = SimpleNamespace(session_hash="x", headers={"referer": "http://localhos
 
 @pytest.fixture(scope="module")
 def shop():
-    options = Options()
-    return Shop(options, Catalogue(REPOSITORY / "checkpoints"))
+    """The shipped checkpoints as the page has them soon after its start: on engines, without PyTorch's weights."""
+    catalogue = Catalogue(REPOSITORY / "checkpoints", quicken=quick)
+    assert all(catalogue.quick_pipeline(name).unet.device.type == "meta" for name in SHIPPED)
+    return Shop(Options(), catalogue)
 
 
 def scene_of(shop, name="pixel-faces", **fields) -> Scene:

@@ -9,13 +9,16 @@ import pytest
 import torch
 
 from diffusion.checkpoint import CheckpointError
+from diffusion.denoisers import NetworkDenoiser
 from diffusion.engine import EngineError, TorchEngine
 from diffusion.onnx_engine import KEPT, OnnxEngine, onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
+from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from tests.networks import make_unet
 
 CHECKPOINTS = sorted(path for path in (Path(__file__).parents[2] / "checkpoints").iterdir() if path.is_dir())
+LINEAR = NoiseSchedule.named()
 LEVEL = 1 / 255  # of pixels in [0, 1]
 
 
@@ -221,3 +224,16 @@ def test_guidance_is_one_call_and_none_where_the_scale_is_1():
         calls.clear()
         counting(num_inference_steps=3, num_images=2, class_label=1, guidance_scale=scale)
         assert calls == [pictures] * 3
+
+
+@pytest.mark.parametrize("scale", [0, 1, 2.5])
+def test_one_label_stands_for_all_pictures_however_many(scale, cache):
+    unet = make_unet(3, 1, 8, (8, 16), 1)
+    x_t = torch.randn(200, 1, 8, 8)  # more than an engine takes at once
+    answers = [
+        NetworkDenoiser(unet, LINEAR, "epsilon", torch.full((count,), 2), scale, engine).predict(x_t, 300).eps_hat
+        for engine in (TorchEngine(unet), onnx_engine(unet, cache))
+        for count in (1, 200)
+    ]
+    for answer in answers:
+        torch.testing.assert_close(answer, answers[0], atol=1e-5, rtol=1e-4)
