@@ -29,6 +29,7 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 
 BATCHES = (1, 4, 16)
+PICTURES = 64  # a turn: long enough that what the engine before left behind (threads awake, caches) does not count
 
 
 def main() -> None:
@@ -74,9 +75,9 @@ def lines(name: str, pipeline: DDPMLabPipeline, makers: dict[str, Callable], rou
     rates = {}
     for batch in BATCHES:
         calls = {
-            k: lambda e=e, batch=batch: [e(*inputs[batch]) for _ in range(16 // batch)] for k, e in engines.items()
+            k: lambda e=e, batch=batch: [e(*inputs[batch]) for _ in range(PICTURES // batch)] for k, e in engines.items()
         }
-        rates[batch] = {engine: 16 / seconds for engine, seconds in in_turns(calls, rounds).items()}
+        rates[batch] = {engine: PICTURES / seconds for engine, seconds in in_turns(calls, rounds).items()}
     rows = []
     for engine in engines:
         each = [f"{rates[batch][engine]:.0f} ({rates[batch][engine] / rates[batch]['eager']:.2f})" for batch in BATCHES]
