@@ -12,7 +12,7 @@ run: $(VENV)/app.stamp
 test: $(VENV)/dev.stamp lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
-# An hour on an idle machine; python -m benchmarks --help lists its parts
+# 25 to 60 minutes on an idle machine; python -m benchmarks --help lists its parts
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks
 

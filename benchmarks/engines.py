@@ -74,9 +74,8 @@ def lines(name: str, pipeline: DDPMLabPipeline, makers: dict[str, Callable], rou
         taken[engine] = time.perf_counter() - began
     rates = {}
     for batch in BATCHES:
-        calls = {
-            k: lambda e=e, batch=batch: [e(*inputs[batch]) for _ in range(PICTURES // batch)] for k, e in engines.items()
-        }
+        count = PICTURES // batch
+        calls = {k: lambda e=e, n=count, b=batch: [e(*inputs[b]) for _ in range(n)] for k, e in engines.items()}
         rates[batch] = {engine: PICTURES / seconds for engine, seconds in in_turns(calls, rounds).items()}
     rows = []
     for engine in engines:
