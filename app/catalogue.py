@@ -163,7 +163,7 @@ class Catalogue:
             self._pipelines[key] = pipeline = self._read(self.folder / name)
             _forget(self._pipelines, self._keep)
             if self._quicken is not None and not pipeline.is_fast:
-                self._quickening[key] = self._background.submit(self._replace, key, pipeline)
+                self._quickening[key] = self._background.submit(self._replace, key)
         self._pipelines.move_to_end(key)
         return self._pipelines[key]
 
@@ -174,15 +174,19 @@ class Catalogue:
         give_back()
         return pipeline
 
-    def _replace(self, key: tuple, pipeline: DDPMLabPipeline) -> None:
+    def _replace(self, key: tuple) -> None:
+        with self._lock:
+            pipeline = self._pipelines.get(key)  # forgotten meanwhile where more were asked for than are kept
         try:
-            quick = self._quicken(pipeline)
-            with self._lock:
-                if self._pipelines.get(key) is pipeline:
-                    self._pipelines[key] = quick
+            if pipeline is not None:
+                quick = self._quicken(pipeline)
+                with self._lock:
+                    if self._pipelines.get(key) is pipeline:
+                        self._pipelines[key] = quick
         except Exception:
             logger.exception("a pipeline stays as slow as it is")
         finally:
+            del pipeline  # and with it what a quick one does not need
             give_back()
             with self._lock:
                 self._quickening.pop(key, None)

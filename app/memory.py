@@ -5,10 +5,11 @@ one computes, ends up at 100 MB more than it uses. Does nothing where the C libr
 """
 
 import ctypes
+import sys
 
 ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 
-_libc = ctypes.CDLL(None)
+_libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def one_arena() -> None:

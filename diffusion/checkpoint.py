@@ -29,7 +29,7 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
     """The network, in eval mode, and the scheduler of a local checkpoint folder. Raises CheckpointError."""
     folder = Path(folder)
     scheduler_class = SCHEDULERS[_check_index(folder)]
-    _check_weights(folder)
+    weight_files(folder)
     try:
         unet, report = UNet2DModel.from_pretrained(
             folder / "unet", use_safetensors=True, local_files_only=True, output_loading_info=True
@@ -58,12 +58,12 @@ def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | 
     """
     folder = Path(folder)
     scheduler_class = SCHEDULERS[_check_index(folder)]
-    _check_weights(folder)
+    files = weight_files(folder)
     try:
         with torch.device("meta"):
             unet = UNet2DModel.from_config(UNet2DModel.load_config(folder / "unet", local_files_only=True))
         scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
-        fits = _shapes(folder / "unet") == {name: list(weight.shape) for name, weight in unet.state_dict().items()}
+        fits = _shapes(files) == {name: list(weight.shape) for name, weight in unet.state_dict().items()}
     except Exception:  # whatever it is, loading finds it too, and says it
         fits = False
     if not fits:
@@ -82,7 +82,7 @@ def checkpoint_sha256(folder: str | Path) -> str:
         *(folder / "scheduler").iterdir(),
     ]
     digest = hashlib.sha256()
-    for file in sorted(files):
+    for file in sorted(filter(Path.is_file, files)):
         with file.open("rb") as opened:
             content = hashlib.file_digest(opened, "sha256").hexdigest()
         digest.update(f"{content}  {file.relative_to(folder).as_posix()}\n".encode())  # as sha256sum prints it
@@ -153,27 +153,26 @@ def _check_index(folder: Path) -> str:
     return parts["scheduler"][1]
 
 
-def _check_weights(folder: Path) -> None:
+def weight_files(folder: Path) -> list[Path]:
+    """The files whose weights diffusers loads: those that an index names, else the one. Raises CheckpointError."""
     unet = folder / "unet"
-    if (unet / WEIGHTS).is_file():
-        return
     if not (unet / f"{WEIGHTS}.index.json").is_file():
-        raise CheckpointError(f"{folder.name}: unet/ has no safetensors weights (pickled ones are not read)")
+        if not (unet / WEIGHTS).is_file():
+            raise CheckpointError(f"{folder.name}: unet/ has no safetensors weights (pickled ones are not read)")
+        return [unet / WEIGHTS]
     shards = _read_json(folder, f"unet/{WEIGHTS}.index.json").get("weight_map")
     names = set(shards.values()) if isinstance(shards, dict) and shards else {None}
     for name in names:
         if not isinstance(name, str) or not name.endswith(".safetensors") or Path(name).name != name:
             raise CheckpointError(f"{folder.name}: the index of the weights names {name!r}, not a safetensors file")
+    return [unet / name for name in sorted(names)]
 
 
-def _shapes(unet: Path) -> dict[str, list[int]]:
-    """Name -> shape of every weight, from the heads of the files that diffusers would load."""
-    files = {WEIGHTS}
-    if not (unet / WEIGHTS).is_file():
-        files = set(_read_json(unet.parent, f"unet/{WEIGHTS}.index.json")["weight_map"].values())
+def _shapes(files: list[Path]) -> dict[str, list[int]]:
+    """Name -> shape of every weight, from the heads of its files."""
     shapes = {}
     for file in files:
-        with safe_open(unet / file, framework="pt") as weights:
+        with safe_open(file, framework="pt") as weights:
             shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118 no dict
     return shapes
 

@@ -7,8 +7,9 @@ kept in a cache by the hash of what they were made from: from then on a checkpoi
 
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -25,6 +26,7 @@ from diffusion.engine import EngineError, checked_engine, first_line
 from diffusion.onnx_model import MADE_BY, MODEL, write_model
 
 KEPT = 12  # models in the cache: the ones made last
+PLACE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")  # a model's folder in it: see _place
 PIXELS_AT_ONCE = 8 * 28 * 28  # as fast as more of them, in half the memory
 
 
@@ -60,7 +62,7 @@ def fed(x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> dict[str, np.nda
     """What goes into a model of `write_model`."""
     inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
     if class_labels is not None:
-        inputs["class_labels"] = class_labels.contiguous()
+        inputs["class_labels"] = class_labels
     return {name: value.numpy() for name, value in inputs.items()}
 
 
@@ -73,8 +75,8 @@ def session_options(threads: int):
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.use_env_allocators", "1")
-    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # weights lie elsewhere
-    options.enable_mem_pattern = False  # one block a call, as large as all that it needs: 1% faster, 9 MB
+    options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # not in the arena
+    options.enable_mem_pattern = False  # with it, one block a call: 1% faster, 9 MB more
     options.log_severity_level = 3
     return options
 
@@ -111,10 +113,10 @@ def onnx_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
     return _kept(key, cache) or _made(unet, key, cache)
 
 
-def kept_engine(unet: UNet2DModel, weights: Path, cache: Path | None = None) -> OnnxEngine | None:
+def kept_engine(unet: UNet2DModel, weights: Iterable[Path], cache: Path | None = None) -> OnnxEngine | None:
     """What onnx_engine would answer for these weights, where it was asked before; else None. No weight is kept.
 
-    unet: anywhere, without weights too. weights: the folder of its safetensors files.
+    unet: anywhere, without weights too. weights: its safetensors files.
     """
     try:
         return _kept(_key(unet, _tensors_of(weights)), default_cache() if cache is None else cache)
@@ -122,10 +124,10 @@ def kept_engine(unet: UNet2DModel, weights: Path, cache: Path | None = None) -> 
         return None
 
 
-def _tensors_of(weights: Path) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of a folder's files, sorted by name, one in memory at a time."""
+def _tensors_of(weights: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
+    """Names and tensors of these files, sorted by name, one in memory at a time."""
     with ExitStack() as stack:
-        files = [stack.enter_context(safe_open(path, "pt")) for path in sorted(weights.glob("*.safetensors"))]
+        files = [stack.enter_context(safe_open(path, "pt")) for path in weights]
         file_of = {name: file for file in files for name in file.keys()}  # noqa: SIM118 (it is no mapping)
         for name in sorted(file_of):
             yield name, file_of[name].get_tensor(name)
@@ -133,7 +135,11 @@ def _tensors_of(weights: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _kept(key: str, cache: Path) -> OnnxEngine | None:
     """The engine whose model lies in the cache. A folder whose name does not hold its content's hash is passed over."""
-    for folder in cache.glob(f"{key}-*"):
+    try:
+        folders = list(cache.glob(f"{key}-*"))
+    except OSError:  # somebody else's home
+        return None
+    for folder in folders:
         try:
             if folder == _place(key, folder, cache):
                 return OnnxEngine(folder / MODEL, torch.get_num_threads())
@@ -144,24 +150,27 @@ def _kept(key: str, cache: Path) -> OnnxEngine | None:
 
 def _made(unet: UNet2DModel, key: str, cache: Path) -> OnnxEngine:
     """The engine made anew, checked, and kept where that can be. Raises EngineError."""
+
+    def checked(model: Callable[[], Path]) -> OnnxEngine:
+        return checked_engine(lambda: OnnxEngine(model(), torch.get_num_threads()), unet, "ONNX Runtime")
+
     try:
         with _workplace(cache) as place:
             folder = Path(place) / "engine"
             folder.mkdir()
-            model = write_model(unet, folder)
-            engine = checked_engine(lambda: OnnxEngine(model, torch.get_num_threads()), unet, "ONNX Runtime")
+            checked(lambda: write_model(unet, folder))  # not held: not every system moves a file that is open
             _keep(folder, key, cache)
+            return _kept(key, cache) or checked(lambda: folder / MODEL)
     except OSError as error:
         raise EngineError(f"engine: no place to write its model: {first_line(error)}") from error
-    return engine
 
 
 def _workplace(cache: Path) -> TemporaryDirectory:
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        return TemporaryDirectory(dir=cache, prefix=".")
+        return TemporaryDirectory(dir=cache, prefix=".", ignore_cleanup_errors=True)
     except OSError:
-        return TemporaryDirectory()  # a read-only home
+        return TemporaryDirectory(ignore_cleanup_errors=True)  # a read-only home
 
 
 def _keep(folder: Path, key: str, cache: Path) -> None:
@@ -170,12 +179,13 @@ def _keep(folder: Path, key: str, cache: Path) -> None:
         place = _place(key, folder, cache)
         shutil.rmtree(place, ignore_errors=True)
         folder.rename(place)
-        newest_first = sorted(cache.glob("[!.]*"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in newest_first[KEPT:]:
+        models = [path for path in cache.iterdir() if PLACE.fullmatch(path.name)]
+        for old in sorted(models, key=lambda path: path.stat().st_mtime, reverse=True)[KEPT:]:
             shutil.rmtree(old, ignore_errors=True)
 
 
 def _place(key: str, folder: Path, cache: Path) -> Path:
+    """Where a folder's content belongs: the key, and the hash of what is in it."""
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         with file.open("rb") as content:

@@ -20,7 +20,8 @@ def write_model(unet: UNet2DModel, folder: Path) -> Path:
     """Write a float32 network as folder/model.onnx and folder/weights, and return the path of the first.
 
     Its inputs are x_t, t and, where it has labels, class_labels; its output is output. Who runs it maps the weights
-    from their file, where a model that holds them would be in memory three times while it is read. Raises EngineError.
+    from their file, where a model that holds them would be in memory three times while it is read. Raises EngineError,
+    and whatever a missing package or the file system raise.
     """
     import onnx
 
@@ -54,7 +55,7 @@ def _operations(unet: UNet2DModel) -> bytes:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the tracer; whoever checks the model finds out if something is amiss
             torch.onnx.export(
-                _Call(unet),
+                _Call(unet).eval(),  # else the exporter would leave the network in training mode
                 tuple(inputs.values()),
                 content,
                 export_params=False,

@@ -17,6 +17,7 @@ from diffusion.checkpoint import (
     checkpoint_sha256,
     load_checkpoint,
     sketch_checkpoint,
+    weight_files,
 )
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
@@ -62,7 +63,8 @@ class DDPMLabPipeline(DiffusionPipeline):
 
         from_pretrained works too; this one looks at every file first, reads safetensors only, and never downloads.
         """
-        return cls(*load_checkpoint(folder))._of(folder)
+        sha256 = _sha256(folder)  # before: what is put in its place meanwhile is not taken for it later
+        return cls(*load_checkpoint(folder))._named(folder, sha256)
 
     @classmethod
     def from_kept_engine(cls, folder: str | Path) -> Self | None:
@@ -72,13 +74,14 @@ class DDPMLabPipeline(DiffusionPipeline):
         """
         if torch.cuda.is_available():
             return None
+        sha256 = _sha256(folder)
         unet, scheduler = sketch_checkpoint(folder)
-        engine = kept_engine(unet, Path(folder) / "unet")
-        return cls(unet, scheduler)._of(folder).with_engine(engine).without_weights() if engine else None
+        engine = kept_engine(unet, weight_files(Path(folder)))
+        return cls(unet, scheduler)._named(folder, sha256).with_engine(engine).without_weights() if engine else None
 
-    def _of(self, folder: str | Path) -> Self:
+    def _named(self, folder: str | Path, sha256: str | None) -> Self:
         self._folder = Path(folder).resolve()
-        self._sha256 = checkpoint_sha256(folder)
+        self._sha256 = sha256
         self.checkpoint = self._folder.name
         return self
 
@@ -97,7 +100,10 @@ class DDPMLabPipeline(DiffusionPipeline):
         return other
 
     def fast(self) -> Self:
-        """The same pipeline on the fastest engine that its network has here: on a GPU, or in ONNX Runtime."""
+        """The same pipeline on the fastest engine that its network has here: on a GPU, or in ONNX Runtime.
+
+        Itself where it is on one already; with_engine(None).fast() makes one anew, of weights that were changed.
+        """
         if self.is_fast:
             return self
         network = self.with_weights()
@@ -113,14 +119,20 @@ class DDPMLabPipeline(DiffusionPipeline):
     @property
     def is_fast(self) -> bool:
         """Whether something else than the network itself computes."""
-        return not isinstance(self.engine, TorchEngine)
+        return self._is_here and not isinstance(self.engine, TorchEngine)
+
+    @property
+    def _is_here(self) -> bool:
+        """Whether the engine is where the pipeline is; else the network computes."""
+        return self.engine.device in (None, self.device)
 
     def without_weights(self) -> Self:
         """The same pipeline in less memory: an engine has weights of its own, and of the network its shape is left.
 
-        `with_weights` reads them anew. Itself where the network computes, or where it came from no checkpoint folder.
+        `with_weights` reads them anew, from the checkpoint's folder: changes that were made to them are gone. Itself
+        where the network computes, or where it came from no such folder.
         """
-        if not self.is_fast or self._folder is None:
+        if not self.is_fast or self._folder is None or self.unet.device.type == "meta":
             return self
         other = copy.copy(self)
         with torch.device("meta"):
@@ -171,7 +183,7 @@ class DDPMLabPipeline(DiffusionPipeline):
         """The network as a run uses it: with its labels and guidance, on the run's betas."""
         labels = None if plan.class_labels is None else torch.tensor(plan.class_labels, device=self.device)
         settings = plan.settings
-        engine = self.engine if self.engine.device in (None, self.device) else None
+        engine = self.engine if self._is_here else None
         network = NetworkDenoiser(
             self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale, engine
         )
@@ -252,6 +264,13 @@ class DDPMLabPipeline(DiffusionPipeline):
         images = _as_output(torch.cat(pictures), output_type)
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=images) if return_dict else (images,)
+
+
+def _sha256(folder: str | Path) -> str | None:
+    try:
+        return checkpoint_sha256(folder)
+    except OSError:  # whoever reads the folder says what is wrong with it
+        return None
 
 
 def _settings(settings: SamplingSettings | None, fields: dict) -> SamplingSettings:

@@ -63,6 +63,8 @@ def test_a_page_opened_at_once_is_calm_and_then_whole(checkpoints, tmp_path, chr
         page.locator("body.greeted").wait_for(timeout=60_000)
         expect(page.locator("#waking")).to_contain_text(waking)
         expect(page.get_by_role("button", name=generate, exact=True)).not_to_be_visible()
+        while not held:
+            page.wait_for_timeout(50)
         held.pop().continue_()
         page.locator("body.ready").wait_for(timeout=120_000)
         expect(page.locator("#waking")).not_to_be_visible()

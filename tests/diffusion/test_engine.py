@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
-from diffusion.checkpoint import CheckpointError
+from diffusion.checkpoint import WEIGHTS, CheckpointError
 from diffusion.denoisers import NetworkDenoiser
 from diffusion.engine import EngineError, TorchEngine
 from diffusion.onnx_engine import KEPT, OnnxEngine, onnx_engine
@@ -120,12 +121,31 @@ def test_a_file_of_another_network_or_of_nonsense_is_not_believed(part, widths, 
         assert (folder / part).read_bytes() == good  # made again
 
 
-def test_only_the_newest_models_are_kept_and_nothing_half_made(cache):
+def test_only_the_newest_models_are_kept_and_nothing_of_others_goes(cache):
     for number in range(KEPT + 5):
-        (cache / f"{number}").mkdir(parents=True)
+        (cache / f"{number:032x}-{0:032x}").mkdir(parents=True)
+    for number in range(KEPT + 5):
+        (cache / f"pictures {number}").mkdir()
     onnx_engine(make_unet(0, 1, 8, (8, 16), 1), cache)
-    assert len(list(cache.iterdir())) == KEPT
-    assert any(list(path.iterdir()) for path in cache.iterdir())
+    kept = [path for path in cache.iterdir() if not path.name.startswith("pictures")]
+    assert len(kept) == KEPT and any(list(path.iterdir()) for path in kept)
+    assert len(list(cache.iterdir())) == KEPT + KEPT + 5  # and nothing half made
+
+
+def test_a_home_of_somebody_else_is_no_hindrance(tmp_path, monkeypatch):
+    there = str(tmp_path)
+
+    def guarded(honest):
+        def call(path, *args, **kwargs):
+            if str(path).startswith(there):
+                raise PermissionError(13, "Permission denied")
+            return honest(path, *args, **kwargs)
+
+        return call
+
+    for name in ("glob", "mkdir", "iterdir"):
+        monkeypatch.setattr(Path, name, guarded(getattr(Path, name)))
+    assert onnx_engine(make_unet(0, 1, 8, (8, 16), 1), tmp_path / "engines").name == "onnxruntime"
 
 
 def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path):
@@ -133,10 +153,11 @@ def test_a_cache_that_cannot_be_written_is_no_hindrance(tmp_path):
     assert onnx_engine(make_unet(0, 1, 8, (8, 16), 1), tmp_path / "file" / "engines").name == "onnxruntime"
 
 
-def test_without_the_packages_the_network_computes_itself(monkeypatch, cache):
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+@pytest.mark.parametrize("package", ["onnxruntime", "onnx"])
+def test_without_the_packages_the_network_computes_itself(package, monkeypatch, cache):
+    monkeypatch.setitem(sys.modules, package, None)
     unet = make_unet(0, 1, 8, (8, 16), 1)
-    with pytest.raises(EngineError, match="onnxruntime"):
+    with pytest.raises(EngineError, match=package):
         onnx_engine(unet, cache)
     assert not list(cache.iterdir())
 
@@ -196,7 +217,10 @@ def test_a_kept_engine_needs_no_weights(tmp_path, monkeypatch):
     assert torch.equal(kept(settings, output_type="pt").images, made(settings, output_type="pt").images)
     replace(folder)
     assert DDPMLabPipeline.from_kept_engine(folder) is None  # of other weights
-    next((folder / "unet").glob("*.safetensors")).write_bytes(b"nonsense")
+    for old in ("old.safetensors", "zzz.safetensors"):  # kept beside the new ones, where nobody loads them
+        save_file(made.unet.state_dict(), folder / "unet" / old)
+    assert DDPMLabPipeline.from_kept_engine(folder) is None
+    (folder / "unet" / WEIGHTS).write_bytes(b"nonsense")
     with pytest.raises(CheckpointError):
         DDPMLabPipeline.from_kept_engine(folder)
 
@@ -206,6 +230,7 @@ def test_a_pipeline_that_was_moved_leaves_it_behind(cache):
         name, device = "elsewhere", torch.device("meta")
 
     pipeline = DDPMLabPipeline.from_checkpoint(CHECKPOINTS[0]).with_engine(Elsewhere())
+    assert not pipeline.is_fast and pipeline.without_weights() is pipeline
     plan = pipeline.plan(SamplingSettings())
     assert pipeline.denoiser(plan).description.engine == "torch"
 
@@ -237,3 +262,12 @@ def test_one_label_stands_for_all_pictures_however_many(scale, cache):
     ]
     for answer in answers:
         torch.testing.assert_close(answer, answers[0], atol=1e-5, rtol=1e-4)
+
+
+def test_a_network_with_dropout_has_an_engine_and_is_left_in_eval_mode(cache):
+    unet = make_unet(0, 1, 8, (8, 16), 1)
+    for module in unet.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.5
+    assert onnx_engine(unet, cache).name == "onnxruntime"
+    assert not unet.training
