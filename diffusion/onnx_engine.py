@@ -27,7 +27,7 @@ from diffusion.onnx_model import MADE_BY, MODEL, write_model
 
 KEPT = 12  # models in the cache: the ones made last
 PLACE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")  # a model's folder in it: see _place
-PIXELS_AT_ONCE = 8 * 28 * 28  # as fast as more of them, in half the memory
+PIXELS_AT_ONCE = 6 * 28 * 28  # 1% slower than 8 in 5 MB less; more are no faster
 
 
 class OnnxEngine:
