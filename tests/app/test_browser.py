@@ -301,6 +301,7 @@ def test_two_runs_are_compared_and_a_link_brings_both_back(open_page, home_app):
     choose(page, "What to compare", "Eight steps: hard for DDPM, easy for DDIM")
     expect(plan(page)).to_contain_text("A: 8 network calls for 4 pictures")
     page.get_by_role("button", name="Run A").click()
+    expect(page.get_by_label("number input for Steps").filter(visible=True)).to_have_value("8")
     set_number(page, "Steps", "7")
     expect(plan(page)).to_contain_text("A: 7 network calls for 4 pictures")
     link = page.get_by_label("Link to this comparison")

@@ -149,7 +149,8 @@ def test_a_pipeline_is_made_quick_once_and_then_found_so(own, tmp_path, monkeypa
     assert not Catalogue(own.folder).pipeline("one").is_fast  # nobody asked for engines
 
 
-def test_a_pipeline_that_cannot_be_made_quick_stays_as_it_is(own, monkeypatch):
+def test_a_pipeline_that_cannot_be_made_quick_stays_as_it_is(own, tmp_path, monkeypatch):
+    monkeypatch.setenv("DDPM_LAB_CACHE", str(tmp_path / "engines"))
     said = []
     monkeypatch.setattr("app.catalogue.logger.exception", said.append)
 
