@@ -46,6 +46,11 @@ def opening_of(address: str) -> int:
     return max(at_loading, key=lambda event: len(event["outputs"]))["id"]
 
 
+def number_of(request) -> int:
+    """Of the event that a page asks for."""
+    return request.post_data_json["fn_index"]
+
+
 @pytest.mark.parametrize(("locale", "generate", "waking"), [
     ("en-US", "Generate", "just been started"),
     ("zh-CN", "开始生成", "刚刚启动"),
@@ -56,15 +61,14 @@ def test_a_page_opened_at_once_is_calm_and_then_whole(checkpoints, tmp_path, chr
         whole, held = opening_of(address), []  # a server that is still busy with itself answers late
 
         def hold(route):
-            held.append(route) if route.request.post_data_json["fn_index"] == whole else route.continue_()
+            held.append(route) if number_of(route.request) == whole else route.continue_()
 
         page.route("**/run/predict*", hold)
-        page.goto(address)
+        with page.expect_request(lambda sent: "/run/predict" in sent.url and number_of(sent) == whole):
+            page.goto(address)
         page.locator("body.greeted").wait_for(timeout=60_000)
         expect(page.locator("#waking")).to_contain_text(waking)
         expect(page.get_by_role("button", name=generate, exact=True)).not_to_be_visible()
-        while not held:
-            page.wait_for_timeout(50)
         held.pop().continue_()
         page.locator("body.ready").wait_for(timeout=120_000)
         expect(page.locator("#waking")).not_to_be_visible()
