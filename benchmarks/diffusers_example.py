@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
+from accelerate.utils import TorchDynamoPlugin
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
@@ -23,12 +24,19 @@ BATCH_SIZE = 16
 
 
 class DiffusersExample:
-    """One training of that recipe. images: (N, H, W, C) uint8; steps: where its cosine ends."""
+    """One training of that recipe. images: (N, H, W, C) uint8; steps: where its cosine ends.
 
-    def __init__(self, unet: UNet2DModel, images, steps: int, seed: int = 0):
+    compiled: by torch.compile, which changes its speed alone; the script leaves that to `accelerate config`.
+    """
+
+    def __init__(self, unet: UNet2DModel, images, steps: int, seed: int = 0, compiled: bool = False):
         torch.manual_seed(seed)
-        self.length, self.step = steps, 0
-        self.accelerator = Accelerator(mixed_precision="no", cpu=not torch.cuda.is_available())
+        self.length, self.step, self.unet = steps, 0, unet
+        self.accelerator = Accelerator(
+            mixed_precision="no",
+            cpu=not torch.cuda.is_available(),
+            dynamo_plugin=TorchDynamoPlugin(backend="inductor", mode="reduce-overhead") if compiled else None,
+        )
         self.noise_scheduler = DDPMScheduler(num_train_timesteps=1000, beta_schedule="linear")
         optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, betas=(0.95, 0.999), weight_decay=1e-6, eps=1e-8)
         lr_scheduler = get_scheduler("cosine", optimizer=optimizer, num_warmup_steps=500, num_training_steps=steps)
@@ -75,9 +83,10 @@ class DiffusersExample:
 
     def export(self, folder: Path) -> None:
         """The EMA weights as a plain diffusers folder."""
-        unet = self.accelerator.unwrap_model(self.model)
-        self.ema.copy_to(unet.parameters())
-        DDPMPipeline(unet=unet.eval(), scheduler=self.noise_scheduler).save_pretrained(folder, safe_serialization=True)
+        self.ema.copy_to(self.unet.parameters())
+        DDPMPipeline(unet=self.unet.eval(), scheduler=self.noise_scheduler).save_pretrained(
+            folder, safe_serialization=True
+        )
 
 
 def cycle_anew(loader: DataLoader) -> Iterator[torch.Tensor]:

@@ -8,7 +8,9 @@ others are this package's preset with the change that their name tells. All are 
 pictures, and sampled from the EMA weights alike.
 
 Minutes are turned into steps once, by the speeds that all recipes reach in turn in one run on this machine (kept in
-FOLDER/pace.json), so that a training may share the machine, or stop and go on, without getting less than its minutes.
+FOLDER/pace.json), so that a training may share the machine, or stop and go on, without getting less than its minutes;
+or be done elsewhere: with the pace.json of two cores in FOLDER, a GPU does the steps that these would do in their
+minutes, in fewer.
 Whatever is finished is kept in FOLDER and not done again.
 """
 
@@ -45,7 +47,15 @@ from training.train import train
 REPOSITORY = Path(__file__).resolve().parents[1]
 THEIRS = "theirs"
 PRECISION = "no" if bf16_is_emulated() else "bf16"  # the faster one; theirs has no mixed precision by default
-OURS = dict(class_conditional=False, mixed_precision=PRECISION, minutes=None, trackers=())
+ON_GPU = torch.cuda.is_available()
+OURS = dict(
+    class_conditional=False,
+    mixed_precision=PRECISION,
+    compile=ON_GPU,
+    workers=int(ON_GPU),
+    minutes=None,
+    trackers=(),
+)
 RECIPES: dict[str, dict] = {
     "ours": {},
     "float32": dict(mixed_precision="no"),
@@ -54,6 +64,7 @@ RECIPES: dict[str, dict] = {
     "min-snr-20": dict(snr_gamma=20.0),
     "uniform-t": dict(timestep_draw="uniform"),
     "x_0-prediction": dict(prediction_type="sample"),
+    "x_0-simple": dict(prediction_type="sample", loss_weighting="simple"),
     "v-prediction": dict(prediction_type="v_prediction"),
     "v-simple": dict(prediction_type="v_prediction", loss_weighting="simple"),
     "batch-16": dict(batch_size=16),
@@ -64,12 +75,16 @@ RECIPES: dict[str, dict] = {
     "constant-lr": dict(lr_schedule="constant"),
     "ema-0.999": dict(ema_max_decay=0.999),
     "ema-0.9999": dict(ema_max_decay=0.9999),
-    "no-mid-levels": dict(block_out_channels=(48, 96)),
+    "two-levels": dict(block_out_channels=(48, 96)),
+    "narrow": dict(block_out_channels=(16, 48, 128)),
+    "low-heavy": dict(block_out_channels=(32, 96, 192)),
     "wider": dict(block_out_channels=(48, 96, 128), layers_per_block=1),
+    "two-layers": dict(layers_per_block=2),
     "deeper": dict(block_out_channels=(32, 64, 64), layers_per_block=3),
     "attention": dict(attention_levels=(1,)),
     "dropout": dict(dropout=0.1),
 }
+COSTLY = {"block_out_channels", "layers_per_block", "attention_levels", "dropout", "batch_size", "mixed_precision"}
 PACE_STEPS, PACE_ROUNDS = 12, 3
 SAVE_EVERY = 1000
 
@@ -86,18 +101,19 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     folder = options.folder / options.data
     torch.set_num_threads(options.threads)
-    pace = measured_pace(options.data, [name for name, _ in options.recipes], folder / "pace.json")
+    pace = measured_pace(options.data, [paced_as(name) for name, _ in options.recipes], folder / "pace.json")
     print("| recipe | minutes | seed | images/s | GFLOP a call | steps x batch | FID (floor) | KID x 1000 |")
     print("|---|---|---|---|---|---|---|---|")
     for name, minutes in options.recipes:
         for seed in options.seeds:
             batch = batch_size(name, options.data)
-            steps = round(60 * minutes * pace[name] / batch)
+            speed = pace[paced_as(name)]
+            steps = round(60 * minutes * speed / batch)
             place = folder / f"{name}-{minutes:g}-{seed}"
             checkpoint = _trained(name, options.data, steps, seed, place)
             found = _measured(checkpoint, options.data, options.samples)
             print(
-                f"| {name} | {minutes:g} | {seed} | {pace[name]:.0f} | {found['gflop']:.3f} | {steps:,} x {batch} "
+                f"| {name} | {minutes:g} | {seed} | {speed:.0f} | {found['gflop']:.3f} | {steps:,} x {batch} "
                 f"| {found['fid']:.2f} ({found['floor_fid']:.2f}) "
                 f"| {1000 * found['kid']:.2f} ± {1000 * found['kid_standard_error']:.2f} |",
                 flush=True,
@@ -127,7 +143,7 @@ def batch_size(name: str, data: str) -> int:
 def _their_training(data: str, steps: int, seed: int) -> DiffusersExample:
     config = _config(THEIRS, data, steps=steps, seed=seed)
     pictures = load_data(data)
-    return DiffusersExample(build_unet(config, pictures), pictures.train.images, steps, seed)
+    return DiffusersExample(build_unet(config, pictures), pictures.train.images, steps, seed, compiled=ON_GPU)
 
 
 def endless_steps(name: str, data: str) -> Iterator:
@@ -138,6 +154,11 @@ def endless_steps(name: str, data: str) -> Iterator:
     with tempfile.TemporaryDirectory() as place:
         config = _config(name, data, steps=10**6, name="pace", output_dir=place, checkpoints_dir=place)
         return prepare(config)[0].steps()
+
+
+def paced_as(name: str) -> str:
+    """The recipe whose speed this one has: `ours`, where its change costs nothing (another weight or learning rate)."""
+    return name if name == THEIRS or COSTLY & set(RECIPES[name]) else "ours"
 
 
 def measured_pace(data: str, names: list[str], file: Path) -> dict[str, float]:

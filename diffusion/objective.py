@@ -91,13 +91,13 @@ def training_loss(
     """
     x_t = q_sample(x_0, t, eps, schedule)
     target = prediction_target(x_0, t, eps, schedule, prediction_type)
+    weight = loss_weight(t, schedule, prediction_type, weighting, snr_gamma)  # before the call: a GPU need not wait
+    factor = eps_mse_per_target_mse(t, schedule, prediction_type)
     labels = {} if class_labels is None else {"class_labels": class_labels}
     answer = model(x_t, t, **labels).sample
     answer = answer.to(torch.promote_types(answer.dtype, torch.float32))  # half precision is for the network alone
     mse = (answer - target.to(answer)).square().mean(dim=tuple(range(1, x_0.ndim)))
-    weight = loss_weight(t, schedule, prediction_type, weighting, snr_gamma).to(mse)
-    factor = eps_mse_per_target_mse(t, schedule, prediction_type).to(mse)
-    return LossTerms(loss=weight * mse, eps_mse=(factor * mse).detach())
+    return LossTerms(loss=weight.to(mse) * mse, eps_mse=(factor.to(mse) * mse).detach())
 
 
 def draw_timesteps(

@@ -5,6 +5,7 @@ import pytest
 from diffusers import DDPMPipeline, DDPMScheduler
 
 from benchmarks.samplers import SAMPLERS, SEED, Row, measure, verdict
+from benchmarks.training import RECIPES, paced_as
 from diffusion.pipeline import DDPMLabPipeline
 from tests.networks import make_unet
 
@@ -34,3 +35,11 @@ def test_the_verdict_is_of_the_best_sampler_against_ddim_at_its_best(rms, said):
     rows = [row("ddpm", "even", 10, None), row("ddim", "even", 10, 0.09), row("unipc", "power", 10, rms),
             row("ddim", "even", 20, 0.05), row("ddim", "power", 20, 0.04), row("unipc", "power", 20, 0.01)]  # fmt: skip
     assert said in verdict(rows) and "unipc (power) with 10" in verdict(rows) and "0.0400" in verdict(rows)
+
+
+def test_what_costs_nothing_trains_as_fast_as_ours():
+    """A loss, a rate or an average gets the minutes of the same network; another network is timed on its own."""
+    own = {name for name in ["theirs", *RECIPES] if paced_as(name) == name}
+    assert {paced_as(name) for name in RECIPES} - own == set()
+    assert own >= {"ours", "theirs", "float32", "batch-16", "wider", "dropout", "attention"}
+    assert not own & {"simple", "v-prediction", "x_0-prediction", "lr-4e-4", "ema-0.999", "uniform-t", "constant-lr"}

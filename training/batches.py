@@ -3,19 +3,24 @@
 Nothing here depends on how many processes share the batch, on what ran before, or on the device.
 """
 
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import count
 from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from diffusion.objective import TimestepDraw, draw_timesteps
 from diffusion.pixels import to_unit_range
 from training.data import Pictures
 
 ORDER, DRAWS, DROPOUT = 0, 1, 2  # the purposes of random numbers, kept apart in the key
+AHEAD = 4  # steps that each worker has ready
 
 
 @dataclass(frozen=True)
@@ -32,8 +37,15 @@ class Batch:
 
     def to(self, device: torch.device) -> Self:
         """The same batch on another device."""
+        return self._each(lambda x: x.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Self:
+        """The same batch where a GPU can fetch it by itself; DataLoader calls this."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
         tensors = (self.x_0, self.eps, self.t, self.class_labels)
-        return type(self)(*(None if x is None else x.to(device, non_blocking=True) for x in tensors))
+        return type(self)(*(None if x is None else change(x) for x in tensors))
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,45 @@ class BatchSource:
         """Which picture stands at this position of the endless stream of epochs."""
         epoch, place = divmod(position, len(self.pictures))
         return int(epoch_order(self.seed, epoch, len(self.pictures))[place])
+
+
+class _Steps(Dataset):
+    """One process's parts of any step's batch, as DataLoader asks for them."""
+
+    def __init__(self, source: BatchSource, shares: list[np.ndarray]):
+        self.source, self.shares = source, shares
+
+    def __getitem__(self, step: int) -> list[Batch]:
+        return [self.source.part(step, index) for index in self.shares]
+
+
+def batches_from(
+    source: BatchSource, shares: list[np.ndarray], first_step: int, workers: int = 0, pin_memory: bool = False
+) -> Iterator[list[Batch]]:
+    """A process's parts of the batch of `first_step`, then of the step after, without end.
+
+    workers: processes that make them ahead of time; 0 makes them when they are asked for. The batches are the same.
+    pin_memory: put them where a GPU can fetch them.
+    """
+    loader = DataLoader(
+        _Steps(source, shares),
+        batch_size=None,
+        sampler=count(first_step),
+        num_workers=workers,
+        prefetch_factor=AHEAD if workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=_leave_ctrl_c_to_the_training,
+    )
+    return iter(loader)
+
+
+def _leave_ctrl_c_to_the_training(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal: the training finishes its step, for which it needs its workers.
+
+    SIGTERM ends a worker: it is how DataLoader, and Python at its exit, get rid of one.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @lru_cache(maxsize=4)

@@ -129,6 +129,9 @@ class TrainConfig(BaseModel):
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads of each process; by default torch's choice."
     )
+    workers: int = Field(
+        0, ge=0, le=256, description="Processes that make batches ahead, for a GPU; 0 makes them between the steps."
+    )
 
     # Records
     log_every: int = Field(50, ge=1, description="Steps between two records in the log (means over those steps).")
@@ -181,4 +184,5 @@ class TrainConfig(BaseModel):
 FREE_ON_RESUME = frozenset({
     "output_dir", "checkpoints_dir", "resume", "overwrite",
     "log_every", "sample_every", "save_every", "keep_states", "milestones", "trackers",
+    "workers",
 })  # fmt: skip

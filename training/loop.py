@@ -16,7 +16,7 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor
 
 from diffusion.objective import training_loss
-from training.batches import BatchSource, dropout_seed, process_share
+from training.batches import Batch, BatchSource, batches_from, dropout_seed, process_share
 from training.config import TrainConfig
 from training.data import DataSet
 from training.network import classes_of
@@ -122,6 +122,8 @@ class Training:
         Raises TrainingStopped where the loss or the gradient is not finite.
         """
         recent: deque[float] = deque(maxlen=50)
+        on_gpu = self.accelerator.device.type == "cuda"
+        batches = batches_from(self.source, self.shares, self.progress.step, self.config.workers, pin_memory=on_gpu)
         self.unet.train()
         while (fraction := self.progress.fraction(self.config)) < 1:
             began = time.perf_counter()
@@ -129,7 +131,7 @@ class Training:
             learning_rate = learning_rate_at(step, fraction, self.config)
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate
-            loss, eps_mse, t = self._gradient(step)
+            loss, eps_mse, t = self._gradient(step, next(batches))
             grad_norm = float(self.accelerator.clip_grad_norm_(self.unet.parameters(), self.config.max_grad_norm))
             self._check_finite(step, loss, grad_norm)
             self.optimizer.step()
@@ -153,16 +155,16 @@ class Training:
             )
             self.unet.train()
 
-    def _gradient(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def _gradient(self, step: int, parts: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
         """Forward and backward over this process's parts of the batch; returns loss, eps_mse and t of the whole one."""
         config = self.config
         self.optimizer.zero_grad()
         if config.dropout:
             torch.manual_seed(dropout_seed(config.seed, step, self.accelerator.process_index))
         losses, errors, timesteps = [], [], []
-        for number, index in enumerate(self.shares, start=1):
-            batch = self.source.part(step, index).to(self.accelerator.device)
-            last = number == len(self.shares)
+        for number, part in enumerate(parts, start=1):
+            batch = part.to(self.accelerator.device)
+            last = number == len(parts)
             with contextlib.nullcontext() if last else self.accelerator.no_sync(self.unet):
                 terms = training_loss(
                     self.unet,
@@ -175,7 +177,7 @@ class Training:
                     config.snr_gamma,
                     batch.class_labels,
                 )
-                self.accelerator.backward(terms.loss.mean() / len(self.shares))
+                self.accelerator.backward(terms.loss.mean() / len(parts))
             losses.append(terms.loss.detach())
             errors.append(terms.eps_mse)
             timesteps.append(batch.t)

@@ -4,7 +4,7 @@ import torch
 from scipy.stats import kstest
 
 from diffusion.pixels import to_unit_range
-from training.batches import BatchSource, epoch_order, process_share
+from training.batches import BatchSource, batches_from, epoch_order, process_share
 from training.data import Pictures
 
 
@@ -23,6 +23,17 @@ def test_a_batch_is_a_function_of_seed_and_step_alone():
             assert torch.equal(getattr(part, field), getattr(whole, field)[index])
     assert not torch.equal(whole.eps, source(seed=6).part(3, np.arange(16)).eps)
     assert not torch.equal(whole.eps, source().part(4, np.arange(16)).eps)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_made_ahead_are_those_of_their_steps(workers):
+    shares = process_share(16, 0, 1, 2)
+    batches = batches_from(source(), shares, 5, workers)
+    for step in range(5, 15):
+        for part, index in zip(next(batches), shares, strict=True):
+            expected = source().part(step, index)
+            for field in ("x_0", "eps", "t", "class_labels"):
+                assert torch.equal(getattr(part, field), getattr(expected, field))
 
 
 @pytest.mark.parametrize(("processes", "accumulation"), [(1, 1), (2, 1), (1, 4), (2, 2), (4, 4)])

@@ -31,7 +31,13 @@ def finished(config) -> tuple[dict, list[torch.Tensor]]:
 def start(config) -> subprocess.Popen:
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     return subprocess.Popen(
-        command(config), cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command(config),
+        cwd=REPOSITORY,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
 
 
@@ -70,17 +76,18 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, never_stopped):
     assert all(torch.equal(a, b) for a, b in zip(ema, never_stopped[1], strict=True))
 
 
-def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never_stopped):
-    config = tiny_config(tmp_path, **LONG | dict(save_every=1000), resume=True)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never_stopped, workers):
+    config = tiny_config(tmp_path, **LONG | dict(save_every=1000), resume=True, workers=workers)
     process = start(config)
     output = ""
     while "images/s" not in output:  # the progress bar: the loop has begun
         chunk = os.read(process.stdout.fileno(), 4096).decode(errors="replace")
         assert chunk, output
         output += chunk
-    process.send_signal(signal.SIGTERM)
+    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: all processes of the terminal get it, workers too
     output += process.communicate(timeout=120)[0]
-    assert process.returncode == 128 + signal.SIGTERM, output
+    assert process.returncode == 128 + signal.SIGINT, output
     assert "its state is saved" in output
     assert latest_state(run_folder(config)) is not None
     assert run(command(config)).returncode == 0
