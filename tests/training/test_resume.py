@@ -77,7 +77,9 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, never_stopped):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never_stopped, workers):
+@pytest.mark.parametrize(("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)])
+def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never_stopped, workers, number, send):
+    """SIGTERM to the training; Ctrl-C, as a terminal sends it, to all processes of it, its workers too."""
     config = tiny_config(tmp_path, **LONG | dict(save_every=1000), resume=True, workers=workers)
     process = start(config)
     output = ""
@@ -85,9 +87,9 @@ def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never
         chunk = os.read(process.stdout.fileno(), 4096).decode(errors="replace")
         assert chunk, output
         output += chunk
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does: all processes of the terminal get it, workers too
+    send(process.pid, number)
     output += process.communicate(timeout=120)[0]
-    assert process.returncode == 128 + signal.SIGINT, output
+    assert process.returncode == 128 + number, output
     assert "its state is saved" in output
     assert latest_state(run_folder(config)) is not None
     assert run(command(config)).returncode == 0
