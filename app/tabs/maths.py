@@ -104,7 +104,13 @@ class MathsTab:
         return [gr.update(value=name), dials]
 
     def enter(self, request: gr.Request, language, *sent) -> list:
-        """The tab was opened."""
+        """The tab was opened. Where a link did it, the opening of the page draws the chapter.
+
+        To draw it once more would take back what the reader has set by the time that the second one comes.
+        """
+        *_, name, _, drawn = sent
+        if drawn is None and name in NAMES:
+            return [gr.skip()] * len(self.whole)
         return self._turned(request, language, sent, lambda name: name or NAMES[0])
 
     def turn(self, request: gr.Request, language, *sent) -> list:

@@ -340,6 +340,12 @@ def test_opening_the_tab_draws_the_first_chapter_alone(tab):
     assert blocks[NAMES[0], "text"].value.startswith("# 1. 加噪")
 
 
+def test_a_link_draws_its_chapter_once_though_it_opens_the_page_and_the_tab(tab):
+    """The second one came late on a slow machine, and undid what had been set meanwhile."""
+    assert turned(tab, NAMES[5])["page"].chapter == NAMES[5]
+    assert all(one == gr.skip() for one in turned(tab, NAMES[5], turn=tab.enter).values())
+
+
 def test_what_is_drawn_already_stays(tab):
     page = turned(tab, NAMES[2])["page"]
     again = turned(tab, NAMES[2], drawn=page)
