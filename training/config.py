@@ -118,7 +118,9 @@ class TrainConfig(BaseModel):
 
     # Length: whichever ends first
     steps: int | None = Field(None, ge=1, description="Optimiser steps.")
-    minutes: float | None = Field(None, gt=0, description="Minutes of training (sampling and saving not counted).")
+    minutes: float | None = Field(
+        None, gt=0, description="Minutes of training (sampling, saving and compiling not counted)."
+    )
 
     # Machine
     mixed_precision: Literal["no", "bf16", "fp16"] = Field(

@@ -14,6 +14,7 @@ accelerate launch --multi_gpu --num_processes 2 -m training.evaluate CHECKPOINT 
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -55,7 +56,7 @@ def protocols(total_steps: int, quick: bool) -> list[tuple[str, int, int]]:
 
 
 class Evaluation:
-    """The measurements of one checkpoint; each part is a dict that goes into evaluation.json as it is."""
+    """The measurements of one checkpoint; each part yields what goes into evaluation.json whenever it knows more."""
 
     def __init__(self, checkpoint: Path, cache: Path = CACHE, quick: bool = False, seed: int = SEED):
         self.checkpoint, self.cache, self.quick, self.seed = checkpoint, cache, quick, seed
@@ -74,23 +75,24 @@ class Evaluation:
         )
         return draw_samples(self.checkpoint, settings, self.cache, self.seed if self.pipeline.classes else None)
 
-    def fid(self) -> list[dict]:
-        """FID and KID of each protocol."""
+    def fid(self) -> Iterator[list[dict]]:
+        """FID and KID, protocol by protocol: the rows so far, since the last of them may take hours."""
         rows = []
         for sampler, steps, count in protocols(self.pipeline.num_train_timesteps, self.quick):
             features = self.space.features(self.samples(sampler, steps, count))
             rows.append({"sampler": sampler, "steps": steps, **asdict(distance(self.space, features))})
-        return rows
+            yield rows
 
-    def bits(self) -> dict:
+    def bits(self) -> Iterator[dict]:
         """Bits per dimension and the error of the predicted noise."""
-        return asdict(measure_bits(self.checkpoint, pictures=64 if self.quick else 256, seed=self.seed))
+        yield asdict(measure_bits(self.checkpoint, pictures=64 if self.quick else 256, seed=self.seed))
 
-    def accuracy(self) -> dict | None:
+    def accuracy(self) -> Iterator[dict | None]:
         """The share of samples in which the classifier sees the class asked for; None where there are no classes."""
         classes = self.pipeline.classes
         if not classes or self.space.network.to_class is None:
-            return None
+            yield None
+            return
         count = QUICK if self.quick else SMALL
         rows = []
         for guidance, n in ((1.0, count), (GUIDANCE, GUIDED)):
@@ -99,9 +101,9 @@ class Evaluation:
             right = (seen == asked).double()
             each = [right[asked == c].mean().item() for c in range(classes) if (asked == c).any()]
             rows.append({"guidance_scale": guidance, "n": n, "all": right.mean().item(), "each": each})
-        return {"sampler": "ddim", "steps": 50, "real": self.space.record["accuracy"], "samples": rows}
+        yield {"sampler": "ddim", "steps": 50, "real": self.space.record["accuracy"], "samples": rows}
 
-    def neighbours(self) -> dict:
+    def neighbours(self) -> Iterator[dict]:
         """Distances in feature space to the nearest training picture: of samples, and of as many test pictures."""
         count = QUICK if self.quick else SMALL
         images = self.samples("ddim", 50, count)
@@ -114,7 +116,7 @@ class Evaluation:
             sheet = contact_sheet(pairs, columns=SHOWN, scale=max(1, 64 // images.shape[1]))
             sheet.save(self.checkpoint / "neighbours.png", optimize=True)
         quantiles = torch.tensor([0.01, 0.1, 0.5], dtype=torch.float64)
-        return {
+        yield {
             "n": count,
             "training_pictures": len(pool),
             "quantiles": quantiles.tolist(),
@@ -174,10 +176,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         evaluation = Evaluation(options.checkpoint, options.cache, options.quick)
         for part in options.only:
-            found = getattr(evaluation, part)()
-            if state.is_main_process:
-                report(options.checkpoint, merge(options.checkpoint, {part: found}))
-            state.wait_for_everyone()
+            for found in getattr(evaluation, part)():
+                if state.is_main_process:
+                    report(options.checkpoint, merge(options.checkpoint, {part: found}))
+                state.wait_for_everyone()
         if state.is_main_process:
             print(as_markdown(json.loads((options.checkpoint / FILE).read_text(encoding="utf-8"))))
     except (DataError, ValueError, OSError) as error:

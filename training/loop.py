@@ -45,7 +45,7 @@ class StepRecord:
 
 @dataclass
 class Progress:
-    """How far a run is; saved with its state. seconds: time spent in steps alone."""
+    """How far a run is; saved with its state. seconds: time spent in steps alone, compiling left out."""
 
     step: int = 0
     seconds: float = 0.0
@@ -138,10 +138,12 @@ class Training:
             if not self.accelerator.optimizer_step_was_skipped:
                 self.ema.step(self.raw_unet.parameters())
             seconds = time.perf_counter() - began
+            compiling = self.config.compile and not recent
             recent.append(seconds)
             usual = sorted(recent)[len(recent) // 2]
             self.progress.step = step + 1
-            self.progress.seconds = self._agreed(self.progress.seconds + min(seconds, ASLEEP * usual))
+            counted = 0.0 if compiling else min(seconds, ASLEEP * usual)
+            self.progress.seconds = self._agreed(self.progress.seconds + counted)
             yield StepRecord(
                 step=self.progress.step,
                 loss=loss,

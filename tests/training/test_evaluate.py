@@ -123,6 +123,22 @@ def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small,
     assert "| β |" in card and "| guidance | N |" in card
 
 
+def test_what_was_measured_before_a_stop_is_kept(checkpoint, tmp_path, small, monkeypatch):
+    """The last protocol takes hours: those before it are in the JSON by then."""
+    samples = Evaluation.samples
+
+    def stopped_in_ddpm(self, sampler, *more):
+        if sampler == "ddpm":
+            raise KeyboardInterrupt
+        return samples(self, sampler, *more)
+
+    monkeypatch.setattr(Evaluation, "samples", stopped_in_ddpm)
+    with pytest.raises(KeyboardInterrupt):
+        main([str(checkpoint), "--only", "fid", "--cache", str(tmp_path / "cache")])
+    rows = json.loads((checkpoint / "evaluation.json").read_text())["fid"]
+    assert [(row["sampler"], row["n"]) for row in rows] == [("ddim", 40), ("ddim", 60)]
+
+
 def test_parts_are_merged_and_results_of_other_weights_are_forgotten(checkpoint, tmp_path, small):
     cache = ["--cache", str(tmp_path / "cache")]
     assert main([str(checkpoint), "--quick", "--only", "fid", *cache]) == 0

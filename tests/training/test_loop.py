@@ -108,6 +108,17 @@ def test_minutes_end_a_run_and_drive_its_learning_rate(tmp_path):
         assert record.learning_rate == pytest.approx(config.learning_rate * warmup * cosine)
 
 
+def test_compiling_does_not_count_as_training(tmp_path):
+    """It is in the first step, after a resume again; minutes of it would pass a short run's first milestones."""
+    training, _ = prepare(tiny_config(tmp_path, steps=None, minutes=60.0))
+    training.config = training.config.model_copy(update={"compile": True})  # as if; the network is as it was
+    for _ in range(2):
+        records = list(itertools.islice(training.steps(), 3))
+        assert 0 < training.progress.seconds <= sum(record.seconds for record in records[1:])
+        assert records[0].fraction == 0.0
+        training.progress.seconds = 0.0
+
+
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_state(tmp_path, capsys):
     config = tiny_config(tmp_path, save_every=5)
     original = torch.Tensor.backward
