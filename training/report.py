@@ -18,7 +18,7 @@ def _fid_table(rows: list[dict]) -> str:
     for row in rows:
         n = f"{row['n']:,}" if row["floor_n"] == row["n"] else f"{row['n']:,} (floor: {row['floor_n']:,})"
         lines.append(
-            f"| {row['sampler'].upper()} | {row['steps']} | {n} | {row['fid']:.2f} | {row['floor_fid']:.2f} "
+            f"| {row['sampler'].upper()} | {row['steps']} | {n} | {row['fid']:.3f} | {row['floor_fid']:.3f} "
             f"| {1000 * row['kid']:.2f} ± {1000 * row['kid_standard_error']:.2f} "
             f"| {1000 * row['floor_kid']:.2f} ± {1000 * row['floor_kid_standard_error']:.2f} |"
         )

@@ -9,7 +9,10 @@ from diffusers import UNet2DModel
 from diffusers.utils import logging
 from torch.utils.flop_counter import FlopCounterMode
 
-COLUMNS = ["checkpoint", "pictures", "classes", "parameters", "GFLOP", "steps", "hours", "held-out ε error"]
+COLUMNS = [
+    "checkpoint", "pictures", "classes", "parameters", "GFLOP", "steps", "hours", "on", "held-out ε error",
+    "FID (floor)", "N", "right class (real)",
+]  # fmt: skip
 
 
 def main(folder: Path) -> None:
@@ -42,8 +45,23 @@ def _row(folder: Path, record: dict) -> list[str]:
         f"{flops_of_one_call(unet) / 1e9:.2f}",
         f"{record['steps']:,} × {record['settings']['batch_size']}",
         f"{record['hours_with_init_from']:.2f}",
+        record["hardware"]["device"].split(" (")[0],
         f"{held_out[-1]:.4f}" if held_out else "-",
+        *_quality(folder / "evaluation.json"),
     ]
+
+
+def _quality(evaluation: Path) -> tuple[str, str, str]:
+    """FID by DDIM of the most samples, their number, and the share of samples of the class asked for, if measured."""
+    found = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation.exists() else {}
+    rows = [row for row in found.get("fid", []) if row["sampler"] == "ddim"]
+    fid = n = share = "-"
+    if rows:
+        row = max(rows, key=lambda row: row["n"])
+        fid, n = f"{row['fid']:.3f} ({row['floor_fid']:.3f})", f"{row['n']:,}"
+    if accuracy := found.get("accuracy"):
+        share = f"{accuracy['samples'][0]['all']:.1%} ({accuracy['real']:.1%})"
+    return fid, n, share
 
 
 if __name__ == "__main__":
