@@ -1,7 +1,6 @@
 """One app over tiny checkpoints for all tests of a session, and a browser."""
 
 import os
-import shutil
 
 import pytest
 
@@ -10,16 +9,6 @@ from tests.app.checkpoints import make_all
 from tests.app.server import SPACE, running_app
 
 os.environ["NO_PROXY"] = "localhost,127.0.0.1"
-
-CHROMIUM_FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 
 
 @pytest.fixture(scope="session")
@@ -53,12 +42,11 @@ def chromium():
     """A headless browser. Where none is installed the tests fail: a page that nobody looked at is not tested."""
     from playwright.sync_api import expect, sync_playwright
 
+    from tests.app.pages import launched
+
     expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-    if path is None:
-        pytest.fail("no chromium: apt-get install chromium (Debian, Ubuntu), or name one in the variable CHROMIUM")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        browser = launched(playwright)
         yield browser
         browser.close()
 

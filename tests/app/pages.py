@@ -1,8 +1,30 @@
 """What the browser tests of all tabs do on a page."""
 
-from playwright.sync_api import Locator, Page
+import os
+import shutil
 
+from playwright.sync_api import Browser, Locator, Page, Playwright
+
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 RUN_SECONDS = 120_000  # at the most; in milliseconds, as Playwright counts
+
+
+def launched(playwright: Playwright) -> Browser:
+    """A headless Chromium. Raises FileNotFoundError, saying what to install: a page nobody looked at is not tested."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        raise FileNotFoundError(
+            "no chromium: apt-get install chromium (Debian, Ubuntu), or name one in the variable CHROMIUM"
+        )
+    return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
 
 
 def choose(page: Page, label: str, option: str) -> None:
