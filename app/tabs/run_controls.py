@@ -1,7 +1,7 @@
 """The controls of one run: laid out in parts, given words, limits and values together. Several tabs have them."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import get_args
 
 import gradio as gr
@@ -131,8 +131,8 @@ class RunControls:
         """A control's name -> the value that was sent for it."""
         return dict(zip(self.controls, sent, strict=True))
 
-    def rewrite(self, language: str, values: dict, with_values: bool = False) -> list:
-        """Every word in a language, with the controls as they are or (with_values) set to `values`."""
+    def rewrite(self, language: str, values: dict, with_values: bool | Collection[str] = False) -> list:
+        """Every word in a language; with_values: all controls, or those it names, are set to `values`, not left."""
         checkpoint = self.shop.checkpoint(values["checkpoint"])
         props = control_props(language, checkpoint, self.shop.options)
         props["checkpoint"] = {
@@ -143,7 +143,8 @@ class RunControls:
         meanings = control_meanings(values, checkpoint)
         updates = []
         for name in self.own:
-            value = {"value": values[name]} if with_values else {}
+            is_set = with_values if isinstance(with_values, bool) else name in with_values
+            value = {"value": values[name]} if is_set else {}
             updates.append(gr.update(**props[name], **meanings.get(name, {}), **value))
         updates += [gr.update(label=say(language, f"groups.{name}")) for name in self.groups]
         return [*updates, gr.update(value=say(language, "buttons.reset"))]

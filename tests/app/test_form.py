@@ -1,7 +1,9 @@
 """From the controls to a run's settings: what counts, what is left out, and what is refused."""
 
 import math
+from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
 from app.controls import control_meanings, control_props
@@ -9,6 +11,7 @@ from app.form import DEFAULTS, class_label, controls_of, defaults, settings_of, 
 from app.messages import Refusal
 from app.options import Options, parse
 from app.shop import Shop
+from app.tabs.compare import CompareTab
 from app.views import percent, plan_sentence
 from diffusion.settings import SamplingSettings
 
@@ -225,3 +228,24 @@ def test_one_picture_of_a_mixed_run_is_one_class(clothes):
 def test_what_has_no_control_is_said(clothes, fields):
     with pytest.raises(Refusal, match="has no control on this page"):
         controls_of(SamplingSettings(checkpoint="clothes", **fields), clothes)
+
+
+def test_another_checkpoint_in_compare_sets_what_it_changes_and_nothing_else(catalogue, clothes, faces):
+    """What it leaves alone may have been changed by the visitor before its answer comes."""
+    with gr.Blocks():
+        tab = CompareTab(Shop(OPTIONS, catalogue), gr.Radio(["en", "zh"]))
+    of_a, of_b = values_of(faces, num_inference_steps=40, seed=7), values_of(clothes)
+    sent = [
+        {"seed": 7, "num_images": 4}.get(name, of_run.get(name))
+        for form, of_run in zip(tab.forms, (of_a, of_b), strict=True)
+        for name in form.controls
+    ]
+    request = SimpleNamespace(session_hash="x", headers={"referer": "http://localhost/"})
+    found = tab._choose_checkpoint(0)(request, "en", "ddpm-ddim", *sent)
+    assert len(found) == len(tab.worded)
+    updates = dict(zip(map(id, tab.worded), found, strict=True))
+    own = [{name: updates[id(control)] for name, control in form.own.items()} for form in tab.forms]
+    assert "value" not in own[0]["num_inference_steps"] and "value" not in own[0]["sampler"]
+    assert own[0]["beta_schedule"]["value"] == defaults(faces, OPTIONS)["beta_schedule"]
+    assert own[0]["beta_end"]["value"] == defaults(faces, OPTIONS)["beta_end"]
+    assert not any("value" in update for update in own[1].values())
