@@ -92,10 +92,11 @@ class Reporter:
     def _show(self, record: StepRecord) -> None:
         images_per_second = sum(len(r.loss) for r in self.recent) / sum(r.seconds for r in self.recent)
         loss = sum(r.loss.mean().item() for r in self.recent) / len(self.recent)
-        seconds_left = self.progress.seconds * (1 / record.fraction - 1)
+        known = record.fraction > 0  # a step that compiles does not count, so after it nothing is known
+        left = tqdm.format_interval(self.progress.seconds * (1 / record.fraction - 1)) if known else "?"
         self.bar.set_description_str(f"step {record.step}", refresh=False)
         self.bar.set_postfix_str(
-            f"loss {loss:.4f}, {images_per_second:.0f} images/s, {tqdm.format_interval(seconds_left)} left",
+            f"loss {loss:.4f}, {images_per_second:.0f} images/s, {left} left",
             refresh=False,
         )
         self.bar.update(100 * record.fraction - self.bar.n)

@@ -13,7 +13,7 @@ from training.loop import StepRecord, learning_rate_at
 from training.reporting import history, means
 from training.start import prepare
 from training.states import latest_state, run_folder
-from training.train import main
+from training.train import main, train
 
 
 def trained(tmp_path, **fields):
@@ -117,6 +117,12 @@ def test_compiling_does_not_count_as_training(tmp_path):
         assert 0 < training.progress.seconds <= sum(record.seconds for record in records[1:])
         assert records[0].fraction == 0.0
         training.progress.seconds = 0.0
+
+
+def test_a_run_of_minutes_goes_on_after_a_step_that_did_not_count(tmp_path, monkeypatch):
+    """The bar has no time left to tell after a step that compiled."""
+    monkeypatch.setattr(torch, "compile", lambda module, *args, **kwargs: module)
+    assert train(tiny_config(tmp_path, steps=None, minutes=0.01, compile=True)) == 0
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_the_last_state(tmp_path, capsys):
