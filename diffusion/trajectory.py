@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 
 TimestepSpacing = Literal["even", "quadratic", "power", "leading", "linspace", "trailing"]
-POWER = 1.25  # of 1, 1.25, 1.5 and 2 UniPC's nearest in 10 steps on the shipped checkpoints, but for 4% on mnist (1)
+POWER = 1.25  # of 1, 1.25, 1.5 and 2 UniPC's nearest in 10 steps on the first checkpoints, but for 4% on mnist (1)
 
 
 def visited_timesteps(

@@ -1,4 +1,7 @@
-"""The recipes of the shipped checkpoints, and a starting point for one's own pictures."""
+"""The data and networks of the shipped checkpoints, with a recipe for two cores; and a start for one's own pictures.
+
+How the shipped ones were trained, on a GPU, is in their cards and in training/README.md.
+"""
 
 PRESETS: dict[str, dict] = {
     "pixel-faces": dict(

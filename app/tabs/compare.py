@@ -1,7 +1,7 @@
 """Compare: two runs side by side from the same first noise."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
@@ -109,7 +109,7 @@ class CompareTab:
         self.preset.input(self.choose_preset, self.inputs, self.whole, **raw)
         for side, form in enumerate(self.forms):
             told = [*form.adapted, self.plan, self.link]
-            chosen = form.controls["checkpoint"].input(self._choose_checkpoint(side), self.inputs, self.worded, **raw)
+            chosen = form.controls["checkpoint"].input(self._choose_checkpoint(side), self.inputs, form.worded, **raw)
             chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
             form.on_edit(self._adapt(side), self.inputs, told, **raw)
@@ -173,17 +173,15 @@ class CompareTab:
         return preset, [controls_of(s, checkpoint) for s in preset_settings(preset, checkpoint, 0, self._count())]
 
     def _rested(self, language: str, preset: str, values: list[dict], address: str = "") -> list:
-        words = self.rewrite(language, preset, values, set_controls=(True, True), address=address)
+        words = self.rewrite(language, preset, values, with_values=True, address=address)
         return [*words, views.status("ready", language), "", "", gr.update(visible=False)]
 
-    def rewrite(
-        self, language: str, preset, values: list[dict], set_controls: Sequence = (False, False), address: str = ""
-    ) -> list:
-        """All words of the tab in a language; set_controls: what RunControls.rewrite sets to `values`, for each run."""
+    def rewrite(self, language: str, preset, values: list[dict], with_values: bool = False, address: str = "") -> list:
+        """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
         preset = preset if isinstance(preset, str) and preset in PRESETS else DEFAULT_PRESET
         forms = [
             update
-            for form, of_run, with_values in zip(self.forms, values, set_controls, strict=True)
+            for form, of_run in zip(self.forms, values, strict=True)
             for update in form.rewrite(language, of_run, with_values)
         ]
         choices = [(say(language, f"presets.{name}.title"), name) for name in PRESETS]
@@ -234,24 +232,21 @@ class CompareTab:
         )
 
     def _choose_checkpoint(self, side: int):
-        def choose(request: gr.Request, language, *sent) -> list:
+        def choose(language, *sent) -> list:
             """Another checkpoint for one run: its limits and defaults; what both share stays.
 
             What stays is not sent back: on a slow machine it would undo what the visitor has changed meanwhile.
             """
-            language = known_language(language)
-            preset, values = self.sent_values(sent)
-            checkpoint = self.shop.checkpoint(values[side]["checkpoint"])
+            form, of_run = self.forms[side], self.sent_values(sent)[1][side]
+            checkpoint = self.shop.checkpoint(of_run["checkpoint"])
             if checkpoint is None:
-                return [gr.skip()] * len(self.worded)
-            kept = {name: values[side][name] for name in ("seed", "num_images", "sampler")}
-            steps = values[side]["num_inference_steps"]
+                return [gr.skip()] * len(form.worded)
+            kept = {"seed", "num_images", "sampler"}
+            steps = of_run["num_inference_steps"]
             if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
-                kept["num_inference_steps"] = steps
+                kept.add("num_inference_steps")
             fresh = {name: value for name, value in defaults(checkpoint, self.shop.options).items() if name not in kept}
-            values[side] = {"checkpoint": checkpoint.name} | fresh | kept
-            changed = [fresh if one == side else () for one in range(len(SIDES))]
-            return self.rewrite(language, preset, values, set_controls=changed, address=page_address(request))
+            return form.rewrite(known_language(language), of_run | fresh, fresh)
 
         return choose
 

@@ -54,6 +54,8 @@ def chromium():
 @pytest.fixture
 def open_page(chromium, home_app):
     """open_page(locale, width, dark) -> the page, ready; the test fails where its console shows an error."""
+    from tests.app.pages import open_at
+
     contexts, complaints = [], []
 
     def open_page(locale: str = "en-US", width: int = 1440, dark: bool = False, address: str = home_app):
@@ -63,9 +65,7 @@ def open_page(chromium, home_app):
         page.set_default_timeout(30_000)
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        query = f"__theme={'dark' if dark else 'light'}"
-        page.goto(f"{address}&{query}" if "?" in address else f"{address}/?{query}")
-        page.locator("body.ready").wait_for()
+        open_at(page, address, dark)
         return page
 
     yield open_page

@@ -27,6 +27,13 @@ def launched(playwright: Playwright) -> Browser:
     return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
 
 
+def open_at(page: Page, address: str, dark: bool = False) -> None:
+    """Go to an address of the app, in this theme, and wait until the page is up."""
+    query = f"__theme={'dark' if dark else 'light'}"
+    page.goto(f"{address}&{query}" if "?" in address else f"{address}/?{query}")
+    page.locator("body.ready").wait_for()
+
+
 def choose(page: Page, label: str, option: str) -> None:
     """Take an option of a dropdown."""
     page.get_by_label(label, exact=True).filter(visible=True).click()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.app.pages import RUN_SECONDS, launched
+from tests.app.pages import RUN_SECONDS, launched, open_at
 from tests.app.server import REPOSITORY, running_app
 
 DOCS = REPOSITORY / "docs"
@@ -35,8 +35,8 @@ def in_a_chapter(page: Page) -> None:
 
 PORTRAITS = {
     "app": ("", after_a_run),
-    "compare": ("&tab=compare", after_a_run),
-    "maths": (f"&tab=maths&chapter={CHAPTER}", in_a_chapter),
+    "compare": ("tab=compare", after_a_run),
+    "maths": (f"tab=maths&chapter={CHAPTER}", in_a_chapter),
 }
 
 
@@ -51,8 +51,7 @@ def main() -> None:
         for locale, suffix in SUFFIXES.items():
             for name, (query, made_ready) in PORTRAITS.items():
                 page = browser.new_context(locale=locale, viewport=SIZE, reduced_motion="reduce").new_page()
-                page.goto(f"{address}/?__theme=light{query}")
-                page.locator("body.ready").wait_for()
+                open_at(page, f"{address}/?{query}" if query else address)
                 made_ready(page)
                 page.wait_for_timeout(1000)
                 page.screenshot(path=DOCS / f"{name}{suffix}.png")

@@ -1,5 +1,8 @@
 """The table of the READMEs is the one that its command prints."""
 
+from contextlib import redirect_stdout
+from io import StringIO
+
 import pytest
 
 from tests.app.server import REPOSITORY
@@ -11,11 +14,9 @@ TRANSLATED = 3  # the first columns have words in them
 @pytest.fixture(scope="module")
 def printed() -> str:
     """What the command prints for the checkpoints that are shipped."""
-    with pytest.MonkeyPatch.context() as patch:
-        lines = []
-        patch.setattr("builtins.print", lambda *words: lines.extend(" ".join(words).splitlines()))
+    with redirect_stdout(StringIO()) as output:
         main(REPOSITORY / "checkpoints")
-    return "\n".join(lines)
+    return output.getvalue().strip()
 
 
 def cells(line: str) -> list[str]:
