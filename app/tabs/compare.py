@@ -13,7 +13,7 @@ from app.messages import explain
 from app.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, seat
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -106,10 +106,10 @@ class CompareTab:
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
-        self.preset.input(self.choose_preset, self.inputs, self.whole, **raw)
+        on_choice(self.preset, self.choose_preset, self.inputs, self.whole)
         for side, form in enumerate(self.forms):
             told = [*form.adapted, self.plan, self.link]
-            chosen = form.controls["checkpoint"].input(self._choose_checkpoint(side), self.inputs, form.worded, **raw)
+            chosen = on_choice(form.controls["checkpoint"], self._choose_checkpoint(side), self.inputs, form.worded)
             chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
             form.on_edit(self._adapt(side), self.inputs, told, **raw)
@@ -241,7 +241,7 @@ class CompareTab:
             checkpoint = self.shop.checkpoint(of_run["checkpoint"])
             if checkpoint is None:
                 return [gr.skip()] * len(form.worded)
-            kept = {"seed", "num_images", "sampler"}
+            kept = {"seed", "num_images", "sampler", "timestep_spacing"}
             steps = of_run["num_inference_steps"]
             if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
                 kept.add("num_inference_steps")

@@ -1,5 +1,7 @@
 """What the events of all tabs have in common."""
 
+import functools
+from collections.abc import Callable
 from html import escape
 
 import gradio as gr
@@ -15,6 +17,36 @@ NETWORK_EVENT = {
     "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private",
     "concurrency_id": NETWORK, "concurrency_limit": 1,
 }  # fmt: skip
+
+# A dropdown says `input` twice for one choice (the option, then the list is left), and once where its list is left
+# without any. So what stands in it when it is entered is noted, and an event that finds the same is given up: where
+# its script throws, Gradio asks the server nothing
+ENTERED = "(value) => { (window.chosenIn ??= {})[ID] = value; }"
+CHOSEN = """(...sent) => {
+    const chosen = (window.chosenIn ??= {});
+    if (chosen[ID] === sent[PLACE]) throw new Error("nothing else was chosen");
+    chosen[ID] = sent[PLACE];
+    return sent;
+}"""
+
+
+def on_choice(dropdown: gr.Dropdown, handler: Callable, inputs: list, outputs: list) -> gr.events.Dependency:
+    """Call a handler once whenever a visitor puts another value into a dropdown, which is one of the inputs.
+
+    The value itself isn't sent back: on a slow machine that would undo the visitor's next choice.
+    """
+
+    @functools.wraps(handler)
+    def answered(*sent) -> list:
+        answers = list(handler(*sent))
+        if dropdown in outputs:
+            place = outputs.index(dropdown)
+            answers[place] = {name: prop for name, prop in answers[place].items() if name != "value"}
+        return answers
+
+    script = CHOSEN.replace("PLACE", str(inputs.index(dropdown))).replace("ID", str(dropdown._id))
+    dropdown.focus(None, dropdown, None, js=ENTERED.replace("ID", str(dropdown._id)), **PRIVATE)
+    return dropdown.input(answered, inputs, outputs, js=script, preprocess=False, trigger_mode="always_last", **PRIVATE)
 
 
 def seat(request: gr.Request, tab: str) -> Seat:

@@ -14,7 +14,7 @@ from app.later import later
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, seat
 from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
@@ -123,11 +123,11 @@ class ExploreTab:
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
-        self.axes.own["preset"].input(self.choose_preset, self.inputs, self.whole, **raw)
-        self.form.controls["checkpoint"].input(self.choose_checkpoint, self.inputs, self.worded, **raw)
+        on_choice(self.axes.own["preset"], self.choose_preset, self.inputs, self.whole)
+        on_choice(self.form.controls["checkpoint"], self.choose_checkpoint, self.inputs, self.worded)
         for axis in AXES:
             told = [self.axes.own[f"{axis}_values"], *self.told]
-            self.axes.own[axis].input(self._choose_field(axis), self.inputs, told, **raw)
+            on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told)
         gr.on(self.axes.texts, self.edit, self.inputs, self.told, trigger_mode="always_last", **raw)
         adapted = [*self.form.adapted, *self.told]
         self.form.on_edit(self.adapt, self.inputs, adapted, **raw)

@@ -13,7 +13,7 @@ from app.messages import explain
 from app.runs import watch
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, seat
 from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -107,8 +107,7 @@ class GenerateTab:
     def _wire(self) -> None:
         controls, buttons = self.form.controls, self.buttons
         raw = {"preprocess": False, **PRIVATE}
-        chosen = controls["checkpoint"].input(self.choose, self.inputs, self.whole, **raw)
-        self.wire_measure(chosen)
+        self.wire_measure(on_choice(controls["checkpoint"], self.choose, self.inputs, self.whole))
 
         told = [*self.form.adapted, self.plan, *self.before]
         self.form.on_edit(self.adapt, self.inputs, told, **raw)
@@ -135,15 +134,22 @@ class GenerateTab:
         self._wire_recipe(run, raw)
 
     def wire_measure(self, event):
-        """After an event that shows another checkpoint; returns the event of having measured it."""
-        return event.then(self.measure, self.inputs, self.plan, preprocess=False, **NETWORK_EVENT)
+        """After an event that shows another checkpoint; returns the event of having told how fast it is here.
+
+        What is told is of the settings as they stand then: measuring takes its time, and visitors don't wait for it.
+        """
+        measured = event.then(self.measure, self.form.controls["checkpoint"], None, preprocess=False, **NETWORK_EVENT)
+        how = {"trigger_mode": "always_last", "preprocess": False, **PRIVATE}
+        return measured.then(self.tell, self.inputs, self.plan, **how)
 
     def _wire_recipe(self, run, raw: dict) -> None:
         panel, buttons = self.recipe, self.buttons
         shown = [self.plan.change, self.form.groups["recipe"].expand]
         self.form.on_edit(self.describe, self.inputs, [panel.link, panel.python], shown, **raw)
         run.success(self.remember, [panel.remembered, *self.inputs], [panel.remembered, panel.history], **raw)
-        panel.history.input(self.restore_link, [self.language, panel.history], self.whole, **raw)
+        restored = on_choice(panel.history, self.restore_link, [self.language, panel.history], self.whole)
+        # A menu: the controls can be changed from here on, and the same run be chosen once more
+        restored.then(None, None, panel.history, js="() => null", **PRIVATE)
         panel.file.upload(self.restore_file, [self.language, panel.file], [*self.whole, panel.said], **raw)
         panel.file.clear(lambda: "", None, panel.said, **PRIVATE)
         go = [buttons["generate"], buttons["stop"], self.progress, self.film, buttons["animate"], self.animation]
@@ -244,12 +250,14 @@ class GenerateTab:
         plots, sentences = views.before(plan, language)
         return [*plots, sentences]
 
-    def measure(self, language, *sent) -> str:
-        """A checkpoint is on the page: find out how fast it is here, and say it."""
-        language, values = known_language(language), self.form.values(sent)
-        if checkpoint := self.shop.checkpoint(values["checkpoint"]):
+    def measure(self, name) -> None:
+        """A checkpoint is on the page: find out how fast it is here."""
+        if checkpoint := self.shop.checkpoint(name):
             self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
-        return self.plan_of(language, values)
+
+    def tell(self, language, *sent) -> str:
+        """What the settings will do, once more: it is known by now how long that takes."""
+        return self.plan_of(known_language(language), self.form.values(sent))
 
     def choose(self, language, *sent) -> list:
         """Another checkpoint was chosen: its own limits, defaults and pictures; the language stays."""
