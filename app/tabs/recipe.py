@@ -106,6 +106,8 @@ class RecipePanel:
                 settings = settings_of_query(query)
             except ValueError:
                 continue
+            if settings is None:
+                continue
             name = say_name(language, "checkpoints", settings.checkpoint or "")
             sampler = say(language, f"controls.sampler.{settings.sampler}")
             places = {"sampler": sampler, "steps": settings.num_inference_steps, "seed": settings.seed}
