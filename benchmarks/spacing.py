@@ -3,7 +3,9 @@
 python -m benchmarks.spacing checkpoints/pixel-faces [...] [--samples 1000] [--steps 10 20 50]
 
 DDIM without guidance, every spacing from T-1 on and from the same x_T, against the real pictures of the checkpoint in
-its own feature space. Samples are kept in the cache of training.evaluate: a stopped run goes on, and more add to it.
+its own feature space. All spacings meet the same real pictures with the same noise, so their differences to the first
+are known far better than the values themselves. Samples are kept in the cache of training.evaluate: a stopped run goes
+on, and more add to it.
 """
 
 import argparse
@@ -12,7 +14,7 @@ from pathlib import Path
 import torch
 
 from diffusion.features import load_feature_space
-from diffusion.metrics import kid, shuffled
+from diffusion.metrics import kid_difference, kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from training.samples import CACHE, draw_samples
@@ -30,13 +32,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print(f"KID x 1000 at N = {options.samples}\n\n| data | steps | {' | '.join(SPACINGS)} | floor |")
-    print(f"|---|---|{'---|' * (len(SPACINGS) + 1)}", flush=True)
+    first, *others = SPACINGS
+    columns = ["data", "steps", first, *(f"{name} - {first}" for name in others), "floor"]
+    print(f"KID x 1000 at N = {options.samples}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for checkpoint in options.checkpoints:
         space = load_feature_space(checkpoint)
         classes = DDPMLabPipeline.from_checkpoint(checkpoint).classes
         real = shuffled(space.real, seed=0)
-        floor = kid(real, shuffled(space.held_out, seed=1)[: options.samples])
+        floor = kid_of_few(real, shuffled(space.held_out, seed=1)[: options.samples])
         for steps in options.steps:
             found = []
             for spacing in SPACINGS:
@@ -49,8 +52,10 @@ def main() -> None:
                     class_label=0 if classes else None,
                 )
                 images = draw_samples(checkpoint, settings, options.cache, SEED if classes else None)
-                found.append(kid(real, space.features(images)))
-            cells = " | ".join(f"{1000 * value:.1f} ± {1000 * error:.1f}" for value, error in [*found, floor])
+                found.append(space.features(images))
+            differences = [kid_difference(real, found[0], other) for other in found[1:]]
+            values = [kid_of_few(real, found[0]), *differences, floor]
+            cells = " | ".join(f"{1000 * value:.2f} ± {1000 * error:.2f}" for value, error in values)
             print(f"| {checkpoint.name} | {steps} | {cells} |", flush=True)
 
 

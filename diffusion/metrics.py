@@ -81,11 +81,28 @@ def kid_of_few(real: Tensor, samples: Tensor) -> tuple[float, float]:
     As unbiased as `kid`, whose blocks of so few pictures would drown it in noise. The error is the jackknife's over the
     samples (Efron & Stein 1981); the data count as given, at most LARGEST_REAL of them.
     """
+    whole, without = _with_jackknife(real, samples)
+    return whole, _jackknife_error(without)
+
+
+def kid_difference(real: Tensor, first: Tensor, second: Tensor) -> tuple[float, float]:
+    """KID of `second` less that of `first`, as `kid_of_few` has them; and its standard error.
+
+    real: (M, D); first, second: (N, D), where sample i of both began with the same noise. So the error is the
+    jackknife's over pairs: what both have in common cancels.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"samples: need as many on both sides, got {len(first)} and {len(second)}")
+    (value, without), (other, other_without) = _with_jackknife(real, first), _with_jackknife(real, second)
+    return other - value, _jackknife_error(other_without - without)
+
+
+def _with_jackknife(real: Tensor, samples: Tensor) -> tuple[float, Tensor]:
+    """KID over all pairs, and (N,): the same without each sample."""
     _check(real, samples, 3)
     real, samples, n = real[:LARGEST_REAL].double(), samples.double(), len(samples)
     among = _kernel(samples, samples).fill_diagonal_(0).sum(1)  # (N,): of each sample with all others
     across = _kernel(samples, real).mean(1)
-
     among_real = _among_real(real)
 
     def value(pairs, single):
@@ -93,7 +110,13 @@ def kid_of_few(real: Tensor, samples: Tensor) -> tuple[float, float]:
 
     whole = value(among.sum() / (n * (n - 1)), across.mean())
     without = value((among.sum() - 2 * among) / ((n - 1) * (n - 2)), (across.sum() - across) / (n - 1))
-    return whole.item(), math.sqrt((n - 1) / n * (without - without.mean()).square().sum().item())
+    return whole.item(), without
+
+
+def _jackknife_error(without: Tensor) -> float:
+    """The standard error of a value, from its values without each of N samples."""
+    n = len(without)
+    return math.sqrt((n - 1) / n * (without - without.mean()).square().sum().item())
 
 
 def _kernel(x: Tensor, y: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from diffusion.axes import LEAST_SAMPLES, Axis, AxisError
 from diffusion.features import FeatureConfig, FeatureNetwork, FeatureSpace
 from diffusion.frontier import measurements, sampler_of
 from diffusion.grid import cheap_first, run_jobs
-from diffusion.metrics import kid_of_few, shuffled
+from diffusion.metrics import kid_difference, kid_of_few, shuffled
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
 from tests.diffusion.conftest import make_pipeline
@@ -170,3 +170,30 @@ def test_kid_of_few_is_0_for_the_data_themselves_and_its_error_is_the_spread():
     assert 0.6 < values.std() / errors.mean() < 1.4
     shifted = kid_of_few(real, torch.from_numpy(rng.standard_normal((40, 8)) + 0.7))
     assert shifted[0] > 3 * shifted[1] > 0
+
+
+def test_a_difference_of_kids_is_paired():
+    rng = np.random.default_rng(7)
+    real, noise = rng.standard_normal((600, 4)), rng.standard_normal((9, 4))
+    first, second = noise + 0.3, 1.1 * noise + 0.3
+    value, error = kid_difference(*map(torch.from_numpy, (real, first, second)))
+    assert value == pytest.approx(naive_kid(real, second) - naive_kid(real, first), rel=1e-8)
+    without = np.array(
+        [naive_kid(real, np.delete(second, i, 0)) - naive_kid(real, np.delete(first, i, 0)) for i in range(9)]
+    )
+    assert error == pytest.approx(np.sqrt(8 / 9 * ((without - without.mean()) ** 2).sum()), rel=1e-7)
+    assert kid_difference(*map(torch.from_numpy, (real, first, first))) == (0, 0)
+    with pytest.raises(ValueError, match=r"^samples: need as many on both sides, got 9 and 8"):
+        kid_difference(*map(torch.from_numpy, (real, first, second[:8])))
+
+
+def test_the_error_of_a_difference_is_its_spread_and_far_below_that_of_the_values():
+    rng = np.random.default_rng(8)
+    real, found, errors = torch.from_numpy(rng.standard_normal((900, 8))), [], []
+    for _ in range(40):
+        noise = torch.from_numpy(rng.standard_normal((40, 8)))
+        found.append(kid_difference(real, noise, 1.02 * noise))
+        errors.append(kid_of_few(real, noise)[1])
+    values, own = np.array(found).T
+    assert 0.6 < values.std() / own.mean() < 1.5
+    assert own.mean() < np.mean(errors) / 4
