@@ -11,6 +11,7 @@ import gradio as gr
 
 from app import views
 from app.form import check_evaluations
+from app.line import Seat
 from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
@@ -18,7 +19,7 @@ from app.messages import Refusal, explain
 from app.runs import at_the_desk, streamed
 from app.shop import Shop
 from app.stage import plan_line, words
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, refusals, seat, to_the_end
 from app.tabs.recipe import AsSent, noted_link, page_address, uploaded
 from app.texts import in_each, say
 from app.vega import Chart
@@ -154,7 +155,7 @@ class Bench:
                 if scene is not None:
                     self._checked(control, value, scene)
             except ValueError as error:
-                said = plan_line(self.explain(error), is_error=True)
+                said = plan_line(self.explain(error, self.page.language), is_error=True)
                 value = control.fitted(control.value, scene)
             values[control.name] = value
         return values, said
@@ -202,7 +203,7 @@ class Bench:
         try:
             return at_the_desk(shown)
         except ValueError as error:
-            said = self.explain(error)
+            said = self.explain(error, self.page.language)
         except Exception:
             logger.exception("an experiment could not be shown")
             said = say(self.page.language, "errors.server")
@@ -249,14 +250,12 @@ class Bench:
     def begin(self, request: gr.Request, *sent) -> tuple:
         """Run was pressed: refuse at once what cannot run, else say that it is coming."""
         language = self.page.language
-        try:
+        with refusals(language, self.explain):
             scene, values = self._ready(sent)
             calls, pictures = self.experiment.calls(scene, values)
             check_evaluations(self.shop.options, calls * pictures)
             seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
             before = self.shop.stand_in_line(seat(request, "maths"), seconds or 0.0)
-        except ValueError as error:
-            raise failure(self.explain(error)) from None
         # The dials rest while it runs: another picture above these numbers would be a lie
         off = [gr.update(interactive=False)] * len(self.controls)
         return views.waiting(before, language), gr.update(interactive=False), gr.update(interactive=True), *off
@@ -268,29 +267,26 @@ class Bench:
     def run(self, request: gr.Request, *sent) -> Iterator[tuple]:
         """The experiment on the network, a few looks at it; holds the network until it ends."""
         language, mine = self.page.language, seat(request, "maths")
-        going_on = [gr.skip()] * (2 + len(self.controls))
-        self.shop.line.begin(mine)
+        failed = views.status("failed", language), *[gr.skip()] * self._count, *self._rested()
         try:
-            scene, values = self._ready(sent)
-            for look in streamed(
-                lambda is_stopped: self._looks(scene, values, is_stopped), lambda: self.shop.stop_signs.is_up(mine)
-            ):
-                progress = views.progress_sentence(
-                    look.state, look.done, look.of, look.seconds, look.seconds_left, language
-                )
-                is_last = look.state != "running"
-                yield progress, *self._rendered(look.parts), *(self._rested() if is_last else going_on)
-        except ValueError as error:
-            yield views.status("failed", language), *[gr.skip()] * self._count, *self._rested()
-            raise failure(self.explain(error)) from None
-        except Exception:
-            logger.exception("an experiment failed")
-            yield views.status("failed", language), *[gr.skip()] * self._count, *self._rested()
-            raise failure(say(language, "errors.server")) from None
+            yield from to_the_end(self._looks(mine, sent), failed, language, self.explain)
         finally:
             self.shop.line.leave(mine)
 
-    def _looks(self, scene: Scene, values: dict, is_stopped) -> Iterator[Look]:
+    def _looks(self, mine: Seat, sent: tuple) -> Iterator[tuple]:
+        going_on = [gr.skip()] * (2 + len(self.controls))
+        self.shop.line.begin(mine)
+        scene, values = self._ready(sent)
+        for look in streamed(
+            lambda is_stopped: self._stages(scene, values, is_stopped), lambda: self.shop.stop_signs.is_up(mine)
+        ):
+            progress = views.progress_sentence(
+                look.state, look.done, look.of, look.seconds, look.seconds_left, self.page.language
+            )
+            is_last = look.state != "running"
+            yield progress, *self._rendered(look.parts), *(self._rested() if is_last else going_on)
+
+    def _stages(self, scene: Scene, values: dict, is_stopped) -> Iterator[Look]:
         start, shown = time.monotonic(), float("-inf")
         for stage in self.experiment.run(scene, values, self.page.text.say):
             state = "done" if stage.done == stage.of else "stopped" if is_stopped() else "running"
@@ -311,13 +307,13 @@ class Bench:
         self.shop.stop_signs.put_up(seat(request, "maths"))
         return gr.update(interactive=False)
 
-    def explain(self, error: ValueError) -> str:
+    def explain(self, error: ValueError, language: str) -> str:
         """An error with the chapter's own word for the control that it names."""
         if isinstance(error, Refusal):
-            return explain(error, self.page.language)
+            return explain(error, language)
         field, _, problem = str(error).partition(": ")
         named = f"{self.page.text.words.get(field, field)}: {problem}" if problem else str(error)
-        return explain(ValueError(named), self.page.language)
+        return explain(ValueError(named), language)
 
     def _rendered(self, parts: Parts) -> list:
         updates: list = []

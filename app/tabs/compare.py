@@ -1,6 +1,5 @@
 """Compare: two runs side by side from the same first noise."""
 
-import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
@@ -9,11 +8,12 @@ import gradio as gr
 
 from app.form import controls_of, defaults
 from app.later import later
+from app.line import Seat
 from app.messages import explain
 from app.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, refusals, seat, to_the_end
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -27,8 +27,6 @@ duel_views, views = later("app.duel_views"), later("app.views")
 
 NUM_IMAGES = 4
 SIDES = ("a", "b")
-
-logger = logging.getLogger(__name__)
 
 
 class CompareTab:
@@ -273,11 +271,9 @@ class CompareTab:
     def begin(self, request: gr.Request, language, *sent) -> tuple:
         """Compare was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(language)
-        try:
+        with refusals(language, self._explain):
             plans = [plan for _, plan in self._checked(self.sent_values(sent)[1])]
             before = self.shop.queue_up(seat(request, "compare"), *plans)
-        except ValueError as error:
-            raise failure(self._explain(error, language)) from None
         return gr.update(interactive=False), gr.update(interactive=True), views.waiting(before, language)
 
     def _checked(self, values: list[dict]) -> list:
@@ -289,26 +285,24 @@ class CompareTab:
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """Both runs, step by step; holds the network until they end."""
-        language, mine = known_language(language), seat(request, "compare")
+        language = known_language(language)
+        looks = self._looks(seat(request, "compare"), language, self.sent_values(sent)[1])
+        failed = gr.skip(), views.status("failed", language), gr.skip(), gr.skip()
+        yield from to_the_end(looks, failed, language, self._explain)
+
+    def _looks(self, mine: Seat, language: str, values: list[dict]) -> Iterator[tuple]:
         self.shop.line.begin(mine)
-        try:
-            (a, plan_a), (b, plan_b) = self._checked(self.sent_values(sent)[1])
-            checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
-            made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
-            for moment in duels.duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(mine)):
-                strips, progress = duel_views.strips_of(moment, language), duel_views.progress(moment, language)
-                if moment.state == "running":
-                    yield strips, progress, "", gr.update(visible=False)
-                    continue
-                outcome = duel_views.outcome(moment, (plan_a, plan_b), checkpoints, made_by, language)
-                plot = plots.parting(moment.partings, language)
-                yield strips, progress, outcome, gr.update(value=plot, visible=bool(moment.partings))
-        except ValueError as error:
-            raise failure(self._explain(error, language)) from None
-        except Exception:
-            logger.exception("a comparison failed")
-            yield gr.skip(), views.status("failed", language), gr.skip(), gr.skip()
-            raise failure(say(language, "errors.server")) from None
+        (a, plan_a), (b, plan_b) = self._checked(values)
+        checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
+        made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
+        for moment in duels.duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(mine)):
+            strips, progress = duel_views.strips_of(moment, language), duel_views.progress(moment, language)
+            if moment.state == "running":
+                yield strips, progress, "", gr.update(visible=False)
+                continue
+            outcome = duel_views.outcome(moment, (plan_a, plan_b), checkpoints, made_by, language)
+            plot = plots.parting(moment.partings, language)
+            yield strips, progress, outcome, gr.update(value=plot, visible=bool(moment.partings))
 
     def end(self, request: gr.Request) -> tuple:
         """Both runs are over, one way or the other."""

@@ -1,13 +1,19 @@
 """What the events of all tabs have in common."""
 
 import functools
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from html import escape
 
 import gradio as gr
 
 from app.line import Seat
+from app.messages import explain
 from app.runs import NETWORK
+from app.texts import say
+
+logger = logging.getLogger(__name__)
 
 # An event that answers at once, whatever the network does. No progress on any component: Gradio's browser side would
 # look for each of them in the tree of all components, twice an event, which took seconds
@@ -57,3 +63,31 @@ def seat(request: gr.Request, tab: str) -> Seat:
 def failure(message: str) -> gr.Error:
     """A message on the page, for what was asked and is not done. Gradio shows it as HTML."""
     return gr.Error(escape(message).replace("\n", "<br>"), print_exception=False)
+
+
+@contextmanager
+def refusals(language: str, explained: Callable[[ValueError, str], str] = explain) -> Iterator[None]:
+    """What is refused inside is told on the page. explained: the refusal in this language."""
+    try:
+        yield
+    except ValueError as error:
+        raise failure(explained(error, language)) from None
+
+
+def to_the_end(
+    looks: Iterator[Sequence],
+    failed: Sequence,
+    language: str,
+    explained: Callable[[ValueError, str], str] = explain,
+) -> Iterator[Sequence]:
+    """What a run shows, look by look; where it fails, the page shows `failed` and tells why."""
+    try:
+        with refusals(language, explained):
+            yield from looks
+    except gr.Error:
+        yield failed
+        raise
+    except Exception:
+        logger.exception("a run failed")
+        yield failed
+        raise failure(say(language, "errors.server")) from None

@@ -1,6 +1,5 @@
 """Explore: a grid of runs over up to three settings, and what quality costs in network calls."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ from app.later import later
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, refusals, seat, to_the_end
 from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
@@ -32,8 +31,6 @@ PICK = """element.addEventListener('click', (event) => {
     event.preventDefault();
     trigger('select', {query: cell.dataset.query});
 });"""
-
-logger = logging.getLogger(__name__)
 
 
 class ExploreTab:
@@ -319,11 +316,9 @@ class ExploreTab:
 
     def _begin(self, request: gr.Request, language, sent: Sequence, asked) -> tuple:
         language = known_language(language)
-        try:
+        with refusals(language):
             to_run = self._to_run(asked(*self.sent_values(sent)).jobs, self._known(request))
             before = self.shop.queue_up(seat(request, "explore"), *(plan for job in to_run for plan in job.plans))
-        except ValueError as error:
-            raise failure(explain(error, language)) from None
         off = gr.update(interactive=False)
         return off, off, gr.update(interactive=True), views.waiting(before, language)
 
@@ -336,7 +331,8 @@ class ExploreTab:
             is_last = moment.state != "running"
             return [html, explore_views.outcome(grid, moment.found) if is_last else gr.skip()]
 
-        yield from self._run(request, language, sent, self._grid, shown, 2)
+        failed = views.status("failed", language), gr.skip(), gr.skip()
+        yield from to_the_end(self._looks(request, language, sent, self._grid, shown), failed, language)
 
     def run_frontier(self, request: gr.Request, language, *sent) -> Iterator[list]:
         """The frontier, point by point; holds the network until it ends."""
@@ -349,25 +345,18 @@ class ExploreTab:
                 return [gr.skip()] * len(self.measured)
             return self._frontier_shown(language, frontier, moment)
 
-        yield from self._run(request, language, sent, self._frontier, shown, len(self.measured))
+        failed = views.status("failed", language), *[gr.skip()] * len(self.measured)
+        yield from to_the_end(self._looks(request, language, sent, self._frontier, shown), failed, language)
 
-    def _run(self, request: gr.Request, language: str, sent: Sequence, asked, shown, skipped: int) -> Iterator[list]:
-        """The progress line, and what `shown` makes, in `skipped` outputs, of what was `asked` and a moment of it."""
+    def _looks(self, request: gr.Request, language: str, sent: Sequence, asked, shown) -> Iterator[list]:
+        """The progress line, and what `shown` makes of what was `asked` and a moment of it."""
         mine = seat(request, "explore")
         known = self.shop.explored.own(request.session_hash, Known)
         self.shop.line.begin(mine)
-        try:
-            what = asked(*self.sent_values(sent))
-            self._to_run(what.jobs, known)
-            for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(mine)):
-                yield [explore_views.progress(moment, language), *shown(what, moment)]
-        except ValueError as error:
-            yield [views.status("failed", language), *[gr.skip()] * skipped]
-            raise failure(explain(error, language)) from None
-        except Exception:
-            logger.exception("an exploration failed")
-            yield [views.status("failed", language), *[gr.skip()] * skipped]
-            raise failure(say(language, "errors.server")) from None
+        what = asked(*self.sent_values(sent))
+        self._to_run(what.jobs, known)
+        for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(mine)):
+            yield [explore_views.progress(moment, language), *shown(what, moment)]
 
     def _frontier_shown(self, language: str, frontier: Frontier, moment: ExploreMoment) -> list:
         found = {key: one.result for key, one in moment.found.items()}

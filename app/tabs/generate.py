@@ -1,6 +1,5 @@
 """Generate: choose a checkpoint and the settings of a run, and watch it."""
 
-import logging
 from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
@@ -13,7 +12,7 @@ from app.messages import explain
 from app.runs import watch
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, seat
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, refusals, seat, to_the_end
 from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 views = later("app.views")
 
 DICE = "() => Math.floor(Math.random() * 1000000)"
-
-logger = logging.getLogger(__name__)
 
 
 class GenerateTab:
@@ -138,7 +135,8 @@ class GenerateTab:
 
         What is told is of the settings as they stand then: measuring takes its time, and visitors don't wait for it.
         """
-        measured = event.then(self.measure, self.form.controls["checkpoint"], None, preprocess=False, **NETWORK_EVENT)
+        inputs = [self.form.controls["checkpoint"], self.language]
+        measured = event.then(self.measure, inputs, self.plan, preprocess=False, **NETWORK_EVENT)
         how = {"trigger_mode": "always_last", "preprocess": False, **PRIVATE}
         return measured.then(self.tell, self.inputs, self.plan, **how)
 
@@ -250,10 +248,15 @@ class GenerateTab:
         plots, sentences = views.before(plan, language)
         return [*plots, sentences]
 
-    def measure(self, name) -> None:
-        """A checkpoint is on the page: find out how fast it is here."""
-        if checkpoint := self.shop.checkpoint(name):
-            self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
+    def measure(self, name, language):
+        """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
+        try:
+            checkpoint = self.shop.catalogue.checkpoint(name)
+        except ValueError as error:
+            said = plan_line(explain(error, known_language(language)), is_error=True)
+            return said if self.shop.catalogue.names() else ""
+        self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
+        return gr.skip()
 
     def tell(self, language, *sent) -> str:
         """What the settings will do, once more: it is known by now how long that takes."""
@@ -278,11 +281,9 @@ class GenerateTab:
     def begin(self, request: gr.Request, language, *sent):
         """Generate was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(language)
-        try:
+        with refusals(language):
             _, plan = self.shop.plan(self.form.values(sent))
             return self._begun(request, language, plan)
-        except ValueError as error:
-            raise failure(explain(error, language)) from None
 
     def _begun(self, request: gr.Request, language: str, *plans: "Plan") -> tuple:
         before = self.shop.queue_up(seat(request, "generate"), *plans)
@@ -298,36 +299,31 @@ class GenerateTab:
     def begin_verify(self, request: gr.Request, language) -> tuple:
         """Verify was pressed."""
         language = known_language(language)
-        try:
+        with refusals(language):
             return self._begun(request, language)
-        except ValueError as error:
-            raise failure(explain(error, language)) from None
 
     def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
         """The run itself, a few looks at it a second; holds the network until it ends."""
-        language, mine = known_language(language), seat(request, "generate")
-        values = self.form.values(sent)
+        language = known_language(language)
+        failed = gr.skip(), views.status("failed", language), gr.skip()
+        yield from to_the_end(self._looks(request, language, self.form.values(sent)), failed, language)
+
+    def _looks(self, request: gr.Request, language: str, values: dict) -> Iterator[tuple]:
+        mine = seat(request, "generate")
         self.shop.line.begin(mine)
-        try:
-            pipeline, plan = self.shop.plan(values)
-            checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
-            made_by = pipeline.denoiser(plan).description
-            for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(mine)):
-                progress = views.progress(moment, language)
-                if moment.state == "running":
-                    yield views.running(moment, language), progress, gr.skip()
-                    continue
-                self.shop.films.keep(request.session_hash, list(moment.film))
-                if moment.state == "done":
-                    self.shop.pace.learn(checkpoint.name, plan, moment.seconds)
-                pictures = views.finished(moment, plan, checkpoint, made_by, language)
-                yield pictures, progress, views.film_of(moment, language)
-        except ValueError as error:
-            raise failure(explain(error, language)) from None
-        except Exception:
-            logger.exception("a run failed")
-            yield gr.skip(), views.status("failed", language), gr.skip()
-            raise failure(say(language, "errors.server")) from None
+        pipeline, plan = self.shop.plan(values)
+        checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
+        made_by = pipeline.denoiser(plan).description
+        for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(mine)):
+            progress = views.progress(moment, language)
+            if moment.state == "running":
+                yield views.running(moment, language), progress, gr.skip()
+                continue
+            self.shop.films.keep(request.session_hash, list(moment.film))
+            if moment.state == "done":
+                self.shop.pace.learn(checkpoint.name, plan, moment.seconds)
+            pictures = views.finished(moment, plan, checkpoint, made_by, language)
+            yield pictures, progress, views.film_of(moment, language)
 
     def end(self, request: gr.Request) -> tuple:
         """The run is over, one way or the other."""

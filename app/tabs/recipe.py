@@ -1,6 +1,5 @@
 """The recipe of a run, in and out: a link, a Python script, a saved picture, and the runs of this browser."""
 
-import logging
 import os
 from collections.abc import Iterator
 from html import escape
@@ -14,12 +13,12 @@ from gradio.utils import get_upload_folder
 
 from app.form import check_cost, check_images, controls_of
 from app.later import later
-from app.messages import Refusal, explain
+from app.messages import Refusal
 from app.pictures import as_saved
 from app.runs import watch
 from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
-from app.tabs.events import failure, seat
+from app.tabs.events import seat, to_the_end
 from app.texts import DEFAULT, in_each, known_language, say, say_name
 from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
 from diffusion.settings import SamplingSettings
@@ -32,8 +31,6 @@ engines, scripts, views = later("diffusion.engine"), later("diffusion.script"), 
 
 HISTORY = 20  # runs that a browser remembers
 MAX_QUERY = 20_000
-
-logger = logging.getLogger(__name__)
 
 
 class AsSent(GradioRootModel):
@@ -129,26 +126,27 @@ class RecipePanel:
     def verify(self, request: gr.Request, language, sent) -> Iterator[tuple]:
         """Make the pictures of a saved file again, and say how they agree: (said, stage, progress, film)."""
         language = known_language(language)
-        self.shop.line.begin(seat(request, "generate"))
-        try:
-            if sent is None:
-                raise Refusal("no_file")
-            recipe, saved = read_png(uploaded(sent))
-            settings = recipe.settings
-            checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint)
-            pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
-            if recipe.engine == engines.TorchEngine.name:
-                pipeline = pipeline.with_engine(None)
-            check_images(settings, self.shop.options)
-            plan = pipeline.plan(settings)
-            check_cost(self.shop.options, plan)
-            made_by = pipeline.denoiser(plan).description
-            mine = seat(request, "generate")
-            for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(mine)):
-                if moment.state == "running":
-                    yield gr.skip(), views.running(moment, language), views.progress(moment, language), gr.skip()
-        except ValueError as error:
-            raise failure(explain(error, language)) from None
+        failed = gr.skip(), gr.skip(), views.status("failed", language), gr.skip()
+        yield from to_the_end(self._looks(request, language, sent), failed, language)
+
+    def _looks(self, request: gr.Request, language: str, sent) -> Iterator[tuple]:
+        mine = seat(request, "generate")
+        self.shop.line.begin(mine)
+        if sent is None:
+            raise Refusal("no_file")
+        recipe, saved = read_png(uploaded(sent))
+        settings = recipe.settings
+        checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint)
+        pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
+        if recipe.engine == engines.TorchEngine.name:
+            pipeline = pipeline.with_engine(None)
+        check_images(settings, self.shop.options)
+        plan = pipeline.plan(settings)
+        check_cost(self.shop.options, plan)
+        made_by = pipeline.denoiser(plan).description
+        for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(mine)):
+            if moment.state == "running":
+                yield gr.skip(), views.running(moment, language), views.progress(moment, language), gr.skip()
         self.shop.films.keep(request.session_hash, list(moment.film))
         said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
         stage = views.finished(moment, plan, checkpoint, made_by, language)
