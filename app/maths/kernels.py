@@ -9,19 +9,19 @@ from app.maths.figures import figures
 from app.maths.grids import POINTS
 from app.maths.scene import Scene
 from app.vega import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer, blank
-from diffusion.derivation.data_facts import breaks, steps_needed
+from diffusion.derivation.data_limits import breaks, steps_needed
 from diffusion.derivation.kernels import (
     KL_RESOLUTION_NATS,
     GaussianKind,
     KlCurve,
-    LineMixture,
     chain_kl,
     count_hills,
-    heaviest_line,
     kl_against_beta,
     split_beta,
     view_kernel,
 )
+from diffusion.derivation.line_mixture import LineMixture
+from diffusion.derivation.picture_line import heaviest_line
 from diffusion.exact import DataDenoiser
 from diffusion.gaussian import q_sample
 from diffusion.sampling import noise_like

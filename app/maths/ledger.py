@@ -15,7 +15,8 @@ from app.vega import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer, blank
 from diffusion.bound import BoundVariance
 from diffusion.bound_plan import BoundPlan
 from diffusion.derivation.bayes import Normal
-from diffusion.derivation.data_facts import DataFacts, Layers, mmse_area, staircase, teeth, three_layers
+from diffusion.derivation.data_facts import DataFacts
+from diffusion.derivation.data_limits import Layers, mmse_area, staircase, teeth, three_layers
 from diffusion.derivation.forms import prior_bpd
 from diffusion.derivation.ledger import Ledger, gaussian_errors, ledger, recorded_ledger
 from diffusion.derivation.terms import kl_pieces, log_ratio

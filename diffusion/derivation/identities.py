@@ -20,7 +20,8 @@ from diffusion.bound import StepError, mean_x_0_mse, measure, prior_nats, revers
 from diffusion.bound_plan import BoundPlan, Stratum
 from diffusion.denoisers import Denoiser
 from diffusion.derivation.bayes import first_form_nats, witnesses
-from diffusion.derivation.data_facts import DataFacts, measure_levels, mmse_area
+from diffusion.derivation.data_facts import DataFacts, measure_levels
+from diffusion.derivation.data_limits import mmse_area
 from diffusion.derivation.forms import gaussian_forms
 from diffusion.derivation.goal import gaussian_toy
 from diffusion.derivation.integral import gaussian_kl, three_forms
@@ -37,13 +38,13 @@ from diffusion.derivation.judging import (
     z_score,
 )
 from diffusion.derivation.kernels import (
-    LineMixture,
     curvature_range,
     expected_kl_nats,
     forward_level,
     theorem_nats,
     tweedie,
 )
+from diffusion.derivation.line_mixture import LineMixture
 from diffusion.derivation.noising import noise_shares, step_noises, two_ways
 from diffusion.derivation.one_step import sampling_step
 from diffusion.derivation.reversal import eta_parts

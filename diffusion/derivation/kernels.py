@@ -6,14 +6,13 @@ t + 1. Everything is float64 and in nats.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, Self, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from diffusion.exact import DataDenoiser
+from diffusion.derivation.line_mixture import REACH_STD, LineMixture
 from diffusion.gaussian import Level, step_coefficients
 from diffusion.likelihood import gaussian_nats
 from diffusion.schedule import NoiseSchedule
@@ -21,92 +20,11 @@ from diffusion.trajectory import pairs
 
 GaussianKind = Literal["best", "beta_over_alpha", "beta", "posterior", "theorem"]
 KINDS: tuple[GaussianKind, ...] = get_args(GaussianKind)
-REACH_STD = 9.0  # how far each component is integrated: what lies beyond has a mass of 2e-19
-NODES = 121  # trapezoids 0.15 std wide: far beyond float64 for a Gaussian, and 1e-12 for the log of a mixture of them
 KL_RESOLUTION_NATS = 1e-10  # below it a KL is the rounding of its quadrature: show "< 1e-10"
 FINE_NODES = 1201  # over x_t, where a mean follows a score that turns sharply
 CURVATURE_GRID = 4001
 LARGEST_BETA = math.nextafter(1.0, 0.0)  # of a step that forgets all but a rounding of what was there
 LEAST_HILL = 1e-3  # of the highest: what is lower is seen in no plot
-NEGLIGIBLE = 1e-12  # of the heaviest weight: what a picture below it adds to a density is not seen
-
-
-@dataclass(frozen=True, eq=False)
-class LineMixture:
-    """Laws on the line, each a mixture of Gaussians: log_weights, means, variances are (..., K) float64."""
-
-    log_weights: Tensor
-    means: Tensor
-    variances: Tensor
-
-    @classmethod
-    def of(cls, means: list[float], stds: list[float], weights: list[float] | None = None) -> Self:
-        """One law from its numbers; equal weights by default. Raises ValueError naming what does not fit."""
-        m, std = (torch.as_tensor(x, dtype=torch.float64) for x in (means, stds))
-        w = torch.ones_like(m) if weights is None else torch.as_tensor(weights, dtype=torch.float64)
-        if m.ndim != 1 or not len(m) or std.shape != m.shape or w.shape != m.shape:
-            raise ValueError(f"means: needs as many as stds and weights, got {len(m)}, {len(std)}, {len(w)}")
-        if not bool((std > 0).all() and std.isfinite().all() and m.isfinite().all()):
-            raise ValueError(f"stds: each must be finite and above 0, got {std.tolist()}")
-        if not bool((w > 0).all() and w.isfinite().all()):
-            raise ValueError(f"weights: each must be finite and above 0, got {w.tolist()}")
-        return cls(torch.log(w / w.sum()), m, std**2)
-
-    @property
-    def weights(self) -> Tensor:
-        """(..., K), of sum 1."""
-        return self.log_weights.exp()
-
-    @property
-    def mean(self) -> Tensor:
-        """(...,)."""
-        return (self.weights * self.means).sum(-1)
-
-    @property
-    def var(self) -> Tensor:
-        """(...,): the mean variance of the components and the variance of their means."""
-        return (self.weights * (self.variances + (self.means - self.mean.unsqueeze(-1)).square())).sum(-1)
-
-    def log_density(self, x: Tensor) -> Tensor:
-        """log q(x): x (..., n), whose leading shape is that of the laws. Returns x's shape."""
-        # torch reduces an outer dimension three times as fast as an inner one of a few components
-        return torch.logsumexp(self._log_parts(x).movedim(-1, 0).contiguous(), dim=0)
-
-    def score_and_curvature(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """First and second derivative of log q at x (..., n), each of x's shape."""
-        share = torch.softmax(self._log_parts(x), dim=-1)
-        pull = (self.means.unsqueeze(-2) - x.unsqueeze(-1)) / self.variances.unsqueeze(-2)
-        score = (share * pull).sum(-1)
-        spread = (share * (pull - score.unsqueeze(-1)).square()).sum(-1)
-        return score, spread - (share / self.variances.unsqueeze(-2)).sum(-1)
-
-    def _log_parts(self, x: Tensor) -> Tensor:
-        means, variances = self.means.unsqueeze(-2), self.variances.unsqueeze(-2)
-        return self.log_weights.unsqueeze(-2) - gaussian_nats(x.unsqueeze(-1), means, variances)  # (..., n, K)
-
-    def noised(self, level: Level) -> Self:
-        """The law of signal x + noise eps: of one forward step for (sqrt(alpha), sqrt(beta)), or of x_t from x_0."""
-        return type(self)(
-            self.log_weights, level.signal * self.means, level.signal**2 * self.variances + level.noise**2
-        )
-
-    def expectation(self, function: Callable[[Tensor], Tensor]) -> Tensor:
-        """E f(x) by trapezoids over 9 standard deviations of each component: (...,).
-
-        function: (..., K * NODES) -> the same shape.
-        """
-        x, mass = self._nodes(NODES)
-        return (mass * function(x)).sum(-1)
-
-    def entropy_nats(self) -> Tensor:
-        """-E log q(x): (...,)."""
-        return self.expectation(lambda x: -self.log_density(x))
-
-    def _nodes(self, count: int) -> tuple[Tensor, Tensor]:
-        z = torch.linspace(-REACH_STD, REACH_STD, count, dtype=torch.float64)
-        mass = torch.exp(-gaussian_nats(z, 0.0, 1.0)) * (z[1] - z[0])
-        x = self.means.unsqueeze(-1) + self.variances.sqrt().unsqueeze(-1) * z
-        return x.flatten(-2), (self.weights.unsqueeze(-1) * mass).flatten(-2)
 
 
 def forward_level(beta: float) -> Level:
@@ -222,7 +140,7 @@ def expected_kl_nats(q_s: LineMixture, beta: float, noise_var: float | None = No
     """The same averaged over x_t ~ q(x_t): what the step costs the bound beyond what no model can save."""
     q_t = q_s.noised(forward_level(beta))
     entropy = q_t.expectation(lambda x_t: reverse_kernel(q_s, x_t, beta).entropy_nats())
-    x_t, mass = q_t._nodes(FINE_NODES)
+    x_t, mass = q_t.nodes(FINE_NODES)
     crosses = _cross_entropies_nats(q_s, x_t, beta, noise_var)
     return {kind: (mass @ cross - entropy).item() for kind, cross in crosses.items()}
 
@@ -335,92 +253,3 @@ def chain_kl(q_0: LineMixture, schedule: NoiseSchedule, timesteps: list[int]) ->
         rows.append(row if s >= 0 else row | {"posterior": math.inf})
     t, s = torch.tensor(steps).T
     return ChainKl(t, s, {kind: torch.tensor([row[kind] for row in rows], dtype=torch.float64) for kind in KINDS})
-
-
-@dataclass(frozen=True, eq=False)
-class PictureLine:
-    """q(x_s | x_t) of a data set, seen along the line through its two heaviest pictures i and j.
-
-    The coordinate is e . x_s, e = (y_j - y_i) / distance, shifted so that the bump of i stands at 0 and that of j at
-    c_0 distance. law: the exact marginal, one component of variance posterior_var a picture that is not negligible.
-    pictures, weights, positions: (n,) of the heaviest, i and j first, for thumbnails. best_mean, best_var: the
-    Gaussian of that mean and variance. mean_picture: (C, H, W), E[x_0 | x_t]. Two equal bumps part where split =
-    sqrt(delta) distance is above 2; it is that distance in standard deviations.
-    """
-
-    t: int
-    s: int
-    pictures: Tensor
-    weights: Tensor
-    positions: Tensor
-    distance: float
-    split: float
-    posterior_var: float
-    law: LineMixture
-    x: Tensor
-    exact: Tensor
-    best: Tensor
-    best_mean: float
-    best_var: float
-    mean_picture: Tensor
-
-    @property
-    def effective(self) -> float:
-        """1 / sum w^2: as many equally likely pictures would be as uncertain."""
-        return 1 / self.law.weights.square().sum().item()
-
-
-def heaviest_line(
-    denoiser: DataDenoiser, x_t: Tensor, t: int, s: int, shown: int = 12, points: int = 801
-) -> PictureLine:
-    """The marginal of q(x_s | x_t) along the line between the two pictures that x_t most likely comes from.
-
-    x_t: (C, H, W); t, s: a reverse step with s >= 0. Raises ValueError for a step to the picture itself, where nothing
-    is blurred, and for a set of one picture.
-    """
-    if s < 0:
-        raise ValueError(f"s: must be at least 0, got {s}: the step to the picture has no variance")
-    if len(denoiser.pictures) < 2:
-        raise ValueError(f"pictures: needs at least 2, got {len(denoiser.pictures)}")
-    c = step_coefficients(t, s, denoiser.schedule)
-    log_weights = denoiser.log_weights(x_t.unsqueeze(0), t)[0].cpu()
-    order = log_weights.topk(min(max(shown, 2), len(log_weights))).indices
-    pictures = denoiser.pictures
-    first, second = (pictures[k].double().flatten() for k in order[:2].tolist())
-    distance = (second - first).norm().item()
-    if distance == 0:
-        raise ValueError(f"pictures: {order[0]} and {order[1]} are the same")
-    e = (second - first) / distance
-    seen = (log_weights > log_weights.max() + math.log(NEGLIGIBLE)).nonzero()[:, 0]
-    seen = torch.cat([order, seen[~torch.isin(seen, order)]])
-
-    def position(index: Tensor) -> Tensor:
-        return c.c_0 * torch.cat([(y.double().flatten(1) - first) @ e for y in pictures[index].split(denoiser.chunk)])
-
-    means = position(seen)
-    law = LineMixture(torch.log_softmax(log_weights[seen], dim=0), means, c.posterior_var.expand_as(means))
-    reach = 5 * c.posterior_var.sqrt().item()
-    whole = 5 * law.var.sqrt().item()
-    low = min(-reach, means[1].item() - reach, law.mean.item() - whole)
-    high = max(reach, means[1].item() + reach, law.mean.item() + whole)
-    x = torch.linspace(low, high, points, dtype=torch.float64)
-    return PictureLine(
-        t=t,
-        s=s,
-        pictures=order,
-        weights=log_weights[order].exp(),
-        positions=means[: len(order)],
-        distance=distance,
-        split=(c.delta.sqrt() * distance).item(),
-        posterior_var=c.posterior_var.item(),
-        law=law,
-        x=x,
-        exact=law.log_density(x).exp(),
-        best=torch.exp(-gaussian_nats(x, law.mean, law.var)),
-        best_mean=law.mean.item(),
-        best_var=law.var.item(),
-        mean_picture=sum(
-            torch.tensordot(w, y.double(), dims=1)
-            for w, y in zip(law.weights.split(denoiser.chunk), pictures[seen].split(denoiser.chunk), strict=True)
-        ),
-    )

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from diffusion.bound import BoundVariance
-from diffusion.derivation.data_facts import (
-    DataFacts,
+from diffusion.derivation.data_facts import DataFacts, largest_variance, measure_levels
+from diffusion.derivation.data_limits import (
     breaks,
-    largest_variance,
-    measure_levels,
     mmse_area,
     split_step,
     staircase,

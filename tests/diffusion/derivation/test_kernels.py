@@ -8,13 +8,11 @@ import torch
 
 from diffusion.derivation.kernels import (
     KINDS,
-    LineMixture,
     chain_kl,
     count_hills,
     expected_kl_nats,
     forward_level,
     gaussians,
-    heaviest_line,
     kernel_kl_nats,
     kl_against_beta,
     reverse_kernel,
@@ -22,6 +20,8 @@ from diffusion.derivation.kernels import (
     tweedie,
     view_kernel,
 )
+from diffusion.derivation.line_mixture import LineMixture
+from diffusion.derivation.picture_line import heaviest_line
 from diffusion.exact import DataDenoiser
 from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import visited_timesteps
