@@ -13,7 +13,7 @@ from app.messages import explain
 from app.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, refusals, seat, to_the_end
+from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, on_end, refusals, seat, to_the_end
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -115,7 +115,7 @@ class CompareTab:
         begun = self.start.click(self.begin, self.inputs, go, **raw | {"queue": True, "concurrency_limit": None})
         shown = [self.strips, self.progress, self.outcome, self.plot]
         run = begun.success(self.run, self.inputs, shown, preprocess=False, **NETWORK_EVENT)
-        run.then(self.end, None, [self.start, self.stop], **PRIVATE)
+        on_end(run, self.end, None, [self.start, self.stop], **PRIVATE)
         self.stop.click(self.halt, None, self.stop, **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
@@ -184,7 +184,9 @@ class CompareTab:
         ]
         choices = [(say(language, f"presets.{name}.title"), name) for name in PRESETS]
         return [
-            gr.update(choices=choices, value=preset, label=say(language, "compare.preset")),
+            gr.update(
+                choices=choices, label=say(language, "compare.preset"), **{"value": preset} if with_values else {}
+            ),
             duel_views.preset_words(preset, language),
             *forms,
             *(gr.update(label=say(language, f"compare.run_{side}")) for side in SIDES),

@@ -25,21 +25,25 @@ NETWORK_EVENT = {
 }  # fmt: skip
 
 # A dropdown says `input` twice for one choice (the option, then the list is left), and once where its list is left
-# without any. So what stands in it when it is entered is noted, and an event that finds the same is given up: where
-# its script throws, Gradio asks the server nothing
-ENTERED = "(value) => { (window.chosenIn ??= {})[ID] = value; }"
+# without any. So the page itself notes what stood there when the list was entered, or was written there since, and
+# whether an option has been picked: by hand, the standing one too, or another one in any way
+NOTES = "const list = (window.lists ??= {})[ID] ??= {};"
+ENTERED = "(value) => { NOTES Object.assign(list, {stood: value, entry: document.activeElement}); }"
+WRITTEN = "(value) => { NOTES if (document.activeElement === list.entry) list.stood = value; }"
+PICKED = "() => { NOTES list.picked = true; }"
+LEFT = "(value) => { NOTES list.picked ||= list.stood !== value; list.stood = value; }"
+# Where an event's script throws, Gradio asks the server nothing
 CHOSEN = """(...sent) => {
-    const chosen = (window.chosenIn ??= {});
-    if (chosen[ID] === sent[PLACE]) throw new Error("nothing else was chosen");
-    chosen[ID] = sent[PLACE];
+    NOTES if (!list.picked) throw new Error("nothing was picked");
+    list.picked = false;
     return sent;
 }"""
 
 
 def on_choice(dropdown: gr.Dropdown, handler: Callable, inputs: list, outputs: list) -> gr.events.Dependency:
-    """Call a handler once whenever a visitor puts another value into a dropdown, which is one of the inputs.
+    """Call a handler once for each choice of a visitor from a dropdown, which is one of the inputs.
 
-    The value itself isn't sent back: on a slow machine that would undo the visitor's next choice.
+    What was chosen isn't sent back: on a slow machine that would undo the visitor's next choice.
     """
 
     @functools.wraps(handler)
@@ -50,9 +54,24 @@ def on_choice(dropdown: gr.Dropdown, handler: Callable, inputs: list, outputs: l
             answers[place] = {name: prop for name, prop in answers[place].items() if name != "value"}
         return answers
 
-    script = CHOSEN.replace("PLACE", str(inputs.index(dropdown))).replace("ID", str(dropdown._id))
-    dropdown.focus(None, dropdown, None, js=ENTERED.replace("ID", str(dropdown._id)), **PRIVATE)
-    return dropdown.input(answered, inputs, outputs, js=script, preprocess=False, trigger_mode="always_last", **PRIVATE)
+    def script(text: str) -> str:
+        return text.replace("NOTES", NOTES).replace("ID", str(dropdown._id))
+
+    for listener, text in (
+        (dropdown.focus, ENTERED),
+        (dropdown.change, WRITTEN),
+        (dropdown.select, PICKED),
+        (dropdown.input, LEFT),
+    ):
+        listener(None, dropdown, None, js=script(text), **PRIVATE)
+    how = {"js": script(CHOSEN), "preprocess": False, "trigger_mode": "always_last", **PRIVATE}
+    return dropdown.input(answered, inputs, outputs, **how)
+
+
+def on_end(run: gr.events.Dependency, handler: Callable, inputs: list | None, outputs: list, **how) -> None:
+    """Call a handler when a run is over, one way or the other. (`then` alone isn't called after a failure.)"""
+    run.success(handler, inputs, outputs, **how)
+    run.failure(handler, inputs, outputs, **how)
 
 
 def seat(request: gr.Request, tab: str) -> Seat:

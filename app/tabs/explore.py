@@ -13,7 +13,7 @@ from app.later import later
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, refusals, seat, to_the_end
+from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, on_end, refusals, seat, to_the_end
 from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
@@ -139,7 +139,7 @@ class ExploreTab:
         ):
             begun = button.click(begin, self.inputs, [*buttons, self.progress], **queued)
             ran = begun.success(run, self.inputs, [self.progress, *shown], preprocess=False, **NETWORK_EVENT)
-            ran.then(self.end, self.inputs, [*buttons, *told], **raw)
+            on_end(ran, self.end, self.inputs, [*buttons, *told], **raw)
         self.stop.click(self.halt, None, self.stop, **PRIVATE)
 
     def wire_measured(self, event) -> None:

@@ -12,7 +12,7 @@ from app.messages import explain
 from app.runs import watch
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, refusals, seat, to_the_end
+from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, on_end, refusals, seat, to_the_end
 from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
@@ -123,7 +123,7 @@ class GenerateTab:
             preprocess=False,
             **NETWORK_EVENT,
         )
-        run.then(self.end, None, self.done, **PRIVATE)
+        on_end(run, self.end, None, self.done, **PRIVATE)
         buttons["stop"].click(self.stop, None, buttons["stop"], **PRIVATE)
         buttons["animate"].click(
             self.animate, self.language, self.animation, preprocess=False, api_visibility="private", concurrency_limit=1
@@ -136,9 +136,9 @@ class GenerateTab:
         What is told is of the settings as they stand then: measuring takes its time, and visitors don't wait for it.
         """
         inputs = [self.form.controls["checkpoint"], self.language]
-        measured = event.then(self.measure, inputs, self.plan, preprocess=False, **NETWORK_EVENT)
-        how = {"trigger_mode": "always_last", "preprocess": False, **PRIVATE}
-        return measured.then(self.tell, self.inputs, self.plan, **how)
+        how = {"trigger_mode": "always_last", "preprocess": False}
+        measured = event.then(self.measure, inputs, self.plan, **how, **NETWORK_EVENT)
+        return measured.then(self.tell, self.inputs, self.plan, **how, **PRIVATE)
 
     def _wire_recipe(self, run, raw: dict) -> None:
         panel, buttons = self.recipe, self.buttons
@@ -159,7 +159,7 @@ class GenerateTab:
             preprocess=False,
             **NETWORK_EVENT,
         )
-        verified.then(self.end, None, self.done, **PRIVATE)
+        on_end(verified, self.end, None, self.done, **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
