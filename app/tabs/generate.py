@@ -250,11 +250,9 @@ class GenerateTab:
 
     def measure(self, name, language):
         """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
-        try:
-            checkpoint = self.shop.catalogue.checkpoint(name)
-        except ValueError as error:
-            said = plan_line(explain(error, known_language(language)), is_error=True)
-            return said if self.shop.catalogue.names() else ""
+        checkpoint = self.shop.checkpoint(name)
+        if checkpoint is None:
+            return self.plan_of(known_language(language), {"checkpoint": name})
         self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
         return gr.skip()
 

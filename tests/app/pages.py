@@ -3,7 +3,7 @@
 import os
 import shutil
 
-from playwright.sync_api import Browser, Locator, Page, Playwright
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -38,6 +38,22 @@ def choose(page: Page, label: str, option: str) -> None:
     """Take an option of a dropdown."""
     page.get_by_label(label, exact=True).filter(visible=True).click()
     page.get_by_role("option", name=option, exact=True).click()
+
+
+def generate(page: Page, name: str = "Generate") -> None:
+    """Press Generate and wait for the pictures."""
+    before = page.locator(".stage .grid").inner_html() if page.locator(".stage .grid").count() else ""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.wait_for_function(
+        "before => (document.querySelector('.stage .grid')?.innerHTML ?? before) !== before", arg=before
+    )
+    expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
+
+
+def choose_checkpoint(page: Page, name: str) -> None:
+    """Take another checkpoint, and wait until the page has its limits, defaults and pictures."""
+    choose(page, "Checkpoint", name)
+    expect(page.locator(f".stage .panels img[alt*='{name}']")).to_be_visible()
 
 
 def set_number(page: Page, label: str, value: str) -> None:

@@ -6,24 +6,8 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.app.pages import RUN_SECONDS, choose, grave_findings, plan, set_number
+from tests.app.pages import RUN_SECONDS, choose, choose_checkpoint, generate, grave_findings, plan, set_number
 from tests.app.server import REPOSITORY, running_app
-
-
-def generate(page: Page, name: str = "Generate") -> None:
-    """Press Generate and wait for the pictures."""
-    before = page.locator(".stage .grid").inner_html() if page.locator(".stage .grid").count() else ""
-    page.get_by_role("button", name=name, exact=True).click()
-    page.wait_for_function(
-        "before => (document.querySelector('.stage .grid')?.innerHTML ?? before) !== before", arg=before
-    )
-    expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
-
-
-def choose_checkpoint(page: Page, name: str) -> None:
-    """Take another checkpoint, and wait until the page has its limits, defaults and pictures."""
-    choose(page, "Checkpoint", name)
-    expect(page.locator(f".stage .panels img[alt*='{name}']")).to_be_visible()
 
 
 def natural_sizes(page: Page) -> list[int]:

@@ -6,8 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Locator, Page, Request, expect
 
-from tests.app.pages import choose, plan, set_number
-from tests.app.test_browser import choose_checkpoint, generate
+from tests.app.pages import choose, choose_checkpoint, generate, plan, set_number
 
 # Tab, group to open first, label, an option that does not stand there at first
 DROPDOWNS = [
