@@ -35,7 +35,7 @@ def make_generate(shop: Shop) -> Callable:
         checkpoint: str,
         sampler: SamplerName = "ddim",
         num_inference_steps: int = 50,
-        timestep_spacing: TimestepSpacing = "even",
+        timestep_spacing: TimestepSpacing = "trailing",
         start_step: int = 0,
         eta: float | None = None,
         reverse_variance: ReverseVariance = "posterior",
@@ -55,7 +55,7 @@ def make_generate(shop: Shop) -> Callable:
             checkpoint: Name of the checkpoint's folder.
             sampler: ddpm, ddim, dpmpp_2m or unipc.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: even, quadratic, power, leading, linspace or trailing.
+            timestep_spacing: Which timesteps: trailing, even, quadratic, power, leading or linspace.
             start_step: Steps left out at the noisy end.
             eta: Size of the fresh noise in ddim, 0 to 1; at 1 it is ddpm.
             reverse_variance: Variance of a ddpm step: posterior or beta.
@@ -106,7 +106,7 @@ def make_schedule(shop: Shop) -> Callable:
     def schedule(
         checkpoint: str,
         num_inference_steps: int = 50,
-        timestep_spacing: TimestepSpacing = "even",
+        timestep_spacing: TimestepSpacing = "trailing",
         start_step: int = 0,
         beta_schedule: BetaScheduleName | None = None,
         beta_start: float | None = None,
@@ -118,7 +118,7 @@ def make_schedule(shop: Shop) -> Callable:
         Args:
             checkpoint: Name of the checkpoint's folder.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: even, quadratic, power, leading, linspace or trailing.
+            timestep_spacing: Which timesteps: trailing, even, quadratic, power, leading or linspace.
             start_step: Steps left out at the noisy end.
             beta_schedule: Shape of the betas; as trained if left out.
             beta_start: First beta; as trained if left out.

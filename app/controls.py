@@ -13,7 +13,7 @@ SCHEDULES = ("linear", "scaled_linear", COSINE, "sigmoid")
 BETA_START, BETA_END = (0.000_01, 0.01, 0.000_01), (0.000_5, 0.2, 0.000_5)
 CHOICES = {
     "sampler": ("ddim", "ddpm", "dpmpp_2m", "unipc"),
-    "timestep_spacing": ("even", "quadratic", "power", "leading", "linspace", "trailing"),
+    "timestep_spacing": ("trailing", "even", "quadratic", "power", "leading", "linspace"),
     "reverse_variance": ("posterior", "beta"),
     "conditioning": ("matched", "naive"),
 }

@@ -29,7 +29,7 @@ DEFAULTS = {
     "guidance_scale": 1.0,
     "eta": 0.0,
     "reverse_variance": "posterior",
-    "timestep_spacing": "even",
+    "timestep_spacing": "trailing",
     "clip_sample": True,
     "conditioning": "matched",
 }

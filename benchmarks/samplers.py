@@ -27,6 +27,7 @@ SEED = 0
 CALLS, PICTURES, SAMPLES = (10, 20, 50), 64, 1000
 SAMPLERS: tuple[tuple[SamplerName, TimestepSpacing], ...] = (
     ("ddpm", "even"),
+    ("ddim", "trailing"),
     ("ddim", "even"),
     ("ddim", "power"),
     ("dpmpp_2m", "even"),

@@ -1,22 +1,23 @@
 """Which timesteps should a run of few steps visit? KID of samples by spacing and step count; lower is better.
 
-python -m benchmarks.spacing checkpoints/pixel-faces [...] [--samples 1000] [--steps 10 20 50]
+python -m benchmarks.spacing checkpoints/pixel-faces [...] [--samples 1000] [--steps 10 20 50] [--sampler ddpm]
 
-DDIM without guidance, every spacing from T-1 on and from the same x_T, against the real pictures of the checkpoint in
-its own feature space. All spacings meet the same real pictures with the same noise, so their differences to the first
-are known far better than the values themselves. Errors are over the samples, with the real pictures as given. Samples
-are kept in the cache of training.evaluate: a stopped run goes on, and more add to it.
+DDIM, or another sampler, without guidance, every spacing from T-1 on and from the same x_T, against the real pictures
+of the checkpoint in its own feature space. All spacings meet the same real pictures with the same noise, so their
+differences to the first are known far better than the values themselves. Errors are over the samples, with the real
+pictures as given. Samples are kept in the cache of training.evaluate: a stopped run goes on, and more add to it.
 """
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 import torch
 
 from diffusion.features import load_feature_space
 from diffusion.metrics import kid_difference, kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SamplerName, SamplingSettings
 from training.samples import CACHE, draw_samples
 
 SPACINGS = ("even", "trailing", "quadratic")
@@ -28,13 +29,15 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 50])
+    parser.add_argument("--sampler", choices=get_args(SamplerName), default="ddim")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     first, *others = SPACINGS
     columns = ["data", "steps", first, *(f"{name} - {first}" for name in others), "floor"]
-    print(f"KID x 1000 at N = {options.samples}\n\n| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
+    print(f"KID x 1000 of {options.sampler} at N = {options.samples}\n")
+    print(f"| {' | '.join(columns)} |\n|{'---|' * len(columns)}", flush=True)
     for checkpoint in options.checkpoints:
         space = load_feature_space(checkpoint)
         classes = DDPMLabPipeline.from_checkpoint(checkpoint).classes
@@ -44,7 +47,7 @@ def main() -> None:
             found = []
             for spacing in SPACINGS:
                 settings = SamplingSettings(
-                    sampler="ddim",
+                    sampler=options.sampler,
                     num_inference_steps=steps,
                     timestep_spacing=spacing,
                     seed=SEED,

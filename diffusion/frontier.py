@@ -103,7 +103,7 @@ def measurements(
             raise located(error, (etas, steps), place) from None
         if own.effective_eta == 0:
             all_steps = sampler_of(own, 0.0).replace(
-                num_inference_steps=pipeline.num_train_timesteps, timestep_spacing="even"
+                num_inference_steps=pipeline.num_train_timesteps, timestep_spacing="trailing"
             )
             reference = pictures_job(pipeline, pipeline.plan(all_steps), version)
             found.append(Measurement(own, pictures_job(pipeline, plan, version), reference))

@@ -44,6 +44,8 @@ def same_pictures(plan: Plan) -> SamplingSettings:
     changes: dict[str, Any] = {"eta": settings.eta or None if settings.sampler == "ddim" else None}
     if plan.on_trained_betas:
         changes |= {"beta_schedule": None, "beta_start": None, "beta_end": None, "conditioning": "matched"}
+    if settings.num_inference_steps == len(plan.trained):
+        changes["timestep_spacing"] = "trailing"  # every spacing visits all timesteps then
     return settings.replace(**changes)
 
 

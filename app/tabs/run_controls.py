@@ -20,9 +20,9 @@ ADAPTED = (
 )  # fmt: skip
 # A multistep sampler's steps are worth most where they stop short of the end; what was chosen by hand stays
 SUITED = """(sampler, spacing) => {
-    if (MULTISTEP.includes(sampler)) return spacing === "even" ? "power" : spacing;
-    return spacing === "power" ? "even" : spacing;
-}""".replace("MULTISTEP", json.dumps(get_args(MultistepName)))
+    if (MULTISTEP.includes(sampler)) return spacing === "USUAL" ? "power" : spacing;
+    return spacing === "power" ? "USUAL" : spacing;
+}""".replace("MULTISTEP", json.dumps(get_args(MultistepName))).replace("USUAL", DEFAULTS["timestep_spacing"])
 
 
 class RunControls:

@@ -44,10 +44,14 @@ def test_the_last_moment_is_what_both_runs_make_alone(pipeline):
 
 
 @pytest.mark.parametrize(("S", "columns"), [(1, 1), (3, 3), (8, 8), (9, 8), (1000, 8)])
-def test_columns_hold_both_ends(pipeline, S, columns):
-    found = strip_columns(planned(pipeline, num_inference_steps=S), planned(pipeline, num_inference_steps=1000))
+@pytest.mark.parametrize("spacing", ["even", "trailing"])
+def test_columns_hold_both_ends(pipeline, S, columns, spacing):
+    """Of the shorter run: `even` ends where the longer one does, `trailing` where that has 1000 / S steps to go."""
+    few = planned(pipeline, num_inference_steps=S, timestep_spacing=spacing)
+    found = strip_columns(few, planned(pipeline, num_inference_steps=1000))
+    last = 999 if spacing == "even" else 1000 - round(1000 / S)
     assert len(found) == columns <= COLUMNS
-    assert found[0][0] == (0, 0) and (S == 1 or found[-1][0] == (S - 1, 999))
+    assert found[0][0] == (0, 0) and (S == 1 or found[-1][0] == (S - 1, last))
     levels = [log_snr for _, log_snr in found]
     assert levels == sorted(levels)  # from noise to pictures
     assert levels[0] == pytest.approx(np.log(4.0358e-5 / (1 - 4.0358e-5)), abs=1e-3)  # alpha-bar at T - 1, Ho et al.

@@ -217,10 +217,15 @@ def test_a_frontier_is_measured(client):
             client.predict(settings=settings, **fields, api_name="/frontier")
 
 
-def test_the_schedule_is_that_of_the_paper(client):
-    found = client.predict(checkpoint="clothes", num_inference_steps=5, api_name="/schedule")
+@pytest.mark.parametrize(
+    ("fields", "timesteps"),
+    [({}, [999, 799, 599, 399, 199]), ({"timestep_spacing": "even"}, [999, 749, 500, 250, 0])],
+    ids=["default", "even"],
+)
+def test_the_schedule_is_that_of_the_paper(client, fields, timesteps):
+    found = client.predict(checkpoint="clothes", num_inference_steps=5, **fields, api_name="/schedule")
     abar = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))[found["timesteps"]]
-    assert found["timesteps"] == [999, 749, 500, 250, 0]
+    assert found["timesteps"] == timesteps
     assert np.allclose(found["alphas_cumprod"], abar, rtol=1e-9)
     assert np.allclose(found["log_snr_fed"], np.log(abar / (1 - abar)), rtol=1e-9)
     assert found["log_snr_told"] == found["log_snr_fed"] and found["on_trained_betas"]

@@ -99,6 +99,6 @@ def test_the_slider_goes_over_the_frames(run):
     found: dict[str, list[dict]] = {}
     Found().feed(views.film_of(last, "en"))
     (slider,) = found["input"]
-    assert slider["max"] == str(FRAMES - 1) and slider["aria-valuetext"] == "30 / 30 · t = 0"
+    assert slider["max"] == str(FRAMES - 1) and slider["aria-valuetext"] == "30 / 30 · t = 2"
     assert len([one for one in found["div"] if one.get("role") == "img" and one["aria-label"]]) == 3
     assert settings.num_inference_steps == last.step

@@ -51,11 +51,15 @@ def test_signal_and_noise_are_those_of_the_paper():
     assert {row["t"] for row in rows(spec)} >= {0, 999}
 
 
-def test_the_steps_of_the_run_are_marked():
-    plan = planned(num_inference_steps=7)
+@pytest.mark.parametrize(
+    ("spacing", "timesteps"),
+    [("even", [999, 833, 666, 500, 333, 167, 0]), ("trailing", [999, 856, 713, 570, 428, 285, 142])],
+)
+def test_the_steps_of_the_run_are_marked(spacing, timesteps):
+    plan = planned(num_inference_steps=7, timestep_spacing=spacing)
     spec = plots.amplitudes(plan, "en")
-    assert [row["t"] for row in rows(spec, 1)] == [999, 833, 666, 500, 333, 167, 0]
-    assert [row["y"] for row in rows(spec, 2)] == pytest.approx(np.sqrt(ABAR[[999, 833, 666, 500, 333, 167, 0]]))
+    assert [row["t"] for row in rows(spec, 1)] == timesteps
+    assert [row["y"] for row in rows(spec, 2)] == pytest.approx(np.sqrt(ABAR[timesteps]))
 
 
 def test_the_trained_schedule_is_dashed_beside_another():
@@ -90,7 +94,8 @@ def test_matched_betas_agree_within_the_trained_range_and_say_what_lies_beyond()
 
 
 def test_the_csv_holds_every_timestep():
-    text = unquote(plots.schedule_csv(planned(num_inference_steps=3, beta_end=0.05)).partition(",")[2])
+    plan = planned(num_inference_steps=3, timestep_spacing="even", beta_end=0.05)
+    text = unquote(plots.schedule_csv(plan).partition(",")[2])
     table = list(csv.DictReader(io.StringIO(text)))
     assert [int(row["t"]) for row in table] == list(range(1000))
     assert float(table[999]["trained_alpha_bar"]) == pytest.approx(ABAR[999], rel=1e-5)
@@ -99,7 +104,8 @@ def test_the_csv_holds_every_timestep():
 
 
 def test_each_sentence_has_the_numbers_of_the_run():
-    said = dict(readings(planned(sampler="ddpm", num_inference_steps=10, class_label=3, guidance_scale=2.5), "en"))
+    fields = dict(sampler="ddpm", num_inference_steps=10, timestep_spacing="even", class_label=3, guidance_scale=2.5)
+    said = dict(readings(planned(**fields), "en"))
     assert "2.5 · (ε̂(class)" in said["Guidance"] and "999, 888, 777, …, 222, 111, 0" in said["Which timesteps"]
     assert "10 times" in said["Steps"]
     a, b = ABAR[555], ABAR[444]  # the step in the middle; Ho et al. 2020, eq. (7)

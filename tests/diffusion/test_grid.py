@@ -1,5 +1,7 @@
 """Grids: the values of an axis, the cells and what they cost, errors that name axis and place, and the runs."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from diffusion.grid import (
     varied,
 )
 from diffusion.settings import SamplingSettings
+from diffusion.trajectory import TimestepSpacing
 from tests.diffusion.conftest import make_pipeline
 
 STEPS = "num_inference_steps"
@@ -170,6 +173,9 @@ def test_equal_keys_mean_equal_pictures_and_other_settings_have_other_keys(pipel
         settings = base.replace(**fields)
         assert same_pictures(pipeline.plan(settings)) == same_pictures(plain)
         assert torch.equal(list(pipeline.steps(settings))[-1].x_s, pictures)
+    spacings = [base.replace(timestep_spacing=spacing) for spacing in get_args(TimestepSpacing)]
+    whole = {same_pictures(pipeline.plan(one.replace(num_inference_steps=len(plain.trained)))) for one in spacings}
+    assert len(whole) == 1 and len({same_pictures(pipeline.plan(one)) for one in spacings}) == len(spacings)
     others = [{"eta": 0.1}, {"beta_end": 0.01}, {"beta_end": 0.01, "conditioning": "naive"}, {"seed": 1},
               {"sampler": "ddpm"}, {"sampler": "unipc"}, {"sampler": "dpmpp_2m"}, {"class_label": 2},
               {"guidance_scale": 2.0}, {"num_images": 2}]  # fmt: skip

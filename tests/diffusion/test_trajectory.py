@@ -60,9 +60,9 @@ def test_every_step_count_gives_that_many_falling_timesteps(spacing):
         assert all(0 <= t < T and -1 <= s < t for t, s in steps)
         assert [t for t, _ in steps[1:]] == [s for _, s in steps[:-1]]
         assert steps[-1][1] == -1
-        if spacing in ("even", "quadratic", "power"):
+        if spacing in ("even", "quadratic", "power", "trailing"):
             assert timesteps[0] == T - 1
-            assert S == 1 or spacing == "power" or timesteps[-1] == 0
+            assert S == 1 or spacing in ("power", "trailing") or timesteps[-1] == 0
 
 
 @pytest.mark.parametrize("spacing", DIFFUSERS)
