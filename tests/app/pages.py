@@ -50,6 +50,13 @@ def generate(page: Page, name: str = "Generate") -> None:
     expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
 
 
+def compare(page: Page, name: str = "Compare") -> None:
+    """Press Compare and wait for both runs to end."""
+    page.get_by_role("button", name=name, exact=True).click()
+    page.locator(".over img").first.wait_for(timeout=RUN_SECONDS)
+    expect(page.get_by_role("button", name=name, exact=True)).to_be_enabled(timeout=RUN_SECONDS)
+
+
 def choose_checkpoint(page: Page, name: str) -> None:
     """Take another checkpoint, and wait until the page has its limits, defaults and pictures."""
     choose(page, "Checkpoint", name)
