@@ -26,6 +26,7 @@ from diffusion.features import FeatureSpace, has_feature_space, load_feature_spa
 from diffusion.metrics import distance, nearest
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
+from diffusion.trajectory import TimestepSpacing
 from training.bits import measure_bits
 from training.card import write_evaluation
 from training.data import DataError, Pictures
@@ -41,6 +42,7 @@ GUIDANCE = 2.0
 GUIDED = 1_000
 SHOWN = 12
 SEED = 0
+SPACING: TimestepSpacing = "trailing"  # what runs take unless told otherwise; told in the JSON and the card
 FILE = "evaluation.json"
 
 
@@ -68,6 +70,7 @@ class Evaluation:
         settings = SamplingSettings(
             sampler=sampler,
             num_inference_steps=steps,
+            timestep_spacing=SPACING,
             seed=self.seed,
             num_images=count,
             class_label=0 if self.pipeline.classes else None,
@@ -80,7 +83,8 @@ class Evaluation:
         rows = []
         for sampler, steps, count in protocols(self.pipeline.num_train_timesteps, self.quick):
             features = self.space.features(self.samples(sampler, steps, count))
-            rows.append({"sampler": sampler, "steps": steps, **asdict(distance(self.space, features))})
+            run = {"sampler": sampler, "steps": steps, "timestep_spacing": SPACING}
+            rows.append(run | asdict(distance(self.space, features)))
             yield rows
 
     def bits(self) -> Iterator[dict]:
@@ -101,7 +105,8 @@ class Evaluation:
             right = (seen == asked).double()
             each = [right[asked == c].mean().item() for c in range(classes) if (asked == c).any()]
             rows.append({"guidance_scale": guidance, "n": n, "all": right.mean().item(), "each": each})
-        yield {"sampler": "ddim", "steps": 50, "real": self.space.record["accuracy"], "samples": rows}
+        run = {"sampler": "ddim", "steps": 50, "timestep_spacing": SPACING}
+        yield run | {"real": self.space.record["accuracy"], "samples": rows}
 
     def neighbours(self) -> Iterator[dict]:
         """Distances in feature space to the nearest training picture: of samples, and of as many test pictures."""

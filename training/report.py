@@ -12,23 +12,28 @@ def _fid_table(rows: list[dict]) -> str:
         "Distance to training pictures in the feature space of `reference/` (lower is better; not comparable with "
         "FIDs of other feature spaces). The floor is that of real test pictures in the place of the samples.",
         "",
-        "| sampler | steps | N | FID | floor | KID × 1000 | floor |",
-        "|---|---|---|---|---|---|---|",
+        "| sampler | steps | N | FID | floor | KID × 1000 | floor | timesteps |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         n = f"{row['n']:,}" if row["floor_n"] == row["n"] else f"{row['n']:,} (floor: {row['floor_n']:,})"
         lines.append(
             f"| {row['sampler'].upper()} | {row['steps']} | {n} | {row['fid']:.3f} | {row['floor_fid']:.3f} "
             f"| {1000 * row['kid']:.2f} ± {1000 * row['kid_standard_error']:.2f} "
-            f"| {1000 * row['floor_kid']:.2f} ± {1000 * row['floor_kid_standard_error']:.2f} |"
+            f"| {1000 * row['floor_kid']:.2f} ± {1000 * row['floor_kid_standard_error']:.2f} | {_spacing(row)} |"
         )
     return "\n".join(lines)
+
+
+def _spacing(run: dict) -> str:
+    """Which timesteps a run visits; the evaluations that do not say so are from when all were even."""
+    return f"`{run.get('timestep_spacing', 'even')}`"
 
 
 def _accuracy_table(found: dict) -> str:
     lines = [
         f"The classifier of `reference/` sees the right class in {found['real']:.1%} of real test pictures, and in "
-        f"these shares of samples ({found['sampler'].upper()}-{found['steps']}):",
+        f"these shares of samples ({found['sampler'].upper()}-{found['steps']}, {_spacing(found)} timesteps):",
         "",
         "| guidance | N | all | worst class |",
         "|---|---|---|---|",

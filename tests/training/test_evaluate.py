@@ -106,6 +106,9 @@ def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small,
     assert [(row["sampler"], row["steps"], row["n"]) for row in found["fid"]] == [
         ("ddim", 50, 40), ("ddim", 50, 60), ("ddpm", 60, 40),
     ]  # fmt: skip
+    assert {row["timestep_spacing"] for row in found["fid"]} == {found["accuracy"]["timestep_spacing"]} == {
+        SamplingSettings().timestep_spacing
+    }  # fmt: skip
     space = Evaluation(checkpoint, tmp_path / "cache").space
     again = distance(space, space.features(Evaluation(checkpoint, tmp_path / "cache").samples("ddim", 50, 60)))
     assert found["fid"][1]["fid"] == pytest.approx(again.fid)
@@ -120,6 +123,7 @@ def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small,
     table = capsys.readouterr().out
     row = next(line for line in table.splitlines() if line.startswith("| DDPM | 60 | 40 |"))
     assert card.count(row) == 1 and "Not evaluated yet" not in card and str(tmp_path) not in card
+    assert row.endswith(" | `trailing` |") and "(DDIM-50, `trailing` timesteps)" in card
     assert "| β |" in card and "| guidance | N |" in card
 
 
