@@ -9,7 +9,7 @@ import numpy as np
 
 from app.pictures import visible
 from app.runs import PREVIEW_SECONDS, streamed
-from diffusion.compare import Parting, check_pair, compare_runs, matching_steps
+from diffusion.compare import Parting, check_pair, compare_runs, matching_steps, rms
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 from diffusion.sampling import Step
@@ -32,6 +32,7 @@ class DuelMoment:
 
     columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
     seconds: spent in each run. partings: so far, one a matching pair of steps. x_t: the states, uint8, for the end.
+    apart: root mean square between the newest guesses x_0_hat of both; None before both have one.
     """
 
     state: Literal["running", "done", "stopped"]
@@ -42,6 +43,7 @@ class DuelMoment:
     cells: tuple[tuple[Cell | None, ...], tuple[Cell | None, ...]]
     partings: tuple[Parting, ...]
     x_t: tuple[np.ndarray | None, np.ndarray | None]
+    apart: float | None
 
     @property
     def seconds_left(self) -> float:
@@ -90,6 +92,7 @@ def duel_moments(
             yield DuelMoment(
                 state, pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
                 tuple(partings), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
+                None if None in pair.steps else rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat),
             )  # fmt: skip
         if state == "stopped":
             return

@@ -89,8 +89,7 @@ def outcome(
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))
         sentence = words(in_each(lambda language, places=places: say(language, "compare.cost", **places)))
         facts.append(f'{sentence} <a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>')
-    distance = moment.partings[-1].x_0_hat if moment.partings else 0.0
-    apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{distance:.3f}")))
+    apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{moment.apart:.3f}")))
     csv = words(in_each(lambda language: say(language, "plots.csv")))
     facts.append(f'{apart} <a href="{parting_csv(moment.partings)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)

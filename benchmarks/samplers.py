@@ -26,12 +26,15 @@ from training.samples import CACHE, draw_samples
 SEED = 0
 CALLS, PICTURES, SAMPLES = (10, 20, 50), 64, 1000
 SAMPLERS: tuple[tuple[SamplerName, TimestepSpacing], ...] = (
+    ("ddpm", "trailing"),
     ("ddpm", "even"),
     ("ddim", "trailing"),
     ("ddim", "even"),
     ("ddim", "power"),
+    ("dpmpp_2m", "trailing"),
     ("dpmpp_2m", "even"),
     ("dpmpp_2m", "power"),
+    ("unipc", "trailing"),
     ("unipc", "even"),
     ("unipc", "power"),
 )

@@ -36,6 +36,7 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from training.config import TrainConfig
 from training.data import load_data
+from training.evaluate import SPACING
 from training.network import build_unet
 from training.presets import PRESETS
 from training.samples import draw_samples
@@ -212,11 +213,11 @@ def _trained(name: str, data: str, steps: int, seed: int, place: Path) -> Path:
 
 def _measured(checkpoint: Path, data: str, samples: int) -> dict:
     """The distance of DDIM-50 samples to the data, in the feature space of the shipped checkpoint of the same data."""
-    file = checkpoint.parents[1] / f"distance-{samples}.json"
+    file = checkpoint.parents[1] / f"distance-{samples}-{SPACING}.json"
     if not file.exists():
         unet = DDPMLabPipeline.from_checkpoint(checkpoint).unet
         space = load_feature_space(REPOSITORY / "checkpoints" / data)
-        settings = SamplingSettings(num_inference_steps=50, num_images=samples)
+        settings = SamplingSettings(num_inference_steps=50, timestep_spacing=SPACING, num_images=samples)
         images = draw_samples(checkpoint, settings, cache=checkpoint.parents[1] / "samples")
         write_json(file, {"gflop": flops_of_one_call(unet) / 1e9, **asdict(distance(space, space.features(images)))})
     return json.loads(file.read_text(encoding="utf-8"))

@@ -39,8 +39,8 @@ class SamplingSettings(BaseModel):
     num_inference_steps: int = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
     timestep_spacing: TimestepSpacing = Field(
         "trailing",
-        description="Which timesteps: trailing, even, quadratic and power start at T-1, whatever S; even and quadratic "
-        "call at 0 too; leading, linspace and trailing are as diffusers means them.",
+        description="Which timesteps: all but leading start at T-1, whatever S; even, quadratic and linspace end at 0; "
+        "leading, linspace and trailing are as diffusers means them.",
     )
     start_step: int = Field(
         0, ge=0, lt=2**31, description="Steps left out at the noisy end, in [0, num_inference_steps)."

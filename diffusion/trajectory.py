@@ -3,8 +3,8 @@
 A trajectory is a list of pairs (t, s): the step goes from x_t to the less noisy x_s, and the last s is -1, the picture.
 diffusers' own spacings are here by its names; they do not all start at the trained end: `leading` with S = 501 starts
 at t = 500, where 28% of the picture's amplitude is still missing from pure noise. Of those that do, runs take
-"trailing" unless told otherwise, for its KID at 10, 20 and 50 steps (training/README.md); the bounds of the mathematics
-are those of chains that end at t = 0, and take "even".
+"trailing" unless told otherwise, for DDIM's KID at 10, 20 and 50 steps (training/README.md); the chains of the
+mathematics, whose bounds end at t = 0, and the grids of training are "even".
 """
 
 from math import floor

@@ -132,10 +132,11 @@ def _with_bar(items: Iterable, name: str, total: int) -> Iterable:
 
 
 def sampling(pipeline: DDPMLabPipeline, size: Size) -> SamplingSettings:
-    """As in training.evaluate, so that the two share their samples."""
+    """DDIM over the even steps of the mathematics' chains."""
     return SamplingSettings(
         sampler="ddim",
         num_inference_steps=min(size.sampling_steps, pipeline.num_train_timesteps),
+        timestep_spacing="even",
         seed=SEED,
         num_images=size.samples,
         class_label=0 if pipeline.classes else None,

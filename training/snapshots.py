@@ -23,7 +23,7 @@ HELD_OUT_PICTURES = 256
 
 @torch.no_grad()
 def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: int) -> np.ndarray:
-    """DDIM-50 samples from always the same x_T: (N, H, W, C) uint8, eight a row.
+    """DDIM samples in 50 even steps from always the same x_T: (N, H, W, C) uint8, eight a row.
 
     Eight rows, or with more classes up to sixteen; with classes, row r shows class r (modulo their number).
     """
@@ -31,7 +31,7 @@ def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: in
     size, channels = unet.config.sample_size, unet.config.in_channels
     x_T = noise_like(torch.empty(count, channels, size, size), image_generators(GRID_SEED, count)).to(unet.device)
     labels = (torch.arange(count) // GRID_COLUMNS % classes).to(unet.device) if classes else None
-    steps = pairs(visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule)))
+    steps = pairs(visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule), "even"))
     rows = max(1, PIXELS_AT_ONCE // (GRID_COLUMNS * size**2))  # large pictures would not fit into memory together
     parts = []
     for start in range(0, count, rows * GRID_COLUMNS):

@@ -142,6 +142,7 @@ def _sampling(scene: Scene, seed: int) -> SamplingSettings:
         eta=0.0,
         reverse_variance="posterior",
         num_inference_steps=min(SAMPLING_STEPS, scene.T),
+        timestep_spacing="even",  # as what was recorded
         start_step=0,
         guidance_scale=1.0,
         num_images=SAMPLES,

@@ -168,9 +168,9 @@ def calls_of_one_noise(scene: Scene, values: dict) -> tuple[int, int]:
 
 
 def _settings(scene: Scene, values: dict) -> SamplingSettings:
-    """The first picture of Generate's run, from its first step on, in as many steps as asked for here."""
+    """The first picture of Generate's run, from its first step on, along as many steps of `_chain` as asked for."""
     steps = min(values["steps"], scene.T)
-    return scene.plan.settings.part(0, 1).replace(start_step=0, num_inference_steps=steps)
+    return scene.plan.settings.part(0, 1).replace(start_step=0, num_inference_steps=steps, timestep_spacing="even")
 
 
 def _walks(found: Sequence[EtaSnapshot], look: int, said: str, say: Say) -> Parts:

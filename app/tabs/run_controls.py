@@ -18,7 +18,8 @@ ADAPTED = (
     "beta_schedule", "beta_start", "beta_end", "conditioning", "class_choice", "guidance_scale", "eta",
     "reverse_variance",
 )  # fmt: skip
-# A multistep sampler's steps are worth most where they stop short of the end; what was chosen by hand stays
+# A multistep sampler's steps are worth most where they stop just short of t = 0; what was chosen by hand stays, and
+# what a link or a picture brought
 SUITED = """(sampler, spacing) => {
     if (MULTISTEP.includes(sampler)) return spacing === "USUAL" ? "power" : spacing;
     return spacing === "power" ? "USUAL" : spacing;

@@ -41,6 +41,8 @@ def test_the_last_moment_is_what_both_runs_make_alone(pipeline):
             step = steps[numbers[side]]
             assert cell.t == step.t and np.array_equal(cell.x_0_hat, to_uint8(step.x_0_hat))
             assert np.array_equal(cell.x_t, to_uint8(step.x_t))
+    a, b = (list(pipeline.steps(plan.settings))[-1].x_0_hat.double().numpy() for plan in plans)
+    assert last.apart == pytest.approx(np.sqrt(((a - b) ** 2).mean()), rel=1e-6)
 
 
 @pytest.mark.parametrize(("S", "columns"), [(1, 1), (3, 3), (8, 8), (9, 8), (1000, 8)])

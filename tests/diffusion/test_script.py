@@ -28,6 +28,8 @@ RUNS = {
     "DPM-Solver++, less noise, matched": dict(sampler="dpmpp_2m", num_inference_steps=6, beta_end=0.01),
     "UniPC, more noise, matched": dict(sampler="unipc", num_inference_steps=6, beta_end=0.06),
     "one step": dict(num_inference_steps=1),
+    "even": dict(num_inference_steps=6, timestep_spacing="even"),
+    "UniPC, even": dict(sampler="unipc", num_inference_steps=7, timestep_spacing="even"),
     "quadratic": dict(num_inference_steps=6, timestep_spacing="quadratic"),
     "power": dict(num_inference_steps=6, timestep_spacing="power"),
     "power, one step": dict(num_inference_steps=1, timestep_spacing="power"),

@@ -80,6 +80,15 @@ def test_samples_are_drawn_once_and_a_stopped_run_goes_on(checkpoint, tmp_path, 
     assert not (draw_samples(checkpoint, settings, cache, classes_seed=1) == whole).all()
 
 
+def test_all_steps_are_drawn_once_whatever_the_spacing(checkpoint, tmp_path, small):
+    few = SamplingSettings(num_inference_steps=2, num_images=3)
+    every = few.replace(num_inference_steps=DDPMLabPipeline.from_checkpoint(checkpoint).num_train_timesteps)
+    for settings, folders in ((few, 2), (every, 3)):
+        for spacing in ("even", "trailing"):
+            draw_samples(checkpoint, settings.replace(timestep_spacing=spacing), tmp_path / "cache")
+        assert len(list((tmp_path / "cache").iterdir())) == folders
+
+
 def test_another_network_is_not_given_the_samples_of_this_one(checkpoint, tmp_path, small):
     settings = SamplingSettings(num_inference_steps=2, num_images=16)
     before = draw_samples(checkpoint, settings, tmp_path / "cache")
