@@ -3,8 +3,9 @@
 python -m benchmarks.samplers checkpoints/pixel-faces [...] [--calls 10 20 50] [--pictures 64] [--samples 1000]
 
 RMS: between the pictures (clipping off) and those of DDIM in all steps from the same x_T, for the samplers without
-fresh noise. KID: of samples, as the page draws them (clipping on), to the real pictures of the checkpoint in its own
-feature space. Whatever was drawn is kept in the cache of training.evaluate: a stopped run goes on, more add to it.
+fresh noise; and the median picture's, since a few that end as another shape decide the mean. KID: of samples, as the
+page draws them (clipping on), to the real pictures of the checkpoint in its own feature space. Whatever was drawn is
+kept in the cache of training.evaluate: a stopped run goes on, more add to it.
 """
 
 import argparse
@@ -42,13 +43,18 @@ SAMPLERS: tuple[tuple[SamplerName, TimestepSpacing], ...] = (
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a sampler. rms: None with fresh noise. kid: value and standard error; None unless asked."""
+    """What was measured of a sampler.
+
+    rms: over all pictures, and median: of each picture's; None with fresh noise. kid: value and standard error; None
+    unless asked for.
+    """
 
     checkpoint: str
     sampler: SamplerName
     spacing: TimestepSpacing
     calls: int
     rms: float | None
+    median: float | None
     kid: tuple[float, float] | None
 
 
@@ -67,14 +73,15 @@ def measure(
     for sampler, spacing in SAMPLERS:
         for count in calls:
             run = sampler, spacing, count
-            rms = found = None
+            rms = median = found = None
             if sampler != "ddpm":
                 apart = _drawn(checkpoint, cache, pictures, *run, **of_classes) - all_steps
-                rms = float(np.sqrt(np.square(apart, dtype=np.float64).mean()))
+                squares = np.square(apart, dtype=np.float64).mean((1, 2, 3))
+                rms, median = float(np.sqrt(squares.mean())), float(np.median(np.sqrt(squares)))
             if samples:
                 images = _drawn(checkpoint, cache, samples, *run, unrounded=False, **of_classes)
                 found = kid_of_few(shuffled(space.real, seed=0), space.features(images))
-            yield Row(Path(checkpoint).resolve().name, sampler, spacing, count, rms, found)
+            yield Row(Path(checkpoint).resolve().name, sampler, spacing, count, rms, median, found)
 
 
 def _drawn(
@@ -98,7 +105,7 @@ def table_rows(checkpoints: Sequence[Path], **sizes) -> Iterator[table.Row]:
     for checkpoint in checkpoints:
         rows = list(measure(checkpoint, **sizes))
         for row in rows:
-            rms = "" if row.rms is None else f"RMS {row.rms:.4f}"
+            rms = "" if row.rms is None else f"RMS {row.rms:.4f}, median {row.median:.4f}"
             found = "" if row.kid is None else "KID x 1000 {:.1f} ± {:.1f}".format(*(1000 * part for part in row.kid))
             what = f"{row.checkpoint}: {row.sampler} ({row.spacing}), {row.calls} calls"
             yield table.Row(what, "; ".join(filter(None, (rms, found))))
@@ -136,13 +143,13 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"RMS over {options.pictures} pictures, KID x 1000 at N = {options.samples}\n")
-    print("| data | sampler | timesteps | calls | RMS to DDIM in all steps | KID |\n|---|---|---|---|---|---|")
+    print(f"| data | sampler | timesteps | calls | RMS to DDIM in all steps | median | KID |\n|{'---|' * 7}")
     verdicts = []
     for checkpoint in options.checkpoints:
         rows = []
         for row in measure(checkpoint, options.calls, options.pictures, options.samples, options.cache):
             rows.append(row)
-            rms = "–" if row.rms is None else f"{row.rms:.4f}"
+            rms = "– | –" if row.rms is None else f"{row.rms:.4f} | {row.median:.4f}"
             found = "–" if row.kid is None else "{:.1f} ± {:.1f}".format(*(1000 * part for part in row.kid))
             print(f"| {row.checkpoint} | {row.sampler} | {row.spacing} | {row.calls} | {rms} | {found} |", flush=True)
         if len(options.calls) > 1:
