@@ -32,7 +32,7 @@ class DuelMoment:
 
     columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
     seconds: spent in each run. partings: so far, one a matching pair of steps. x_t: the states, uint8, for the end.
-    apart: root mean square between the newest guesses x_0_hat of both; None before both have one.
+    apart: root mean square between the newest guesses x_0_hat of both, for the end, where both have one.
     """
 
     state: Literal["running", "done", "stopped"]
@@ -92,7 +92,7 @@ def duel_moments(
             yield DuelMoment(
                 state, pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
                 tuple(partings), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
-                None if None in pair.steps else rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat),
+                rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat) if is_last and None not in pair.steps else None,
             )  # fmt: skip
         if state == "stopped":
             return

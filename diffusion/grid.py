@@ -45,7 +45,7 @@ def same_pictures(plan: Plan) -> SamplingSettings:
     if plan.on_trained_betas:
         changes |= {"beta_schedule": None, "beta_start": None, "beta_end": None, "conditioning": "matched"}
     if settings.num_inference_steps == len(plan.trained):
-        changes["timestep_spacing"] = "trailing"  # every spacing visits all timesteps then
+        changes["timestep_spacing"] = "even"  # every spacing visits all timesteps then
     return settings.replace(**changes)
 
 

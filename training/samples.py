@@ -13,6 +13,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from diffusion.checkpoint import checkpoint_sha256
+from diffusion.grid import same_pictures
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
@@ -37,7 +38,7 @@ def draw_samples(
     field of the settings that the checkpoint does not allow.
     """
     pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
-    key = _run_key(checkpoint, settings, pipeline.num_train_timesteps, classes_seed)
+    key = _run_key(checkpoint, same_pictures(pipeline.plan(settings)), classes_seed)
     folder = cache / f"{Path(checkpoint).resolve().name}-{key}"
     if unrounded:
         folder = folder.with_name(f"{folder.name}-unrounded")
@@ -78,10 +79,8 @@ def drawn_classes(classes: int, count: int, seed: int) -> tuple[int, ...] | None
     return tuple(np.random.default_rng(seed).integers(classes, size=count).tolist()) if classes else None
 
 
-def _run_key(checkpoint: Path, settings: SamplingSettings, total_steps: int, classes_seed: int | None) -> str:
+def _run_key(checkpoint: Path, settings: SamplingSettings, classes_seed: int | None) -> str:
     """What the pictures of a run depend on, but for their number: the checkpoint's hash and the settings, hashed."""
-    if settings.num_inference_steps == total_steps:
-        settings = settings.replace(timestep_spacing="even")  # each visits all timesteps then
     fields = settings.model_dump(mode="json", exclude={"num_images", "checkpoint"})
     text = f"{checkpoint_sha256(checkpoint)} {sorted(fields.items())} {classes_seed}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
