@@ -61,7 +61,8 @@ def log_snrs(plan: Plan, language: str) -> dict:
     rows = []
     for name, log_sigma in zip(names, (levels.fed, levels.told), strict=True):
         rows += _rows(levels.t[keep].tolist(), (-2 * log_sigma[keep]).tolist(), name, name != next(iter(names)))
-    return layered(say(language, "plots.alt_levels"), [_lines(rows, names, has_points=len(keep) <= MARKED)])
+    lines = _lines(rows, names, {"title": "log SNR"}, has_points=len(keep) <= MARKED)
+    return layered(say(language, "plots.alt_levels"), [lines])
 
 
 def parting(partings: Sequence[Parting], language: str) -> PlotData:

@@ -167,7 +167,7 @@ def test_chinese_browsers_get_chinese(open_page, locale):
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
     seen = page.locator("#page").inner_text()
     names = "DDPM|DDIM|DPM-Solver|UniPC|MNIST|PNG|CSV|Python|English|Language|clothes|faces|slow|diffusers"
-    known = names + r"|x_t|x_T|log-SNR|\bt\b"
+    known = names + r"|x_t|x_T|log SNR|\bt\b"
     assert re.findall(r"[A-Za-z]{2,}", re.sub(known, "", seen)) == []
     assert "__i18n__" not in page.content()
 
@@ -248,17 +248,6 @@ def test_timesteps_follow_the_sampler_unless_they_were_chosen(open_page):
         page.get_by_role("radio", name=name).click()
         chosen("UniPC", name.lower())
         chosen("DDIM", name.lower())
-
-
-@pytest.mark.parametrize("locale", ["en-US", "zh-CN"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_fits_a_phone(open_page, locale, dark):
-    page = open_page(locale, width=390, dark=dark)
-    for group in page.locator("button.label-wrap").all():
-        group.click()
-    generate(page, "Generate" if locale == "en-US" else "开始生成")
-    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
-    assert page.evaluate("document.body.classList.contains('dark')") == dark
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
