@@ -13,7 +13,7 @@ from app.runs import NETWORK, in_network_thread
 from app.shop import Shop
 from app.stage import words
 from app.tabs.compare import CompareTab
-from app.tabs.events import PRIVATE
+from app.tabs.events import PRIVATE, UNCHANGED, Sent, Shown
 from app.tabs.explore import ExploreTab
 from app.tabs.generate import GenerateTab
 from app.tabs.maths import MathsTab
@@ -76,74 +76,61 @@ def build_demo(options: Options) -> gr.Blocks:
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
         titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
-        around = [header, footer, *titles.values()]
+        around = {header, footer, *titles.values()}
 
-        def words_around(chosen):
-            labels = [gr.update(label=say(chosen, f"tabs.{name}")) for name in titles]
-            return [_header(chosen), _footer(chosen), *labels]
+        def words_around(chosen: str) -> Shown:
+            labels = {tab: gr.update(label=say(chosen, f"tabs.{name}")) for name, tab in titles.items()}
+            return {header: _header(chosen), footer: _footer(chosen)} | labels
 
-        def greet(remembered, request: gr.Request):
-            return _language(remembered, request)
+        def greet(sent: Sent, request: gr.Request) -> Shown:
+            return {language: _language(sent[remembered], request)}
 
-        def open_page(remembered, request: gr.Request):
-            chosen = _language(remembered, request)
+        def open_page(sent: Sent, request: gr.Request) -> Shown:
+            chosen = _language(sent[remembered], request)
             query = str(request.query_params or "")
             asked = request.query_params.get("tab") if request.query_params else None
-            selected = gr.update(selected=asked) if asked in titles else gr.skip()
-            opened_tabs = [
-                *generate.open(chosen, query=query),
-                *compare.open(chosen, query),
-                *explore.open(chosen, query),
-                *maths.open(query),
-            ]
-            return [chosen, *words_around(chosen), selected, *opened_tabs]
+            shown = {language: chosen} | words_around(chosen)
+            shown |= generate.open(chosen, query=query)
+            shown |= compare.open(chosen, query) | explore.open(chosen, query) | maths.open(query)
+            return shown | ({tabs: gr.update(selected=asked)} if asked in titles else {})
 
-        def recall(chosen, known):
-            return generate.recipe.recall(known_language(chosen), known)
+        def recall(sent: Sent) -> Shown:
+            return generate.recipe.recall(known_language(sent[language]), sent[history])
 
-        def speak(request: gr.Request, chosen, *sent):
-            chosen = known_language(chosen)
-            count = len(generate.form.controls)
-            told = generate.rewrite(chosen, generate.form.values(sent[:count]))
-            sent = sent[count:]
-            count = len(compare.inputs) - 1
-            preset, values = compare.sent_values(sent[:count])
-            told += [
-                *compare.rewrite(chosen, preset, values),
-                *explore.rewrite(chosen, *explore.sent_values(sent[count:]), request),
-            ]
-            return [chosen, *words_around(chosen), *told]
+        def speak(request: gr.Request, sent: Sent) -> Shown:
+            chosen = known_language(sent[language])
+            shown = {remembered: chosen} | words_around(chosen)
+            shown |= generate.rewrite(chosen, generate.form.values(sent))
+            shown |= compare.rewrite(chosen, sent[compare.preset], compare.values(sent))
+            return shown | explore.rewrite(chosen, *explore.values(sent), request)
 
-        def open_cell(event: gr.EventData, chosen):
+        def open_cell(event: gr.EventData, sent: Sent) -> Shown:
             query = event._data.get("query") if isinstance(event._data, dict) else None
             if not isinstance(query, str):
-                return [gr.skip()] * (1 + len(generate.whole))
-            return [gr.update(selected="generate"), *generate.open(known_language(chosen), query=query)]
+                return UNCHANGED
+            return {tabs: gr.update(selected="generate")} | generate.open(known_language(sent[language]), query=query)
 
         def leave(request: gr.Request):
             shop.line.leave_all(request.session_hash)
             shop.explored.drop(request.session_hash)
 
         demo.unload(leave)
-        whole = [language, *around, tabs, *generate.whole, *compare.whole, *explore.whole, *maths.opened]
-        demo.load(greet, remembered, language, preprocess=False, **PRIVATE).then(
-            None, language, None, js=GREET, **PRIVATE
-        )
-        opened = demo.load(open_page, remembered, whole, preprocess=False, **PRIVATE)
+        raw = {"preprocess": False, **PRIVATE}
+        whole = {language, tabs} | around | generate.whole | compare.whole | explore.whole | maths.opened
+        demo.load(greet, {remembered}, {language}, **raw).then(None, language, None, js=GREET, **PRIVATE)
+        opened = demo.load(open_page, {remembered}, whole, **raw)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
         explore.wire_measured(generate.wire_measure(opened))
         maths.wire_turn(opened)
         maths.wire_select(maths_tab)
-        recalled = [[language, history], generate.recipe.history]
-        opened.then(recall, *recalled, preprocess=False, **PRIVATE)
-        worded = [remembered, *around, *generate.worded, *compare.worded, *explore.worded]
-        every = [*generate.inputs, *compare.inputs[1:], *explore.inputs[1:]]
-        spoken = language.input(speak, every, worded, preprocess=False, **PRIVATE)
+        opened.then(recall, {language, history}, {generate.recipe.history}, **raw)
+        worded = {remembered} | around | generate.worded | compare.worded | explore.worded
+        spoken = language.input(speak, generate.inputs | compare.inputs | explore.inputs, worded, **raw)
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
         maths.wire_turn(spoken)
-        spoken.then(recall, *recalled, preprocess=False, **PRIVATE)
-        picked = [tabs, *generate.whole]
-        explore.grid.select(open_cell, language, picked, preprocess=False, **PRIVATE).then(None, js=TO_TOP, **PRIVATE)
+        spoken.then(recall, {language, history}, {generate.recipe.history}, **raw)
+        picked = {tabs} | generate.whole
+        explore.grid.select(open_cell, {language}, picked, **raw).then(None, js=TO_TOP, **PRIVATE)
         gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_explore(shop), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)

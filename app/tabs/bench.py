@@ -19,7 +19,7 @@ from app.messages import Refusal, explain
 from app.runs import at_the_desk, streamed
 from app.shop import Shop
 from app.stage import plan_line, words
-from app.tabs.events import NETWORK_EVENT, PRIVATE, refusals, seat, to_the_end
+from app.tabs.events import NETWORK_EVENT, PRIVATE, UNCHANGED, Component, Sent, Shown, refusals, seat, to_the_end
 from app.tabs.recipe import AsSent, noted_link, page_address, uploaded
 from app.texts import in_each, say
 from app.vega import Chart
@@ -72,12 +72,15 @@ class Look:
 class Bench:
     """An experiment's components and handlers.
 
-    dials: what the visitor has set, by `dial_key`; a control without an entry is at its first value. A plot has a line
-    of its own below it, with its numbers as CSV.
+    dials: what the visitor has set in all experiments, by `dial_key`; a control without an entry is at its first value.
+    link: of the chapter; both follow the controls. A plot has a line of its own below it, with its numbers as CSV.
     """
 
-    def __init__(self, shop: Shop, page: Page, chapter: Chapter, experiment: Experiment):
+    def __init__(
+        self, shop: Shop, page: Page, chapter: Chapter, experiment: Experiment, dials: gr.State, link: gr.HTML
+    ):
         self.shop, self.page, self.chapter, self.experiment = shop, page, chapter, experiment
+        self.dials, self.link = dials, link
         self.controls: dict[str, gr.components.Component] = {}
         self.start = self.stop = self.progress = None
         self.parts: list[gr.components.Component] = []
@@ -88,8 +91,7 @@ class Bench:
         """Draw it with these values in its controls, and what it shows of them."""
         text, experiment = self.page.text, self.experiment
         values, said = self._fitted(scene, dials)
-        shown = [said, *[None] * self._count] if scene is None else self.show(scene, values)
-        shown[0] = said or shown[0]
+        told, parts = ("", [None] * self._count) if scene is None else self._shown(scene, values)
         markdown(text.sections[f"see {experiment.name}"], **self._keyed("see"))
         if experiment.controls:
             with gr.Row(elem_classes="dials", **self._keyed("row of dials")):
@@ -103,8 +105,8 @@ class Bench:
                 self.start = gr.Button(run, variant="primary", scale=3, interactive=scene is not None, **keys[0])
                 self.stop = gr.Button(stop, interactive=False, scale=1, **keys[1])
             self.progress = self._html("", "progress")
-        self.said = self._html(shown[0], "said")
-        values_of_parts = iter(shown[1:])
+        self.said = self._html(said or told, "said")
+        values_of_parts = iter(parts)
         with gr.Row(elem_classes="wide" if experiment.wide else "parts", **self._keyed("parts")):
             for number, part in enumerate(experiment.parts):
                 with gr.Column(min_width=280, **self._keyed("column", number)):
@@ -119,12 +121,12 @@ class Bench:
         name = f"part {number}"
         if part == "plot":
             more = {"show_label": False, "container": False, "elem_classes": "figure"}
-            self.parts.append(gr.Plot(_drawn(next(values)), **more, **self._keyed(name)))
-            self.parts.append(self._html(_drawn(next(values)), f"{name} csv"))
+            self.parts.append(gr.Plot(next(values), **more, **self._keyed(name)))
+            self.parts.append(self._html(next(values), f"{name} csv"))
         elif part == "html":
-            self.parts.append(self._html(_drawn(next(values)), name))
+            self.parts.append(self._html(next(values), name))
         else:
-            self.parts.append(markdown(_drawn(next(values)) or "", **self._keyed(name)))
+            self.parts.append(markdown(next(values) or "", **self._keyed(name)))
 
     def _html(self, value: str | None, name: str) -> gr.HTML:
         return gr.HTML(value or "", apply_default_css=False, **self._keyed(name))
@@ -162,43 +164,51 @@ class Bench:
 
     # Events ----------------------------------------------------------------------------------------------------------
 
-    def wire(self, dials: gr.State, link: gr.HTML) -> None:
-        """dials: of all experiments. link: of the chapter; both follow the controls."""
+    def wire(self) -> None:
+        """Connect the handlers."""
         live, still = [], []
         for control in self.experiment.controls:
             component = self.controls[control.name]
             event = component.input if isinstance(component, gr.Radio) else component.change
             (live if control.live else still).append(event)
-        inputs, raw = [dials, *self.controls.values()], {"preprocess": False, **PRIVATE}
-        for events, handler, outputs in (
-            (live, self.edit, [dials, link, *self.shown]),
-            (still, self.note, [dials, link]),
-        ):
+        controls, raw = set(self.controls.values()), {"preprocess": False, **PRIVATE}
+        noted = {self.dials, self.link}
+        for events, handler, outputs in ((live, self.edit, noted | self.shown), (still, self.note, noted)):
             if events:
-                gr.on(events, handler, inputs, outputs, trigger_mode="always_last", **raw)
+                gr.on(events, handler, {self.dials} | controls, outputs, trigger_mode="always_last", **raw)
         if self.start is None:
             return
-        resting, buttons = [*self.controls.values()], [self.start, self.stop]
-        begun = self.start.click(
-            self.begin, resting, [self.progress, *buttons, *resting], **raw | {"queue": True, "concurrency_limit": None}
-        )
+        running = {self.progress, self.start, self.stop} | controls
+        begun = self.start.click(self.begin, controls, running, **raw | {"queue": True, "concurrency_limit": None})
         # No event after it: when the reader has turned the page by then, Gradio knows none of this chapter any more
-        shown = [self.progress, *self.parts, *buttons, *resting]
-        begun.success(self.run, resting, shown, preprocess=False, **NETWORK_EVENT)
-        self.stop.click(self.halt, None, self.stop, **PRIVATE)
+        begun.success(self.run, controls, running | {*self.parts}, preprocess=False, **NETWORK_EVENT)
+        self.stop.click(self.halt, None, {self.stop}, **PRIVATE)
 
     @property
-    def shown(self) -> list:
+    def shown(self) -> set[Component]:
         """The outputs of `show`."""
-        return [self.said, *self.parts]
+        return {self.said, *self.parts}
+
+    def values(self, sent: Sent) -> dict:
+        """A control's name -> the value that was sent for it."""
+        return {name: sent[control] for name, control in self.controls.items()}
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
-    def show(self, scene: Scene, values: dict) -> list:
+    def show(self, scene: Scene, values: dict) -> Shown:
         """What the experiment shows at once. Never raises: what is wrong with a value stands above the parts."""
+        said, parts = self._shown(scene, values)
+        return {self.said: said} | self._in_place(parts)
 
-        def shown() -> list:
-            return ["", *self._rendered(self.experiment.show(scene, self.checked(values, scene), self.page.text.say))]
+    def _in_place(self, rendered: list) -> Shown:
+        """The values of the parts' components, by component; None leaves one as it is."""
+        return {part: value for part, value in zip(self.parts, rendered, strict=True) if value is not None}
+
+    def _shown(self, scene: Scene, values: dict) -> tuple[str, list]:
+        """What is wrong with the values ("" for nothing), and what the parts' components show (None: as it is)."""
+
+        def shown() -> tuple[str, list]:
+            return "", self._rendered(self.experiment.show(scene, self.checked(values, scene), self.page.text.say))
 
         try:
             return at_the_desk(shown)
@@ -207,7 +217,7 @@ class Bench:
         except Exception:
             logger.exception("an experiment could not be shown")
             said = say(self.page.language, "errors.server")
-        return [plan_line(said, is_error=True), *[gr.skip()] * self._count]
+        return plan_line(said, is_error=True), [None] * self._count
 
     def checked(self, values: dict, scene: Scene) -> dict:
         """The controls' values as the experiment takes them. Raises ValueError naming the control."""
@@ -219,35 +229,34 @@ class Bench:
             value = uploaded(value)
         return control.checked(value, scene)
 
-    def edit(self, request: gr.Request, dials: dict, *sent) -> list:
+    def edit(self, request: gr.Request, sent: Sent) -> Shown:
         """A control was moved on which depends what is shown."""
         scene = self.page.scene(self.shop)
         if scene is None:
-            return [gr.skip()] * (2 + len(self.shown))
-        values = dict(zip(self.controls, sent, strict=True))
-        return [*self._noted(request, scene, dials, values), *self.show(scene, values)]
+            return UNCHANGED
+        values = self.values(sent)
+        return self._noted(request, scene, sent[self.dials], values) | self.show(scene, values)
 
-    def note(self, request: gr.Request, dials: dict, *sent) -> list:
+    def note(self, request: gr.Request, sent: Sent) -> Shown:
         """Another control was moved: what is there stays."""
         scene = self.page.scene(self.shop)
-        if scene is None:
-            return [gr.skip()] * 2
-        return self._noted(request, scene, dials, dict(zip(self.controls, sent, strict=True)))
+        noted = scene and self._noted(request, scene, sent[self.dials], self.values(sent))
+        return noted or UNCHANGED
 
-    def _noted(self, request: gr.Request, scene: Scene, dials: dict, values: dict) -> list:
+    def _noted(self, request: gr.Request, scene: Scene, dials: dict, values: dict) -> Shown:
         """What the visitor has set by now, and the link to it; wrong values stand in neither."""
         try:
             self.checked(values, scene)
         except ValueError:
-            return [gr.skip()] * 2
+            return {}
         for control in self.experiment.controls:
             key, value = dial_key(self.experiment, control), values[control.name]
             dials = {name: known for name, known in dials.items() if name != key}
             if value != control.value:
                 dials[key] = value
-        return [dials, chapter_link(request, self.page, self.chapter, scene, dials)]
+        return {self.dials: dials, self.link: chapter_link(request, self.page, self.chapter, scene, dials)}
 
-    def begin(self, request: gr.Request, *sent) -> tuple:
+    def begin(self, request: gr.Request, sent: Sent) -> Shown:
         """Run was pressed: refuse at once what cannot run, else say that it is coming."""
         language = self.page.language
         with refusals(language, self.explain):
@@ -257,24 +266,26 @@ class Bench:
             seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
             before = self.shop.stand_in_line(seat(request, "maths"), seconds or 0.0)
         # The dials rest while it runs: another picture above these numbers would be a lie
-        off = [gr.update(interactive=False)] * len(self.controls)
-        return views.waiting(before, language), gr.update(interactive=False), gr.update(interactive=True), *off
+        return dict.fromkeys(self.controls.values(), gr.update(interactive=False)) | {
+            self.progress: views.waiting(before, language),
+            self.start: gr.update(interactive=False),
+            self.stop: gr.update(interactive=True),
+        }
 
-    def _ready(self, sent: tuple) -> tuple[Scene, dict]:
+    def _ready(self, sent: Sent) -> tuple[Scene, dict]:
         scene = Scene.of(self.shop, self.page.generate)
-        return scene, self.checked(dict(zip(self.controls, sent, strict=True)), scene)
+        return scene, self.checked(self.values(sent), scene)
 
-    def run(self, request: gr.Request, *sent) -> Iterator[tuple]:
+    def run(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
         """The experiment on the network, a few looks at it; holds the network until it ends."""
         language, mine = self.page.language, seat(request, "maths")
-        failed = views.status("failed", language), *[gr.skip()] * self._count, *self._rested()
+        failed = {self.progress: views.status("failed", language)} | self._rested()
         try:
             yield from to_the_end(self._looks(mine, sent), failed, language, self.explain)
         finally:
             self.shop.line.leave(mine)
 
-    def _looks(self, mine: Seat, sent: tuple) -> Iterator[tuple]:
-        going_on = [gr.skip()] * (2 + len(self.controls))
+    def _looks(self, mine: Seat, sent: Sent) -> Iterator[Shown]:
         self.shop.line.begin(mine)
         scene, values = self._ready(sent)
         for look in streamed(
@@ -283,8 +294,8 @@ class Bench:
             progress = views.progress_sentence(
                 look.state, look.done, look.of, look.seconds, look.seconds_left, self.page.language
             )
-            is_last = look.state != "running"
-            yield progress, *self._rendered(look.parts), *(self._rested() if is_last else going_on)
+            shown = {self.progress: progress} | self._in_place(self._rendered(look.parts))
+            yield shown if look.state == "running" else shown | self._rested()
 
     def _stages(self, scene: Scene, values: dict, is_stopped) -> Iterator[Look]:
         start, shown = time.monotonic(), float("-inf")
@@ -297,15 +308,15 @@ class Bench:
             if state == "stopped":
                 return
 
-    def _rested(self) -> list:
+    def _rested(self) -> Shown:
         """The buttons and the controls when nothing runs."""
         on = gr.update(interactive=True)
-        return [on, gr.update(interactive=False), *[on] * len(self.controls)]
+        return {self.start: on, self.stop: gr.update(interactive=False)} | dict.fromkeys(self.controls.values(), on)
 
-    def halt(self, request: gr.Request):
+    def halt(self, request: gr.Request) -> Shown:
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
         self.shop.stop_signs.put_up(seat(request, "maths"))
-        return gr.update(interactive=False)
+        return {self.stop: gr.update(interactive=False)}
 
     def explain(self, error: ValueError, language: str) -> str:
         """An error with the chapter's own word for the control that it names."""
@@ -316,10 +327,11 @@ class Bench:
         return explain(ValueError(named), language)
 
     def _rendered(self, parts: Parts) -> list:
+        """What each component of the parts shows; None leaves it as it is."""
         updates: list = []
         for kind, part in zip(self.experiment.parts, parts, strict=True):
             if part is None:
-                updates += [gr.skip()] * (2 if kind == "plot" else 1)
+                updates += [None] * (2 if kind == "plot" else 1)
             elif isinstance(part, Chart):
                 csv = words(in_each(lambda language: say(language, "plots.csv")))
                 name = f"ddpm-lab-{self.experiment.name}.csv"
@@ -354,8 +366,3 @@ def keyed(*name: str | int) -> dict:
 def markdown(text: str, **more) -> gr.Markdown:
     """Text with formulas."""
     return gr.Markdown(text, latex_delimiters=LATEX, **more)
-
-
-def _drawn(value):
-    """What a component begins with where `show` leaves it alone: nothing."""
-    return None if isinstance(value, dict) else value

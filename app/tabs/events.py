@@ -2,9 +2,10 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -14,6 +15,13 @@ from app.runs import NETWORK
 from app.texts import say
 
 logger = logging.getLogger(__name__)
+
+# What an event brings and what it answers: values by component, never by position. A component that an answer leaves
+# out stays as it is. Inputs and outputs are given to Gradio as sets
+Component = gr.blocks.Block
+Sent = dict[Component, Any]
+Shown = dict[Component, Any]
+UNCHANGED: Shown = gr.skip()  # every component stays as it is; Gradio takes no empty dictionary
 
 # An event that answers at once, whatever the network does. No progress on any component: Gradio's browser side would
 # look for each of them in the tree of all components, twice an event, which took seconds
@@ -40,19 +48,20 @@ CHOSEN = """(...sent) => {
 }"""
 
 
-def on_choice(dropdown: gr.Dropdown, handler: Callable, inputs: list, outputs: list) -> gr.events.Dependency:
+def on_choice(
+    dropdown: gr.Dropdown, handler: Callable[..., Shown], inputs: Set[Component], outputs: Set[Component]
+) -> gr.events.Dependency:
     """Call a handler once for each choice of a visitor from a dropdown, which is one of the inputs.
 
     What was chosen isn't sent back: on a slow machine that would undo the visitor's next choice.
     """
 
     @functools.wraps(handler)
-    def answered(*sent) -> list:
-        answers = list(handler(*sent))
-        if dropdown in outputs:
-            place = outputs.index(dropdown)
-            answers[place] = {name: prop for name, prop in answers[place].items() if name != "value"}
-        return answers
+    def answered(*sent) -> Shown:
+        shown = dict(handler(*sent))
+        if dropdown in shown:
+            shown[dropdown] = {name: prop for name, prop in shown[dropdown].items() if name != "value"}
+        return shown
 
     def script(text: str) -> str:
         return text.replace("NOTES", NOTES).replace("ID", str(dropdown._id))
@@ -68,7 +77,9 @@ def on_choice(dropdown: gr.Dropdown, handler: Callable, inputs: list, outputs: l
     return dropdown.input(answered, inputs, outputs, **how)
 
 
-def on_end(run: gr.events.Dependency, handler: Callable, inputs: list | None, outputs: list, **how) -> None:
+def on_end(
+    run: gr.events.Dependency, handler: Callable, inputs: Set[Component] | None, outputs: Set[Component], **how
+) -> None:
     """Call a handler when a run is over, one way or the other. (`then` alone isn't called after a failure.)"""
     run.success(handler, inputs, outputs, **how)
     run.failure(handler, inputs, outputs, **how)
@@ -94,11 +105,11 @@ def refusals(language: str, explained: Callable[[ValueError, str], str] = explai
 
 
 def to_the_end(
-    looks: Iterator[Sequence],
-    failed: Sequence,
+    looks: Iterator[Shown],
+    failed: Shown,
     language: str,
     explained: Callable[[ValueError, str], str] = explain,
-) -> Iterator[Sequence]:
+) -> Iterator[Shown]:
     """What a run shows, look by look; where it fails, the page shows `failed` and tells why."""
     try:
         with refusals(language, explained):

@@ -13,8 +13,20 @@ from app.later import later
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, on_choice, on_end, refusals, seat, to_the_end
-from app.tabs.explore_controls import NAMES, OWN_GRID, ExploreControls
+from app.tabs.events import (
+    NETWORK_EVENT,
+    PRIVATE,
+    UNCHANGED,
+    Component,
+    Sent,
+    Shown,
+    on_choice,
+    on_end,
+    refusals,
+    seat,
+    to_the_end,
+)
+from app.tabs.explore_controls import OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
 
@@ -85,62 +97,58 @@ class ExploreTab:
     # Events ----------------------------------------------------------------------------------------------------------
 
     @property
-    def inputs(self) -> list:
-        """Language, own controls, then those of the run."""
-        return [self.language, *self.axes.own.values(), *self.form.controls.values()]
+    def inputs(self) -> set[Component]:
+        """What every handler is told: language, own controls, and those of the run."""
+        return {self.language, *self.axes.own.values()} | self.form.inputs
 
     @property
-    def told(self) -> list:
+    def told(self) -> set[Component]:
         """What follows every change: the outputs of `tell`."""
-        return [
-            self.axes.own["preset"],
-            self.axes.hint,
-            self.plan,
-            self.frontier_plan,
-            self.grid,
-            self.outcome,
-            self.link,
-        ]
+        return {self.axes.own["preset"], self.axes.hint, self.link} | self.planned
 
     @property
-    def worded(self) -> list:
+    def planned(self) -> set[Component]:
+        """What says and shows what both buttons would do: the outputs of `_plans`."""
+        return {self.plan, self.frontier_plan, self.grid, self.outcome}
+
+    @property
+    def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        buttons = [self.start, self.stop, self.measure_button]
-        return [*self.axes.worded, *self.form.worded, self.base, *buttons, self.frontier_words, *self.told]
+        own = {self.base, self.start, self.stop, self.measure_button, self.frontier_words}
+        return own | self.axes.worded | self.form.worded | self.told
 
     @property
-    def whole(self) -> list:
+    def whole(self) -> set[Component]:
         """The outputs of `open`."""
-        return [*self.worded, self.progress, *self.measured]
+        return self.worded | {self.progress} | self.measured
 
     @property
-    def measured(self) -> list:
+    def measured(self) -> set[Component]:
         """What a measured frontier shows: the outputs of `_frontier_shown`."""
-        return [*self.plots, *self.captions, self.table]
+        return {*self.plots, *self.captions, self.table}
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
         on_choice(self.axes.own["preset"], self.choose_preset, self.inputs, self.whole)
         on_choice(self.form.controls["checkpoint"], self.choose_checkpoint, self.inputs, self.worded)
         for axis in AXES:
-            told = [self.axes.own[f"{axis}_values"], *self.told]
+            told = {self.axes.own[f"{axis}_values"]} | self.told
             on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told)
         gr.on(self.axes.texts, self.edit, self.inputs, self.told, trigger_mode="always_last", **raw)
-        adapted = [*self.form.adapted, *self.told]
+        adapted = self.form.adapted | self.told
         self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
         queued = raw | {"queue": True, "concurrency_limit": None}
-        buttons = [self.start, self.measure_button, self.stop]
-        told = [self.plan, self.frontier_plan, self.grid, self.outcome]
+        buttons = {self.start, self.measure_button, self.stop}
         for button, begin, run, shown in (
-            (self.start, self.begin, self.run, [self.grid, self.outcome]),
+            (self.start, self.begin, self.run, {self.grid, self.outcome}),
             (self.measure_button, self.begin_frontier, self.run_frontier, self.measured),
         ):
-            begun = button.click(begin, self.inputs, [*buttons, self.progress], **queued)
-            ran = begun.success(run, self.inputs, [self.progress, *shown], preprocess=False, **NETWORK_EVENT)
-            on_end(ran, self.end, self.inputs, [*buttons, *told], **raw)
-        self.stop.click(self.halt, None, self.stop, **PRIVATE)
+            begun = button.click(begin, self.inputs, buttons | {self.progress}, **queued)
+            ran = begun.success(run, self.inputs, {self.progress} | shown, preprocess=False, **NETWORK_EVENT)
+            on_end(ran, self.end, self.inputs, buttons | self.planned, **raw)
+        self.stop.click(self.halt, None, {self.stop}, **PRIVATE)
 
     def wire_measured(self, event) -> None:
         """After an event from which on it is known how long runs take."""
@@ -148,9 +156,9 @@ class ExploreTab:
 
     # What is asked ---------------------------------------------------------------------------------------------------
 
-    def sent_values(self, sent: Sequence) -> tuple[dict, dict]:
-        """The values of the own controls and of the run's, from what was sent after the language."""
-        return self.axes.values(sent[: len(NAMES)]), self.form.values(tuple(sent[len(NAMES) :]))
+    def values(self, sent: Sent) -> tuple[dict, dict]:
+        """The values of the own controls and of the run's."""
+        return self.axes.values(sent), self.form.values(sent)
 
     def _grid(self, own: dict, values: dict) -> Grid:
         return grid_of(own, values, self.shop.catalogue, self.shop.options)
@@ -175,14 +183,13 @@ class ExploreTab:
 
     # Opening and changing --------------------------------------------------------------------------------------------
 
-    def open(self, language: str, query: str = "") -> list:
+    def open(self, language: str, query: str = "") -> Shown:
         """The whole tab: as a link says, or with the first grid on the first checkpoint that can be used."""
         try:
             linked = self._linked(query)
         except ValueError as error:
-            whole = self.open(language)
             problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
-            return [*whole[: len(self.worded)], plan_line(problem, is_error=True), *self._nothing_measured()]
+            return self.open(language) | {self.progress: plan_line(problem, is_error=True)}
         own, values = linked or self.axes.of_preset(DEFAULT_PRESET, self.shop.catalogue.default())
         return self._rested(language, own, values)
 
@@ -193,37 +200,37 @@ class ExploreTab:
             self._frontier(*linked)
         return linked
 
-    def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> list:
-        words = self.rewrite(language, own, values, request, with_values=True)
-        return [*words, views.status("ready", language), *self._nothing_measured()]
-
-    def _nothing_measured(self) -> list:
-        return [gr.update(visible=False)] * len(self.plots) + [""] * (len(self.captions) + 1)
+    def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
+        shown = self.rewrite(language, own, values, request, with_values=True)
+        shown |= {self.progress: views.status("ready", language), self.table: ""}
+        return shown | dict.fromkeys(self.plots, gr.update(visible=False)) | dict.fromkeys(self.captions, "")
 
     def rewrite(
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
-    ) -> list:
+    ) -> Shown:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to the values."""
-        buttons = [gr.update(value=say(language, f"buttons.{name}")) for name in ("explore", "stop", "measure")]
-        return [
-            *self.axes.rewrite(language, own, self.shop.checkpoint(values["checkpoint"]), with_values),
-            *self.form.rewrite(language, values, with_values),
-            gr.update(label=say(language, "explore.base")),
-            *buttons,
-            _frontier_words(language),
-            *self.tell(language, own, values, request),
-        ]
+        shown = self.axes.rewrite(language, own, self.shop.checkpoint(values["checkpoint"]), with_values)
+        shown |= self.form.rewrite(language, values, with_values)
+        shown |= {
+            self.base: gr.update(label=say(language, "explore.base")),
+            self.start: gr.update(value=say(language, "buttons.explore")),
+            self.stop: gr.update(value=say(language, "buttons.stop")),
+            self.measure_button: gr.update(value=say(language, "buttons.measure")),
+            self.frontier_words: _frontier_words(language),
+        }
+        return shown | self.tell(language, own, values, request)
 
-    def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> list:
+    def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         """Which preset this is; what both buttons would do, or what is wrong; the grid as far as known; a link."""
         preset = self.axes.preset_told(language, own, self.shop.checkpoint(values["checkpoint"]))
         if not self.shop.catalogue.names():
-            return [*preset, *[""] * (len(self.told) - len(preset))]
-        return [*preset, *self._plans(language, own, values, request), self._link(language, own, values, request)]
+            return dict.fromkeys(self.told, "") | preset
+        return preset | self._plans(language, own, values, request) | self._link(language, own, values, request)
 
-    def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> list:
+    def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
         """What both buttons would do, and the grid as far as it is known."""
         known = self._known(request)
+        shown: Shown = {}
         try:
             grid = self._grid(own, values)
             shown = self._grid_shown(language, grid, known)
@@ -231,7 +238,7 @@ class ExploreTab:
             seconds = self._expected_seconds(to_run)
             plan = plan_line(explore_views.plan_sentence(grid, to_run, seconds, language))
         except ValueError as error:
-            plan, shown = plan_line(explain(error, language), is_error=True), [gr.skip(), gr.skip()]
+            plan = plan_line(explain(error, language), is_error=True)
         try:
             frontier = self._frontier(own, values)
             to_run = self._to_run(frontier.jobs, known)
@@ -239,144 +246,154 @@ class ExploreTab:
             frontier_plan = plan_line(explore_views.frontier_sentence(frontier, to_run, seconds, language))
         except ValueError as error:
             frontier_plan = plan_line(explain(error, language), is_error=True)
-        return [plan, frontier_plan, *shown]
+        return shown | {self.plan: plan, self.frontier_plan: frontier_plan}
 
-    def _grid_shown(self, language: str, grid: Grid, known: Known) -> list:
+    def _grid_shown(self, language: str, grid: Grid, known: Known) -> Shown:
         found = known.of(grid.jobs)
-        return [self._grid_html(language, grid, found), explore_views.outcome(grid, found)]
+        html = self._grid_html(language, grid, found)
+        return {self.grid: html, self.outcome: explore_views.outcome(grid, found)}
 
     def _grid_html(self, language: str, grid: Grid, found: dict, current=None) -> str:
         checkpoint = self.shop.catalogue.checkpoint(grid.base.checkpoint)
         return explore_views.grid_html(grid, found, checkpoint, language, current)
 
-    def _link(self, language: str, own: dict, values: dict, request: gr.Request | None) -> str:
+    def _link(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
         if request is None:
-            return ""
+            return {self.link: ""}
         try:
-            return self.axes.link(request, language, own, self._grid(own, values).base)
+            return {self.link: self.axes.link(request, language, own, self._grid(own, values).base)}
         except ValueError:
-            return gr.skip()
+            return {}
 
-    def choose_preset(self, request: gr.Request, language, *sent) -> list:
+    def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Another grid worth seeing, on the same checkpoint."""
-        own, values = self.sent_values(sent)
+        own, values = self.values(sent)
         checkpoint = self.shop.checkpoint(values["checkpoint"])
         if checkpoint is None or own["preset"] not in presets_of(checkpoint):
-            return [gr.skip()] * len(self.whole)
-        return self._rested(known_language(language), *self.axes.of_preset(own["preset"], checkpoint.name), request)
+            return UNCHANGED
+        of_preset = self.axes.of_preset(own["preset"], checkpoint.name)
+        return self._rested(known_language(sent[self.language]), *of_preset, request)
 
-    def choose_checkpoint(self, request: gr.Request, language, *sent) -> list:
+    def choose_checkpoint(self, request: gr.Request, sent: Sent) -> Shown:
         """Another checkpoint: the same grid on it, but what all cells share begins anew, for its betas are its own."""
-        own, values = self.sent_values(sent)
+        own, values = self.values(sent)
         checkpoint = self.shop.checkpoint(values["checkpoint"])
         if checkpoint is None:
-            return [gr.skip()] * len(self.worded)
+            return UNCHANGED
         preset = own["preset"] if own["preset"] in presets_of(checkpoint) else DEFAULT_PRESET
         fresh, values = self.axes.of_preset(preset, checkpoint.name)
         own = own if own["preset"] == OWN_GRID else fresh
-        return self.rewrite(known_language(language), own, values, request, with_values=True)
+        return self.rewrite(known_language(sent[self.language]), own, values, request, with_values=True)
 
     def _choose_field(self, axis: str):
-        def choose(request: gr.Request, language, *sent) -> list:
+        def choose(request: gr.Request, sent: Sent) -> Shown:
             """Another field on an axis: values to begin with."""
-            language = known_language(language)
-            own, values = self.sent_values(sent)
+            language = known_language(sent[self.language])
+            own, values = self.values(sent)
             checkpoint = self.shop.checkpoint(values["checkpoint"])
             own = self.axes.with_field(own, axis, checkpoint)
             props = self.axes.values_props(axis, own[axis], checkpoint, language)
-            return [gr.update(value=own[f"{axis}_values"], **props), *self.tell(language, own, values, request)]
+            typed = {self.axes.own[f"{axis}_values"]: gr.update(value=own[f"{axis}_values"], **props)}
+            return typed | self.tell(language, own, values, request)
 
         return choose
 
-    def edit(self, request: gr.Request, language, *sent) -> list:
+    def edit(self, request: gr.Request, sent: Sent) -> Shown:
         """The values of an axis, or what the frontier measures, were changed."""
-        return self.tell(known_language(language), *self.sent_values(sent), request)
+        return self.tell(known_language(sent[self.language]), *self.values(sent), request)
 
-    def adapt(self, request: gr.Request, language, *sent) -> list:
+    def adapt(self, request: gr.Request, sent: Sent) -> Shown:
         """A setting that all cells share was changed."""
-        own, values = self.sent_values(sent)
-        return [*self.form.adapt(values), *self.tell(known_language(language), own, values, request)]
+        own, values = self.values(sent)
+        return self.form.adapt(values) | self.tell(known_language(sent[self.language]), own, values, request)
 
-    def reset(self, request: gr.Request, language, *sent) -> list:
+    def reset(self, request: gr.Request, sent: Sent) -> Shown:
         """Set the noise schedule of all cells back to the trained one."""
-        own, values = self.sent_values(sent)
+        own, values = self.values(sent)
         trained = self.form.trained(values)
         values |= trained
-        return [*self.form.adapt(values, trained), *self.tell(known_language(language), own, values, request)]
+        return self.form.adapt(values, trained) | self.tell(known_language(sent[self.language]), own, values, request)
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def begin(self, request: gr.Request, language, *sent) -> tuple:
+    def begin(self, request: gr.Request, sent: Sent) -> Shown:
         """Explore was pressed: refuse at once what cannot run, else say that it is coming."""
-        return self._begin(request, language, sent, self._grid)
+        return self._begin(request, sent, self._grid)
 
-    def begin_frontier(self, request: gr.Request, language, *sent) -> tuple:
+    def begin_frontier(self, request: gr.Request, sent: Sent) -> Shown:
         """Measure was pressed."""
-        return self._begin(request, language, sent, self._frontier)
+        return self._begin(request, sent, self._frontier)
 
-    def _begin(self, request: gr.Request, language, sent: Sequence, asked) -> tuple:
-        language = known_language(language)
+    def _begin(self, request: gr.Request, sent: Sent, asked) -> Shown:
+        language = known_language(sent[self.language])
         with refusals(language):
-            to_run = self._to_run(asked(*self.sent_values(sent)).jobs, self._known(request))
+            to_run = self._to_run(asked(*self.values(sent)).jobs, self._known(request))
             before = self.shop.queue_up(seat(request, "explore"), *(plan for job in to_run for plan in job.plans))
-        off = gr.update(interactive=False)
-        return off, off, gr.update(interactive=True), views.waiting(before, language)
+        return {
+            self.start: gr.update(interactive=False),
+            self.measure_button: gr.update(interactive=False),
+            self.stop: gr.update(interactive=True),
+            self.progress: views.waiting(before, language),
+        }
 
-    def run(self, request: gr.Request, language, *sent) -> Iterator[list]:
+    def run(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
         """The grid, cell by cell; holds the network until it ends."""
-        language = known_language(language)
+        language = known_language(sent[self.language])
 
-        def shown(grid: Grid, moment: ExploreMoment) -> list:
-            html = self._grid_html(language, grid, moment.found, moment.current)
+        def shown(grid: Grid, moment: ExploreMoment) -> Shown:
+            html = {self.grid: self._grid_html(language, grid, moment.found, moment.current)}
             is_last = moment.state != "running"
-            return [html, explore_views.outcome(grid, moment.found) if is_last else gr.skip()]
+            return html | ({self.outcome: explore_views.outcome(grid, moment.found)} if is_last else {})
 
-        failed = views.status("failed", language), gr.skip(), gr.skip()
+        failed = {self.progress: views.status("failed", language)}
         yield from to_the_end(self._looks(request, language, sent, self._grid, shown), failed, language)
 
-    def run_frontier(self, request: gr.Request, language, *sent) -> Iterator[list]:
+    def run_frontier(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
         """The frontier, point by point; holds the network until it ends."""
-        language, count = known_language(language), None
+        language, count = known_language(sent[self.language]), None
 
-        def shown(frontier: Frontier, moment: ExploreMoment) -> list:
+        def shown(frontier: Frontier, moment: ExploreMoment) -> Shown:
             nonlocal count
             before, count = count, len(moment.found)
             if before == count and moment.state == "running":
-                return [gr.skip()] * len(self.measured)
+                return {}
             return self._frontier_shown(language, frontier, moment)
 
-        failed = views.status("failed", language), *[gr.skip()] * len(self.measured)
+        failed = {self.progress: views.status("failed", language)}
         yield from to_the_end(self._looks(request, language, sent, self._frontier, shown), failed, language)
 
-    def _looks(self, request: gr.Request, language: str, sent: Sequence, asked, shown) -> Iterator[list]:
+    def _looks(self, request: gr.Request, language: str, sent: Sent, asked, shown) -> Iterator[Shown]:
         """The progress line, and what `shown` makes of what was `asked` and a moment of it."""
         mine = seat(request, "explore")
         known = self.shop.explored.own(request.session_hash, Known)
         self.shop.line.begin(mine)
-        what = asked(*self.sent_values(sent))
+        what = asked(*self.values(sent))
         self._to_run(what.jobs, known)
         for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(mine)):
-            yield [explore_views.progress(moment, language), *shown(what, moment)]
+            yield {self.progress: explore_views.progress(moment, language)} | shown(what, moment)
 
-    def _frontier_shown(self, language: str, frontier: Frontier, moment: ExploreMoment) -> list:
+    def _frontier_shown(self, language: str, frontier: Frontier, moment: ExploreMoment) -> Shown:
         found = {key: one.result for key, one in moment.found.items()}
         points = [point for one in frontier.measurements if (point := one.point(found))]
         plots = [gr.update(visible=False) if plot is None else gr.update(value=plot, visible=True)
                  for plot in frontier_plot.frontier_plots(points, language)]  # fmt: skip
         captions = [explore_views.caption(points, measure, language) for measure in ("rms", "kid")]
-        return [*plots, *captions, explore_views.frontier_html(points)]
+        shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
+        return shown | {self.table: explore_views.frontier_html(points)}
 
-    def end(self, request: gr.Request, language, *sent) -> tuple:
+    def end(self, request: gr.Request, sent: Sent) -> Shown:
         """The run is over, one way or the other: what is known now need not run again."""
         self.shop.line.leave(seat(request, "explore"))
-        told = self._plans(known_language(language), *self.sent_values(sent), request)
-        on = gr.update(interactive=True)
-        return on, on, gr.update(interactive=False), *told
+        return self._plans(known_language(sent[self.language]), *self.values(sent), request) | {
+            self.start: gr.update(interactive=True),
+            self.measure_button: gr.update(interactive=True),
+            self.stop: gr.update(interactive=False),
+        }
 
-    def halt(self, request: gr.Request):
+    def halt(self, request: gr.Request) -> Shown:
         """Stop was pressed: what runs ends after the step at hand, and what is there stays."""
         self.shop.stop_signs.put_up(seat(request, "explore"))
-        return gr.update(interactive=False)
+        return {self.stop: gr.update(interactive=False)}
 
 
 def _frontier_words(language: str) -> str:

@@ -1,6 +1,6 @@
 """The controls of the Explore tab that are its own: presets, axes, and what the frontier measures; and its link."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
@@ -22,6 +22,7 @@ from app.grids import (
     values_hint,
 )
 from app.shop import Shop
+from app.tabs.events import Component, Sent, Shown
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES
 from app.texts import DEFAULT, say
@@ -36,7 +37,7 @@ MOST_SAMPLES = 500  # that the slider offers; the number beside it takes more
 
 
 class ExploreControls:
-    """`own` are the controls by name, in the order of NAMES. Like RunControls they take whatever a browser sends."""
+    """`own` are the controls by name. Like RunControls they take whatever a browser sends."""
 
     def __init__(self, shop: Shop):
         self.shop = shop
@@ -79,15 +80,15 @@ class ExploreControls:
         return [self.own[name].change for name in NAMES if name.endswith("_values") or name in FRONTIER]
 
     @property
-    def worded(self) -> list:
+    def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        return [self.own[name] for name in IN_LINK]
+        return {self.own[name] for name in IN_LINK}
 
-    def values(self, sent: Sequence) -> dict:
+    def values(self, sent: Sent) -> dict:
         """A control's name -> the value that was sent for it."""
-        return dict(zip(NAMES, sent, strict=True))
+        return {name: sent[control] for name, control in self.own.items()}
 
-    def rewrite(self, language: str, own: Mapping, checkpoint: Checkpoint | None, with_values: bool = False) -> list:
+    def rewrite(self, language: str, own: Mapping, checkpoint: Checkpoint | None, with_values: bool = False) -> Shown:
         """Every word in a language, with the controls as they are or (with_values) set to the values of `own`."""
         fields = [
             (say(language, "explore.nothing"), NO_FIELD),
@@ -99,7 +100,9 @@ class ExploreControls:
             props[f"{axis}_values"] = self.values_props(axis, own[axis], checkpoint, language)
         for name in FRONTIER:
             props[name] = {"label": say(language, f"explore.{name}"), "info": say(language, f"explore.{name}_info")}
-        return [gr.update(**props[name], **{"value": own[name]} if with_values else {}) for name in IN_LINK]
+        return {
+            self.own[name]: gr.update(**props[name], **{"value": own[name]} if with_values else {}) for name in IN_LINK
+        }
 
     def values_props(self, axis: str, field, checkpoint: Checkpoint | None, language: str) -> dict:
         """What stands around the values of an axis that has this field."""
@@ -109,13 +112,14 @@ class ExploreControls:
             "visible": field in FIELDS,
         }
 
-    def preset_told(self, language: str, own: Mapping, checkpoint: Checkpoint | None) -> list:
+    def preset_told(self, language: str, own: Mapping, checkpoint: Checkpoint | None) -> Shown:
         """Which preset the axes are, if any, and what to see: updates of the dropdown and of the hint."""
         presets = presets_of(checkpoint)
         preset = next((name for name in presets if preset_axes(name).items() <= own.items()), OWN_GRID)
         choices = [(say(language, f"grids.{name}.title"), name) for name in (*presets, OWN_GRID)]
         hint = f'<p class="hint">{say(language, f"grids.{preset}.see")}</p>'
-        return [gr.update(choices=choices, value=preset, label=say(language, "explore.preset")), hint]
+        label = say(language, "explore.preset")
+        return {self.own["preset"]: gr.update(choices=choices, value=preset, label=label), self.hint: hint}
 
     def of_preset(self, preset: str, name: str | None) -> tuple[dict, dict]:
         """The values of these controls and of the run's, for a preset on a checkpoint."""

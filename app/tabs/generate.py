@@ -12,8 +12,21 @@ from app.messages import explain
 from app.runs import watch
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import NETWORK_EVENT, PRIVATE, failure, on_choice, on_end, refusals, seat, to_the_end
-from app.tabs.recipe import RecipePanel, message, settings_of_query, values_of
+from app.tabs.events import (
+    NETWORK_EVENT,
+    PRIVATE,
+    UNCHANGED,
+    Component,
+    Sent,
+    Shown,
+    failure,
+    on_choice,
+    on_end,
+    refusals,
+    seat,
+    to_the_end,
+)
+from app.tabs.recipe import RecipePanel, RunPlaces, message, settings_of_query, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
 
@@ -59,7 +72,7 @@ class GenerateTab:
             with gr.Column(scale=9, elem_id="show"):
                 self.plan = gr.HTML(apply_default_css=False)
                 self.progress = gr.HTML(apply_default_css=False)
-                self.stage = gr.HTML(apply_default_css=False)
+                self.stage = gr.HTML(apply_default_css=False, elem_id="stage")
                 self.plots, self.captions = [], []
                 with gr.Row(elem_id="plots"):
                     for caption in _plot_captions(DEFAULT):
@@ -77,41 +90,46 @@ class GenerateTab:
     # Events ----------------------------------------------------------------------------------------------------------
 
     @property
-    def inputs(self) -> list:
-        return [self.language, *self.form.controls.values()]
+    def inputs(self) -> set[Component]:
+        """What every handler is told: the language and the controls."""
+        return {self.language} | self.form.inputs
 
     @property
-    def worded(self) -> list:
+    def worded(self) -> set[Component]:
         """Everything whose words depend on language and checkpoint: the outputs of `rewrite`."""
-        told = [self.plan, *self.before, *self.captions, *self.recipe.worded]
-        return [*self.form.worded, *self.buttons.values(), *told]
+        return self.form.worded | self.recipe.worded | {*self.buttons.values(), *self.captions} | self.told
 
     @property
-    def before(self) -> list:
-        """What shows, before any sampling, what a run will do: the outputs of `before_of`."""
-        return [*self.plots, self.readings]
+    def told(self) -> set[Component]:
+        """What says and shows, before any sampling, what a run will do: the outputs of `tell`."""
+        return {self.plan, *self.plots, self.readings}
 
     @property
-    def whole(self) -> list:
+    def whole(self) -> set[Component]:
         """The outputs of `open`."""
-        return [*self.worded, self.progress, self.stage, self.film, self.buttons["animate"], self.animation]
+        return self.worded | {self.progress, self.stage, self.film, self.buttons["animate"], self.animation}
 
     @property
-    def done(self) -> list:
+    def done(self) -> set[Component]:
         """The outputs of `end`."""
-        return [self.buttons["generate"], self.buttons["stop"], self.buttons["animate"]]
+        return {self.buttons["generate"], self.buttons["stop"], self.buttons["animate"]}
+
+    @property
+    def places(self) -> RunPlaces:
+        """Where a run shows itself."""
+        return RunPlaces(self.stage, self.progress, self.film)
 
     def _wire(self) -> None:
         controls, buttons = self.form.controls, self.buttons
         raw = {"preprocess": False, **PRIVATE}
         self.wire_measure(on_choice(controls["checkpoint"], self.choose, self.inputs, self.whole))
 
-        told = [*self.form.adapted, self.plan, *self.before]
+        told = self.form.adapted | self.told
         self.form.on_edit(self.adapt, self.inputs, told, **raw)
         self.form.reset.click(self.reset, self.inputs, told, **raw)
         buttons["dice"].click(None, None, controls["seed"], js=DICE, **PRIVATE)
 
-        go = [buttons["generate"], buttons["stop"], self.progress, self.film, buttons["animate"], self.animation]
+        go = self.done | {self.progress, self.film, self.animation}
         # Queued, though it is quick: only what went through the queue can show its error on the page
         begun = buttons["generate"].click(
             self.begin, self.inputs, go, **raw | {"queue": True, "concurrency_limit": None}
@@ -119,15 +137,14 @@ class GenerateTab:
         run = begun.success(
             self.run,
             self.inputs,
-            [self.stage, self.progress, self.film],
+            set(self.places),
             preprocess=False,
             **NETWORK_EVENT,
         )
         on_end(run, self.end, None, self.done, **PRIVATE)
-        buttons["stop"].click(self.stop, None, buttons["stop"], **PRIVATE)
-        buttons["animate"].click(
-            self.animate, self.language, self.animation, preprocess=False, api_visibility="private", concurrency_limit=1
-        )
+        buttons["stop"].click(self.stop, None, {buttons["stop"]}, **PRIVATE)
+        how = {"preprocess": False, "api_visibility": "private", "concurrency_limit": 1}
+        buttons["animate"].click(self.animate, {self.language}, {self.animation}, **how)
         self._wire_recipe(run, raw)
 
     def wire_measure(self, event):
@@ -135,42 +152,37 @@ class GenerateTab:
 
         What is told is of the settings as they stand then: measuring takes its time, and visitors don't wait for it.
         """
-        inputs = [self.form.controls["checkpoint"], self.language]
+        inputs = {self.form.controls["checkpoint"], self.language}
         how = {"trigger_mode": "always_last", "preprocess": False}
-        measured = event.then(self.measure, inputs, self.plan, **how, **NETWORK_EVENT)
-        return measured.then(self.tell, self.inputs, self.plan, **how, **PRIVATE)
+        measured = event.then(self.measure, inputs, {self.plan}, **how, **NETWORK_EVENT)
+        return measured.then(self.tell_time, self.inputs, {self.plan}, **how, **PRIVATE)
 
     def _wire_recipe(self, run, raw: dict) -> None:
-        panel, buttons = self.recipe, self.buttons
+        panel = self.recipe
         shown = [self.plan.change, self.form.groups["recipe"].expand]
-        self.form.on_edit(self.describe, self.inputs, [panel.link, panel.python], shown, **raw)
-        run.success(self.remember, [panel.remembered, *self.inputs], [panel.remembered, panel.history], **raw)
-        restored = on_choice(panel.history, self.restore_link, [self.language, panel.history], self.whole)
+        self.form.on_edit(self.describe, self.inputs, {panel.link, panel.python}, shown, **raw)
+        run.success(self.remember, self.inputs | {panel.remembered}, {panel.remembered, panel.history}, **raw)
+        restored = on_choice(panel.history, self.restore_link, {self.language, panel.history}, self.whole)
         # A menu: the controls can be changed from here on, and the same run be chosen once more
         restored.then(None, None, panel.history, js="() => null", **PRIVATE)
-        panel.file.upload(self.restore_file, [self.language, panel.file], [*self.whole, panel.said], **raw)
-        panel.file.clear(lambda: "", None, panel.said, **PRIVATE)
-        go = [buttons["generate"], buttons["stop"], self.progress, self.film, buttons["animate"], self.animation]
-        begun = panel.verify_button.click(self.begin_verify, self.language, go, **raw)
-        verified = begun.success(
-            panel.verify,
-            [self.language, panel.file],
-            [panel.said, self.stage, self.progress, self.film],
-            preprocess=False,
-            **NETWORK_EVENT,
-        )
+        panel.file.upload(self.restore_file, {self.language, panel.file}, self.whole | {panel.said}, **raw)
+        panel.file.clear(lambda: {panel.said: ""}, None, {panel.said}, **PRIVATE)
+        go = self.done | {self.progress, self.film, self.animation}
+        begun = panel.verify_button.click(self.begin_verify, {self.language}, go, **raw)
+        shown = {panel.said, *self.places}
+        verified = begun.success(self.verify, {self.language, panel.file}, shown, preprocess=False, **NETWORK_EVENT)
         on_end(verified, self.end, None, self.done, **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
-    def open(self, language: str, name: str | None = None, query: str = "") -> list:
+    def open(self, language: str, name: str | None = None, query: str = "") -> Shown:
         """The whole tab as a link says, or on a checkpoint with its defaults; by default the first that can be used."""
         catalogue = self.shop.catalogue
         try:
             if settings := settings_of_query(query):
                 return self.restored(language, values_of(self.shop, settings))
         except ValueError as error:
-            return [*self.open(language)[:-1], views.broken_link(explain(error, language))]
+            return self.open(language) | {self.stage: views.broken_link(explain(error, language))}
         name = catalogue.default() if name is None else name
         checkpoint = self.shop.checkpoint(name)
         values = {"checkpoint": name} | (defaults(checkpoint, self.shop.options) if checkpoint else START_VALUES)
@@ -180,53 +192,64 @@ class GenerateTab:
             stage = views.broken(explain(catalogue.error_of(name), language))
         else:
             stage = views.empty(str(catalogue.folder))
-        return [*self.rewrite(language, values, with_values=True), *self._at_rest(language, stage)]
+        return self.rewrite(language, values, with_values=True) | self._at_rest(language, stage)
 
-    def _at_rest(self, language: str, stage: str) -> list:
-        """Nothing runs, and there is no film: the outputs of `open` after those of `rewrite`."""
-        return [views.status("ready", language), stage, "", gr.update(visible=False), ""]
+    def _at_rest(self, language: str, stage: str) -> Shown:
+        """Nothing runs, and there is no film."""
+        return {
+            self.progress: views.status("ready", language),
+            self.stage: stage,
+            self.film: "",
+            self.buttons["animate"]: gr.update(visible=False),
+            self.animation: "",
+        }
 
-    def rewrite(self, language: str, values: dict, with_values: bool = False) -> list:
+    def rewrite(self, language: str, values: dict, with_values: bool = False) -> Shown:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
-        updates = self.form.rewrite(language, values, with_values)
-        updates += [gr.update(value=say(language, f"buttons.{name}")) for name in self.buttons]
-        told = [self.plan_of(language, values), *self.before_of(language, values), *_plot_captions(language)]
-        return [*updates, *told, *self.recipe.rewrite(language)]
+        buttons = {one: gr.update(value=say(language, f"buttons.{name}")) for name, one in self.buttons.items()}
+        captions = dict(zip(self.captions, _plot_captions(language), strict=True))
+        controls = self.form.rewrite(language, values, with_values)
+        return controls | buttons | captions | self.tell(language, values) | self.recipe.rewrite(language)
 
-    def restored(self, language: str, values: dict) -> list:
+    def restored(self, language: str, values: dict) -> Shown:
         """The whole tab with these values in its controls."""
         checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
-        words = self.rewrite(language, values, with_values=True)
-        return [*words, *self._at_rest(language, views.opening(checkpoint, language))]
+        stage = views.opening(checkpoint, language)
+        return self.rewrite(language, values, with_values=True) | self._at_rest(language, stage)
 
-    def restore_link(self, language, query) -> list:
+    def restore_link(self, sent: Sent) -> Shown:
         """An earlier run was chosen."""
-        language = known_language(language)
-        return self.open(language, query=query) if isinstance(query, str) else [gr.skip()] * len(self.whole)
+        language, query = known_language(sent[self.language]), sent[self.recipe.history]
+        return self.open(language, query=query) if isinstance(query, str) else UNCHANGED
 
-    def restore_file(self, language, sent) -> list:
-        """A saved picture was dropped: its settings come back, or it is said why not."""
-        language = known_language(language)
+    def restore_file(self, sent: Sent) -> Shown:
+        """A saved picture was dropped: its settings come back, or the page says why not."""
+        language = known_language(sent[self.language])
         try:
-            values, said = self.recipe.read(sent, language)
+            values, said = self.recipe.read(sent[self.recipe.file], language)
         except ValueError as error:
-            return [*[gr.skip()] * len(self.whole), message(explain(error, language), is_good=False)]
-        return [*self.restored(language, values), said]
+            return {self.recipe.said: message(explain(error, language), is_good=False)}
+        return self.restored(language, values) | {self.recipe.said: said}
 
-    def describe(self, request: gr.Request, language, *sent) -> tuple:
+    def describe(self, request: gr.Request, sent: Sent) -> Shown:
         """The link and the script of what stands in the controls; they stay as they are where that cannot run."""
         try:
-            return self.recipe.describe(request, known_language(language), *self.shop.plan(self.form.values(sent)))
+            pipeline, plan = self.shop.plan(self.form.values(sent))
         except ValueError:
-            return gr.skip(), gr.skip()
+            return UNCHANGED
+        return self.recipe.describe(request, known_language(sent[self.language]), pipeline, plan)
 
-    def remember(self, known, language, *sent) -> tuple:
+    def remember(self, sent: Sent) -> Shown:
         """A run was finished: the browser remembers it."""
         try:
             _, plan = self.shop.plan(self.form.values(sent))
         except ValueError:
-            return gr.skip(), gr.skip()
-        return self.recipe.remember(known, known_language(language), plan.settings)
+            return UNCHANGED
+        return self.recipe.remember(sent[self.recipe.remembered], known_language(sent[self.language]), plan.settings)
+
+    def tell(self, language: str, values: dict) -> Shown:
+        """What the settings will do, or what is wrong with them; plots stay as they are where those cannot run."""
+        return {self.plan: self.plan_of(language, values)} | self._before(language, values)
 
     def plan_of(self, language: str, values: dict) -> str:
         """The line that says what the settings will do, or what is wrong with them."""
@@ -239,74 +262,79 @@ class GenerateTab:
         seconds = self.shop.pace.expected_seconds(plan.settings.checkpoint, plan)
         return plan_line(views.plan_sentence(plan, language, seconds))
 
-    def before_of(self, language: str, values: dict) -> list:
-        """The plots and sentences of the settings; they stay as they are where the settings cannot run."""
+    def _before(self, language: str, values: dict) -> Shown:
         try:
             _, plan = self.shop.plan(values)
         except ValueError:
-            return [gr.skip()] * len(self.before)
+            return {}
         plots, sentences = views.before(plan, language)
-        return [*plots, sentences]
+        return dict(zip(self.plots, plots, strict=True)) | {self.readings: sentences}
 
-    def measure(self, name, language):
+    def measure(self, sent: Sent) -> Shown:
         """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
+        name = sent[self.form.controls["checkpoint"]]
         checkpoint = self.shop.checkpoint(name)
         if checkpoint is None:
-            return self.plan_of(known_language(language), {"checkpoint": name})
+            return {self.plan: self.plan_of(known_language(sent[self.language]), {"checkpoint": name})}
         self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
-        return gr.skip()
+        return UNCHANGED
 
-    def tell(self, language, *sent) -> str:
-        """What the settings will do, once more: it is known by now how long that takes."""
-        return self.plan_of(known_language(language), self.form.values(sent))
+    def tell_time(self, sent: Sent) -> Shown:
+        """What the settings will do, once more: by now it is known how long that takes."""
+        return {self.plan: self.plan_of(known_language(sent[self.language]), self.form.values(sent))}
 
-    def choose(self, language, *sent) -> list:
+    def choose(self, sent: Sent) -> Shown:
         """Another checkpoint was chosen: its own limits, defaults and pictures; the language stays."""
-        return self.open(known_language(language), self.form.values(sent)["checkpoint"])
+        return self.open(known_language(sent[self.language]), self.form.values(sent)["checkpoint"])
 
-    def adapt(self, language, *sent) -> list:
+    def adapt(self, sent: Sent) -> Shown:
         """A control was changed: hide what means nothing now, and say and show what the settings will do."""
-        language, values = known_language(language), self.form.values(sent)
-        return [*self.form.adapt(values), self.plan_of(language, values), *self.before_of(language, values)]
+        values = self.form.values(sent)
+        return self.form.adapt(values) | self.tell(known_language(sent[self.language]), values)
 
-    def reset(self, language, *sent) -> list:
+    def reset(self, sent: Sent) -> Shown:
         """Set the noise schedule back to the trained one."""
-        language, values = known_language(language), self.form.values(sent)
+        values = self.form.values(sent)
         trained = self.form.trained(values)
         values |= trained
-        return [*self.form.adapt(values, trained), self.plan_of(language, values), *self.before_of(language, values)]
+        return self.form.adapt(values, trained) | self.tell(known_language(sent[self.language]), values)
 
-    def begin(self, request: gr.Request, language, *sent):
+    def begin(self, request: gr.Request, sent: Sent) -> Shown:
         """Generate was pressed: refuse at once what cannot run, else say that it is coming."""
-        language = known_language(language)
+        language = known_language(sent[self.language])
         with refusals(language):
             _, plan = self.shop.plan(self.form.values(sent))
             return self._begun(request, language, plan)
 
-    def _begun(self, request: gr.Request, language: str, *plans: "Plan") -> tuple:
+    def _begun(self, request: gr.Request, language: str, *plans: "Plan") -> Shown:
         before = self.shop.queue_up(seat(request, "generate"), *plans)
-        return (
-            gr.update(interactive=False),
-            gr.update(interactive=True),
-            views.waiting(before, language),
-            "",
-            gr.update(visible=False),
-            "",
-        )
+        return {
+            self.buttons["generate"]: gr.update(interactive=False),
+            self.buttons["stop"]: gr.update(interactive=True),
+            self.buttons["animate"]: gr.update(visible=False),
+            self.progress: views.waiting(before, language),
+            self.film: "",
+            self.animation: "",
+        }
 
-    def begin_verify(self, request: gr.Request, language) -> tuple:
+    def begin_verify(self, request: gr.Request, sent: Sent) -> Shown:
         """Verify was pressed."""
-        language = known_language(language)
+        language = known_language(sent[self.language])
         with refusals(language):
             return self._begun(request, language)
 
-    def run(self, request: gr.Request, language, *sent) -> Iterator[tuple]:
+    def verify(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
+        """The run of a saved file's recipe, and how its pictures agree; holds the network until it ends."""
+        language = known_language(sent[self.language])
+        yield from self.recipe.verify(request, language, sent[self.recipe.file], self.places)
+
+    def run(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
         """The run itself, a few looks at it a second; holds the network until it ends."""
-        language = known_language(language)
-        failed = gr.skip(), views.status("failed", language), gr.skip()
+        language = known_language(sent[self.language])
+        failed = {self.progress: views.status("failed", language)}
         yield from to_the_end(self._looks(request, language, self.form.values(sent)), failed, language)
 
-    def _looks(self, request: gr.Request, language: str, values: dict) -> Iterator[tuple]:
+    def _looks(self, request: gr.Request, language: str, values: dict) -> Iterator[Shown]:
         mine = seat(request, "generate")
         self.shop.line.begin(mine)
         pipeline, plan = self.shop.plan(values)
@@ -315,31 +343,38 @@ class GenerateTab:
         for moment in watch(pipeline, plan.settings, lambda: self.shop.stop_signs.is_up(mine)):
             progress = views.progress(moment, language)
             if moment.state == "running":
-                yield views.running(moment, language), progress, gr.skip()
+                yield {self.stage: views.running(moment, language), self.progress: progress}
                 continue
             self.shop.films.keep(request.session_hash, list(moment.film))
             if moment.state == "done":
                 self.shop.pace.learn(checkpoint.name, plan, moment.seconds)
-            pictures = views.finished(moment, plan, checkpoint, made_by, language)
-            yield pictures, progress, views.film_of(moment, language)
+            yield {
+                self.stage: views.finished(moment, plan, checkpoint, made_by, language),
+                self.progress: progress,
+                self.film: views.film_of(moment, language),
+            }
 
-    def end(self, request: gr.Request) -> tuple:
+    def end(self, request: gr.Request) -> Shown:
         """The run is over, one way or the other."""
         self.shop.line.leave(seat(request, "generate"))
-        return gr.update(interactive=True), gr.update(interactive=False), gr.update(visible=True)
+        return {
+            self.buttons["generate"]: gr.update(interactive=True),
+            self.buttons["stop"]: gr.update(interactive=False),
+            self.buttons["animate"]: gr.update(visible=True),
+        }
 
-    def animate(self, request: gr.Request, language) -> str:
+    def animate(self, request: gr.Request, sent: Sent) -> Shown:
         """The last run of this visitor as an animation."""
-        language = known_language(language)
+        language = known_language(sent[self.language])
         frames = self.shop.films.of(request.session_hash)
         if frames is None:
             raise failure(say(language, "film.none"))
-        return views.animated(frames, "ddpm-lab", language)
+        return {self.animation: views.animated(frames, "ddpm-lab", language)}
 
-    def stop(self, request: gr.Request):
+    def stop(self, request: gr.Request) -> Shown:
         """Stop was pressed: the run ends after the step at hand, and shows what it has."""
         self.shop.stop_signs.put_up(seat(request, "generate"))
-        return gr.update(interactive=False)
+        return {self.buttons["stop"]: gr.update(interactive=False)}
 
 
 def _plot_captions(language: str) -> list[str]:

@@ -14,7 +14,7 @@ from app.maths.words import NAMES, chapter_words, number_of
 from app.messages import explain
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import PRIVATE, seat
+from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown, seat
 from app.tabs.recipe import query_fields
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say, say_name
@@ -58,19 +58,19 @@ class MathsTab:
     # Events ----------------------------------------------------------------------------------------------------------
 
     @property
-    def inputs(self) -> list:
+    def inputs(self) -> set[Component]:
         """Language, Generate's controls, the chapter chosen, what has been set in the experiments, what is drawn."""
-        return [self.language, *self.generate.controls.values(), self.chapter, self.dials, self.page]
+        return {self.language, self.chapter, self.dials, self.page} | self.generate.inputs
 
     @property
-    def whole(self) -> list:
+    def whole(self) -> set[Component]:
         """The outputs of `turn`."""
-        return [self.chapter, self.about, self.back, self.forth, self.link, self.page, self.turned]
+        return {self.chapter, self.about, self.back, self.forth, self.link, self.page, self.turned}
 
     @property
-    def opened(self) -> list:
+    def opened(self) -> set[Component]:
         """The outputs of `open`."""
-        return [self.chapter, self.dials]
+        return {self.chapter, self.dials}
 
     def wire_turn(self, event) -> None:
         """After an event that opens the page or changes its language: the open chapter, if there is one."""
@@ -88,7 +88,7 @@ class MathsTab:
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
-    def open(self, query: str = "") -> list:
+    def open(self, query: str = "") -> Shown:
         """The page is opened: at a chapter where the link says so, with the experiments' values that it names."""
         try:
             fields = query_fields(query)
@@ -101,34 +101,32 @@ class MathsTab:
                 key = benches.dial_key(experiment, control)
                 if key in fields and isinstance(control, chapters.Control):
                     dials[key] = control.parsed(fields[key])
-        return [gr.update(value=name), dials]
+        return {self.chapter: gr.update(value=name), self.dials: dials}
 
-    def enter(self, request: gr.Request, language, *sent) -> list:
+    def enter(self, request: gr.Request, sent: Sent) -> Shown:
         """The tab was opened. Where a link did it, the opening of the page draws the chapter.
 
         To draw it once more would take back what the reader has set by the time that the second one comes.
         """
-        *_, name, _, drawn = sent
-        if drawn is None and name in NAMES:
-            return [gr.skip()] * len(self.whole)
-        return self._turned(request, language, sent, lambda name: name or NAMES[0])
+        if sent[self.page] is None and sent[self.chapter] in NAMES:
+            return UNCHANGED
+        return self._turned(request, sent, lambda name: name or NAMES[0])
 
-    def turn(self, request: gr.Request, language, *sent) -> list:
+    def turn(self, request: gr.Request, sent: Sent) -> Shown:
         """Another chapter was chosen, or this one is to be shown anew."""
-        return self._turned(request, language, sent, lambda name: name)
+        return self._turned(request, sent, lambda name: name)
 
-    def back_to(self, request: gr.Request, language, *sent) -> list:
+    def back_to(self, request: gr.Request, sent: Sent) -> Shown:
         """To the chapter before."""
-        return self._turned(request, language, sent, lambda name: _neighbour(name, -1))
+        return self._turned(request, sent, lambda name: _neighbour(name, -1))
 
-    def forth_to(self, request: gr.Request, language, *sent) -> list:
+    def forth_to(self, request: gr.Request, sent: Sent) -> Shown:
         """To the chapter after."""
-        return self._turned(request, language, sent, lambda name: _neighbour(name, 1))
+        return self._turned(request, sent, lambda name: _neighbour(name, 1))
 
-    def _turned(self, request: gr.Request, language, sent: tuple, choose) -> list:
-        language = known_language(language)
-        *values, name, dials, drawn = sent
-        generate = self.generate.values(values)
+    def _turned(self, request: gr.Request, sent: Sent, choose) -> Shown:
+        language, name, drawn = known_language(sent[self.language]), sent[self.chapter], sent[self.page]
+        generate = self.generate.values(sent)
         name = choose(name if isinstance(name, str) and name in NAMES else None)
         try:
             scene = scenes.Scene.of(self.shop, generate)
@@ -139,14 +137,17 @@ class MathsTab:
         page = benches.Page(name, language, generate) if name else None
         if page != drawn:
             self.shop.stop_signs.put_up(seat(request, "maths"))  # what still runs in the chapter that is left
-        return [
-            gr.update(choices=_titles(language), value=name, label=say(language, "maths.contents")),
-            about,
-            gr.update(value=say(language, "maths.back"), interactive=place > 0),
-            gr.update(value=say(language, "maths.forth"), interactive=place < len(NAMES) - 1),
-            benches.chapter_link(request, page, book.BY_NAME[name], scene, dials) if scene and name else "",
-            *([gr.skip()] * 2 if page == drawn else [page, str(time.time_ns())]),
-        ]
+        link = (
+            benches.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.dials]) if scene and name else ""
+        )
+        shown = {
+            self.chapter: gr.update(choices=_titles(language), value=name, label=say(language, "maths.contents")),
+            self.about: about,
+            self.back: gr.update(value=say(language, "maths.back"), interactive=place > 0),
+            self.forth: gr.update(value=say(language, "maths.forth"), interactive=place < len(NAMES) - 1),
+            self.link: link,
+        }
+        return shown if page == drawn else shown | {self.page: page, self.turned: str(time.time_ns())}
 
     def draw(self, page: "Page | None", dials: dict) -> None:
         """The open chapter: its text and its experiments, with their results.
@@ -160,13 +161,16 @@ class MathsTab:
                 if is_open:
                     drawn = self._draw(chapter, page, dials)
         for bench in drawn:
-            bench.wire(self.dials, self.link)
+            bench.wire()
 
     def _draw(self, chapter: "Chapter", page: "Page", dials: dict) -> "list[Bench]":
         text, scene = page.text, page.scene(self.shop)
         head = f"# {chapter.number}. {text.title}\n\n> {text.sections['claim']}\n\n{text.sections['text']}"
         benches.markdown(head, **benches.keyed(chapter.name, "text"))
-        drawn = [benches.Bench(self.shop, page, chapter, experiment) for experiment in chapter.experiments]
+        drawn = [
+            benches.Bench(self.shop, page, chapter, experiment, self.dials, self.link)
+            for experiment in chapter.experiments
+        ]
         for bench in drawn:
             bench.lay_out(scene, dials)
         benches.markdown(text.sections["tutorial"], elem_classes="tutorial", **benches.keyed(chapter.name, "tutorial"))

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import gradio as gr
@@ -18,8 +18,8 @@ from app.pictures import as_saved
 from app.runs import watch
 from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
-from app.tabs.events import seat, to_the_end
-from app.texts import DEFAULT, in_each, known_language, say, say_name
+from app.tabs.events import Component, Shown, seat, to_the_end
+from app.texts import DEFAULT, in_each, say, say_name
 from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
 from diffusion.settings import SamplingSettings
 
@@ -37,6 +37,14 @@ class AsSent(GradioRootModel):
     """Whatever was sent for the file, for `uploaded` to look at: Gradio's own check ends in an error without words."""
 
     root: Any = None
+
+
+class RunPlaces(NamedTuple):
+    """Where a run shows itself: its pictures, how far it is, and its film."""
+
+    stage: Component
+    progress: Component
+    film: Component
 
 
 class RecipePanel:
@@ -61,41 +69,39 @@ class RecipePanel:
         )
 
     @property
-    def worded(self) -> list:
+    def worded(self) -> set[Component]:
         """What `rewrite` gives words to."""
-        return [self.file_words, self.verify_button, self.link_words, self.python_words, self.history]
+        return {self.file_words, self.verify_button, self.link_words, self.python_words, self.history}
 
-    def rewrite(self, language: str) -> list:
+    def rewrite(self, language: str) -> Shown:
         """The labels in a language."""
-        return [
-            heading(language, "file"),
-            gr.update(value=say(language, "buttons.verify")),
-            heading(language, "link"),
-            heading(language, "python"),
-            gr.update(label=say(language, "recipe.history"), info=say(language, "recipe.history_info")),
-        ]
+        return {
+            self.file_words: heading(language, "file"),
+            self.verify_button: gr.update(value=say(language, "buttons.verify")),
+            self.link_words: heading(language, "link"),
+            self.python_words: heading(language, "python"),
+            self.history: gr.update(label=say(language, "recipe.history"), info=say(language, "recipe.history_info")),
+        }
 
     # Out -------------------------------------------------------------------------------------------------------------
 
-    def describe(
-        self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"
-    ) -> tuple[str, str]:
+    def describe(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan") -> Shown:
         """The link and the script of a run."""
         settings = plan.settings
         address = f"{page_address(request)}?{to_query(settings)}"
         script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint)
-        return (
-            link_line(address, say(language, "recipe.link")),
-            copy_script(script, say(language, "recipe.python"), *copy_words()),
-        )
+        return {
+            self.link: link_line(address, say(language, "recipe.link")),
+            self.python: copy_script(script, say(language, "recipe.python"), *copy_words()),
+        }
 
-    def remember(self, known, language: str, settings: SamplingSettings):
+    def remember(self, known, language: str, settings: SamplingSettings) -> Shown:
         """A run was finished: the browser's list with it in front, and the dropdown."""
         query = to_query(settings)
         queries = [query, *(other for other in _queries(known) if other != query)][:HISTORY]
-        return queries, self.recall(language, queries)
+        return {self.remembered: queries} | self.recall(language, queries)
 
-    def recall(self, language: str, known):
+    def recall(self, language: str, known) -> Shown:
         """The dropdown of the runs that the browser remembers."""
         choices = []
         for number, query in enumerate(_queries(known), 1):
@@ -109,7 +115,7 @@ class RecipePanel:
             sampler = say(language, f"controls.sampler.{settings.sampler}")
             places = {"sampler": sampler, "steps": settings.num_inference_steps, "seed": settings.seed}
             choices.append((say(language, "recipe.history_entry", number=number, checkpoint=name, **places), query))
-        return gr.update(choices=choices, value=None)
+        return {self.history: gr.update(choices=choices, value=None)}
 
     # In --------------------------------------------------------------------------------------------------------------
 
@@ -123,13 +129,12 @@ class RecipePanel:
             said = f"{said} {say(language, 'recipe.other_checkpoint')}"
         return values, message(said)
 
-    def verify(self, request: gr.Request, language, sent) -> Iterator[tuple]:
-        """Make the pictures of a saved file again, and say how they agree: (said, stage, progress, film)."""
-        language = known_language(language)
-        failed = gr.skip(), gr.skip(), views.status("failed", language), gr.skip()
-        yield from to_the_end(self._looks(request, language, sent), failed, language)
+    def verify(self, request: gr.Request, language: str, sent, show: RunPlaces) -> Iterator[Shown]:
+        """Make the pictures of a saved file again, and say how they agree."""
+        failed = {show.progress: views.status("failed", language)}
+        yield from to_the_end(self._looks(request, language, sent, show), failed, language)
 
-    def _looks(self, request: gr.Request, language: str, sent) -> Iterator[tuple]:
+    def _looks(self, request: gr.Request, language: str, sent, show: RunPlaces) -> Iterator[Shown]:
         mine = seat(request, "generate")
         self.shop.line.begin(mine)
         if sent is None:
@@ -146,11 +151,15 @@ class RecipePanel:
         made_by = pipeline.denoiser(plan).description
         for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(mine)):
             if moment.state == "running":
-                yield gr.skip(), views.running(moment, language), views.progress(moment, language), gr.skip()
+                yield {show.stage: views.running(moment, language), show.progress: views.progress(moment, language)}
         self.shop.films.keep(request.session_hash, list(moment.film))
         said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
-        stage = views.finished(moment, plan, checkpoint, made_by, language)
-        yield message(said, is_good), stage, views.progress(moment, language), views.film_of(moment, language)
+        yield {
+            self.said: message(said, is_good),
+            show.stage: views.finished(moment, plan, checkpoint, made_by, language),
+            show.progress: views.progress(moment, language),
+            show.film: views.film_of(moment, language),
+        }
 
     def _verdict(self, recipe, saved, moment, sha256: str, language: str) -> tuple[str, bool]:
         if moment.state != "done":

@@ -1,7 +1,7 @@
 """The controls of one run: laid out in parts, given words, limits and values together. Several tabs have them."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
 from typing import get_args
 
 import gradio as gr
@@ -9,7 +9,7 @@ import gradio as gr
 from app.controls import checkpoint_choices, control_meanings, control_props
 from app.form import DEFAULTS, USUAL_BETAS, trained_betas
 from app.shop import Shop
-from app.tabs.events import PRIVATE
+from app.tabs.events import PRIVATE, Component, Sent, Shown
 from app.texts import DEFAULT, say
 from diffusion.words import MultistepName
 
@@ -27,7 +27,7 @@ SUITED = """(sampler, spacing) => {
 
 
 class RunControls:
-    """`controls` holds what a run is made of, by name; handlers get their values in its order.
+    """`controls` holds what a run is made of, by name.
 
     Handlers take values as the browser sent them (preprocess=False): the settings check them all, and say which one is
     wrong in the visitor's language, which Gradio's own checks cannot. shared: controls that were laid out elsewhere,
@@ -104,16 +104,23 @@ class RunControls:
         return self.own | self.shared
 
     @property
-    def worded(self) -> list:
-        """What has words of its own: the outputs of `rewrite`."""
-        return [*self.own.values(), *self.groups.values(), self.reset]
+    def inputs(self) -> set[Component]:
+        """Every control of the run."""
+        return set(self.controls.values())
 
     @property
-    def adapted(self) -> list:
-        """The controls whose meaning hangs on others: the outputs of `adapt`."""
-        return [self.own[name] for name in ADAPTED]
+    def worded(self) -> set[Component]:
+        """What has words of its own: the outputs of `rewrite`."""
+        return {*self.own.values(), *self.groups.values(), self.reset}
 
-    def on_edit(self, handler: Callable, inputs: list, outputs: list, more: Sequence = (), **how) -> None:
+    @property
+    def adapted(self) -> set[Component]:
+        """The controls whose meaning hangs on others: the outputs of `adapt`."""
+        return {self.own[name] for name in ADAPTED}
+
+    def on_edit(
+        self, handler: Callable, inputs: Set[Component], outputs: Set[Component], more: Sequence = (), **how
+    ) -> None:
         """Call a handler after every change but that of the checkpoint, and after the events in `more`."""
         how = {"trigger_mode": "always_last"} | how
         gr.on([*self._edits, *more], handler, inputs, outputs, **how)
@@ -128,11 +135,11 @@ class RunControls:
             if name not in ("checkpoint", "sampler")
         ]
 
-    def values(self, sent: tuple) -> dict:
+    def values(self, sent: Sent) -> dict:
         """A control's name -> the value that was sent for it."""
-        return dict(zip(self.controls, sent, strict=True))
+        return {name: sent[control] for name, control in self.controls.items()}
 
-    def rewrite(self, language: str, values: dict, with_values: bool | Collection[str] = False) -> list:
+    def rewrite(self, language: str, values: dict, with_values: bool | Collection[str] = False) -> Shown:
         """Every word in a language; with_values: all controls, or those it names, are set to `values`, not left."""
         checkpoint = self.shop.checkpoint(values["checkpoint"])
         props = control_props(language, checkpoint, self.shop.options)
@@ -142,23 +149,23 @@ class RunControls:
             "choices": checkpoint_choices(language, self.shop.catalogue),
         }
         meanings = control_meanings(values, checkpoint)
-        updates = []
-        for name in self.own:
+        shown: Shown = {}
+        for name, control in self.own.items():
             is_set = with_values if isinstance(with_values, bool) else name in with_values
             value = {"value": values[name]} if is_set else {}
-            updates.append(gr.update(**props[name], **meanings.get(name, {}), **value))
-        updates += [gr.update(label=say(language, f"groups.{name}")) for name in self.groups]
-        return [*updates, gr.update(value=say(language, "buttons.reset"))]
+            shown[control] = gr.update(**props[name], **meanings.get(name, {}), **value)
+        for name, group in self.groups.items():
+            shown[group] = gr.update(label=say(language, f"groups.{name}"))
+        return shown | {self.reset: gr.update(value=say(language, "buttons.reset"))}
 
-    def adapt(self, values: dict, changed: dict | None = None) -> list:
+    def adapt(self, values: dict, changed: dict | None = None) -> Shown:
         """Hide what means nothing beside these values; set what is `changed`."""
         meanings = control_meanings(values, self.shop.checkpoint(values["checkpoint"]))
         changed = changed or {}
-        updates = []
-        for name in ADAPTED:
-            value = {"value": changed[name]} if name in changed else {}
-            updates.append(gr.update(**meanings.get(name, {}), **value))
-        return updates
+        return {
+            self.own[name]: gr.update(**meanings.get(name, {}), **({"value": changed[name]} if name in changed else {}))
+            for name in ADAPTED
+        }
 
     def trained(self, values: dict) -> dict:
         """The noise schedule of the checkpoint in `values`, as trained."""

@@ -104,7 +104,9 @@ def test_a_link_opens_the_page_with_its_settings(open_page, home_app):
 )
 def test_a_broken_link_is_one_sentence_and_the_page_works(open_page, home_app, query):
     page = open_page(address=f"{home_app}/?{query}")
-    expect(page.locator(".stage .notice")).to_contain_text("This link cannot be used here")
+    notice = page.locator("#stage .stage .notice")  # in the pictures' place, not below the film
+    expect(notice).to_contain_text("This link cannot be used here")
+    expect(notice).to_be_in_viewport()
     generate(page)
 
 

@@ -234,19 +234,17 @@ def test_another_checkpoint_in_compare_sets_what_it_changes_and_nothing_else(cat
     with gr.Blocks() as demo:
         tab = CompareTab(Shop(OPTIONS, catalogue), gr.Radio(["en", "zh"]))
     of_a, of_b = values_of(faces, num_inference_steps=40, seed=7), values_of(clothes)
-    sent = [
-        {"seed": 7, "num_images": 4}.get(name, of_run.get(name))
-        for form, of_run in zip(tab.forms, (of_a, of_b), strict=True)
-        for name in form.controls
-    ]
     a, b = tab.forms
-    found = tab._choose_checkpoint(0)("en", "ddpm-ddim", *sent)
-    assert len(found) == len(a.worded)
-    updates = dict(zip(map(id, a.worded), found, strict=True))
-    own = {name: updates[id(control)] for name, control in a.own.items()}
+    sent = {tab.language: "en", tab.preset: "ddpm-ddim"}
+    for form, of_run in ((a, of_a), (b, of_b)):
+        sent |= {control: of_run[name] for name, control in form.own.items()}
+    sent |= {a.own["seed"]: 7, a.own["num_images"]: 4}
+    asked = [event for event in demo.fns.values() if event.fn]  # the others are the page's own
+    (chosen,) = [event for event in asked if (a.controls["checkpoint"]._id, "input") in event.targets]
+    found = chosen.fn(sent)
+    assert set(found) == a.worded
+    own = {name: found[control] for name, control in a.own.items()}
     assert "value" not in own["num_inference_steps"] and "value" not in own["sampler"]
     assert own["beta_schedule"]["value"] == defaults(faces, OPTIONS)["beta_schedule"]
     assert own["beta_end"]["value"] == defaults(faces, OPTIONS)["beta_end"]
-    asked = [event for event in demo.fns.values() if event.fn]  # the others are the page's own
-    (chosen,) = [event for event in asked if (a.controls["checkpoint"]._id, "input") in event.targets]
     assert not {id(output) for output in chosen.outputs} & {id(control) for control in b.own.values()}

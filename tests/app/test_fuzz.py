@@ -152,7 +152,8 @@ def opened_chapter(app: str, chapter: str, session: str) -> dict:
     config = json.loads(get(f"{app}/config"))
     chapters = next(one["id"] for one in config["components"] if one["props"].get("elem_id") == "chapters")
     turn = next(one for one in config["dependencies"] if [chapters, "input"] in one["targets"])
-    draw = next(one for one in config["dependencies"] if one["targets"] == [[turn["outputs"][-1], "change"]])
+    changes = [[[number, "change"]] for number in turn["outputs"]]
+    draw = next(one for one in config["dependencies"] if one["targets"] in changes)
     defaults = {one["id"]: one["props"].get("value") for one in config["components"]}
     checkpoint = turn["inputs"][1]  # after the language; without the page's opening, none is chosen
     values = [{chapters: chapter, checkpoint: "clothes"}.get(number, defaults[number]) for number in turn["inputs"]]
