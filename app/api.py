@@ -11,9 +11,11 @@ import numpy as np
 
 from app.form import check_cost, check_images
 from app.later import later
+from app.messages import PageError
 from app.pictures import data_uri, picture, png
 from app.runs import watch
 from app.shop import Shop
+from diffusion.errors import PartError
 from diffusion.recipe import Recipe
 from diffusion.settings import SamplerName, SamplingSettings
 from diffusion.trajectory import TimestepSpacing
@@ -188,13 +190,13 @@ def _compare(shop: Shop, *runs: dict):
 
 
 def settings_object(name: str, fields) -> SamplingSettings:
-    """The settings in an object that was sent under a name. Raises ValueError naming both."""
+    """The settings in an object that was sent under a name. Raises FieldError naming both."""
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
-        raise ValueError(f"{name}: must be an object with the fields of a run, got {type(fields).__name__}")
+        raise PageError(name, "run_object")
     try:
         return SamplingSettings(**fields)
     except ValueError as error:
-        raise ValueError(f"{name}: {error}") from None
+        raise PartError(name, error) from None
 
 
 def _planned(shop: Shop, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":

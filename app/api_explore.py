@@ -8,6 +8,7 @@ from app.api import PROGRESS_SECONDS, pngs, said, settings_object
 from app.explore import Known, explore
 from app.form import check_cost, check_images
 from app.later import later
+from app.messages import PageError
 from app.pictures import visible
 from app.shop import Shop
 from diffusion.axes import Axis
@@ -76,7 +77,7 @@ def _explore(shop: Shop, axes: dict, settings: dict):
         base = settings_object("settings", settings)
         check_images(base, shop.options)
         if not isinstance(axes, dict):
-            raise ValueError(f"axes: must be an object, a field's name -> its values, got {type(axes).__name__}")
+            raise PageError("axes", "axes_object")
         found_axes = [Axis.of("axes", field, values) for field, values in axes.items()]
 
         pipeline_of = shop.catalogue.pipelines()

@@ -9,10 +9,12 @@ from torch import Tensor
 
 from app.form import check_evaluations
 from app.maths.scene import Scene
+from app.messages import PageError
 from app.runs import in_network_thread
 from app.shop import Shop
 from diffusion.bound_plan import BoundPlan
 from diffusion.derivation.ledger import Ledger, ledger
+from diffusion.errors import FieldError
 from diffusion.recipe import MAX_FILE
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import visited_timesteps
@@ -23,7 +25,7 @@ DECODER_DRAWS = 4  # of L_0, whose scatter is largest
 def answer(
     shop: Shop, settings: SamplingSettings, picture: int, image: str | None, class_label: int | None, evaluations: int
 ) -> dict:
-    """What /bound returns; see there. settings: of checkpoint, seed, betas. Raises ValueError naming the argument."""
+    """What /bound returns; see there. settings: of checkpoint, seed, betas. Raises FieldError naming the argument."""
     pipeline = shop.catalogue.pipeline(settings.checkpoint)
     scene = Scene(shop.catalogue.checkpoint(settings.checkpoint), pipeline, pipeline.plan(settings))
     x_0, label = _asked(scene, picture, image, class_label)
@@ -36,24 +38,24 @@ def _asked(scene: Scene, picture, image, class_label: int | None) -> tuple[Tenso
     """The picture (1, C, H, W), and its label (1,) or None for no class."""
     if image is None:
         if class_label is not None:
-            raise ValueError("class_label: is that of your own image; a test picture has its own")
+            raise PageError("class_label", "class_of_image")
         pictures, labels = scene.test_pictures
         if isinstance(picture, bool) or not isinstance(picture, int) or not 1 <= picture <= len(pictures):
-            raise ValueError(f"picture: must lie in [1, {len(pictures)}], got {str(picture)[:80]}")
+            raise FieldError.of("picture", "within", picture, range=f"[1, {len(pictures)}]")
         chosen = slice(picture - 1, picture)
         return pictures[chosen], None if labels is None or not scene.pipeline.classes else labels[chosen]
     if not isinstance(image, str) or len(image) > 2 * MAX_FILE:
-        raise ValueError(f"image: must be a picture file in base64, of at most {MAX_FILE // 10**6} MB")
+        raise PageError("image", "image_file", most=MAX_FILE // 10**6)
     try:
         content = base64.b64decode(image.rpartition("base64,")[2], validate=True)
     except (binascii.Error, ValueError):
-        raise ValueError("image: not base64") from None
+        raise PageError("image", "no_base64") from None
     return scene.own_picture(content, "image")[None], None if class_label is None else torch.tensor([class_label])
 
 
 def _plan(scene: Scene, evaluations, seed: int) -> BoundPlan:
     if isinstance(evaluations, bool) or not isinstance(evaluations, int):
-        raise ValueError(f"evaluations: must be a whole number, got {str(evaluations)[:80]}")
+        raise FieldError.of("evaluations", "whole_number", evaluations)
     timesteps = visited_timesteps(scene.T, scene.T)
     if evaluations >= scene.T:
         return BoundPlan.all_steps(scene.schedule, timesteps, DECODER_DRAWS)

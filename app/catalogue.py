@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from app.later import later
 from app.memory import give_back
-from app.messages import Refusal
+from app.messages import PageError
+from diffusion.errors import FieldError
 
 if TYPE_CHECKING:
     from diffusion.features import FeatureSpace
@@ -78,7 +79,7 @@ class Catalogue:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="quicken")
         self._quickening: dict[tuple, Future] = {}
         self._lock = threading.RLock()
-        self._known: dict[str, tuple[tuple, Checkpoint | ValueError]] = {}
+        self._known: dict[str, tuple[tuple, Checkpoint | FieldError]] = {}
         self._pipelines: OrderedDict[tuple, DDPMLabPipeline] = OrderedDict()
         self._spaces: OrderedDict[tuple, FeatureSpace] = OrderedDict()
 
@@ -91,19 +92,19 @@ class Catalogue:
         return sorted(folders)
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """What is known of a checkpoint. Raises ValueError (one sentence) where it cannot be used or is not there."""
+        """What is known of a checkpoint. Raises FieldError (one sentence) where it cannot be used or is not there."""
         with self._lock:
             signature = self._signature(name)
             known = self._known.get(name)
             if known is None or known[0] != signature:
                 known = (signature, self._look(name))
                 self._known[name] = known
-        if isinstance(known[1], ValueError):
+        if isinstance(known[1], FieldError):
             raise known[1]
         return known[1]
 
     def pipeline(self, name: str) -> DDPMLabPipeline:
-        """The pipeline of a checkpoint. Raises ValueError (one sentence), as `checkpoint` does."""
+        """The pipeline of a checkpoint. Raises FieldError (one sentence), as `checkpoint` does."""
         with self._lock:
             return self._load(name, self._signature(name))
 
@@ -120,14 +121,18 @@ class Catalogue:
     def feature_space(self, name: str) -> FeatureSpace | None:
         """The space in which distances to a checkpoint's data are measured; None where it brings none.
 
-        Raises ValueError (one sentence) for one that cannot be read.
+        Raises FieldError (one sentence) for one that cannot be read.
         """
         if not features.has_feature_space(self.checkpoint(name).folder):
             return None
         with self._lock:
             key = (name, self._signature(name))
             if key not in self._spaces:
-                self._spaces[key] = features.load_feature_space(self.folder / name)
+                try:
+                    self._spaces[key] = features.load_feature_space(self.folder / name)
+                except FieldError as error:
+                    _log(error)
+                    raise
                 _forget(self._spaces, self._keep)
             return self._spaces[key]
 
@@ -135,11 +140,11 @@ class Catalogue:
         """`pipeline`, looked up once a name: for many runs that belong together, which may name more than are kept."""
         return cache(self.pipeline)
 
-    def error_of(self, name: str) -> ValueError | None:
+    def error_of(self, name: str) -> FieldError | None:
         """Why a checkpoint cannot be used, or None."""
         try:
             self.checkpoint(name)
-        except ValueError as error:
+        except FieldError as error:
             return error
         return None
 
@@ -148,12 +153,13 @@ class Catalogue:
         names = sorted(self.names(), key=lambda name: name != FAVOURITE)
         return next((name for name in names if self.error_of(name) is None), names[0] if names else None)
 
-    def _look(self, name: str) -> Checkpoint | ValueError:
+    def _look(self, name: str) -> Checkpoint | FieldError:
         try:
             _check_name(name)
             sketch = pipelines.DDPMLabPipeline(*checkpoints.sketch_checkpoint(self.folder / name))
             return describe(self.folder / name, sketch)
-        except ValueError as error:
+        except FieldError as error:
+            _log(error)
             return error
 
     def _load(self, name: str, signature: tuple) -> DDPMLabPipeline:
@@ -192,9 +198,9 @@ class Catalogue:
                 self._quickening.pop(key, None)
 
     def _signature(self, name: str) -> tuple:
-        """Changes when a file of the checkpoint does. Raises Refusal for a name that is none of `names()`."""
+        """Changes when a file of the checkpoint does. Raises PageError for a name that is none of `names()`."""
         if not isinstance(name, str) or name not in self.names():
-            raise Refusal("unknown_checkpoint", name=str(name)[:80])
+            raise PageError("checkpoint", "unknown_checkpoint", name=str(name)[:80])
         files = []
         for part in PARTS:
             path = self.folder / name / part
@@ -246,7 +252,12 @@ def _class_names(folder: Path, reference: dict, classes: int) -> tuple[str, ...]
 
 def _check_name(name: str) -> None:
     if not NAME.fullmatch(name):
-        raise Refusal("checkpoint_name", name=name)
+        raise PageError("checkpoint", "checkpoint_name", name=name)
+
+
+def _log(error: FieldError) -> None:
+    """What a library said of a file stands in the log alone: the page has no words for it."""
+    logger.warning("a checkpoint cannot be used: %s", error)
 
 
 def _forget(things: OrderedDict, keep: int) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from app.catalogue import Checkpoint
 from app.messages import Refusal
 from app.options import Options
-from diffusion.settings import SamplingSettings, shortened
+from diffusion.errors import FieldError, shortened
+from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from diffusion.grid import Job
@@ -56,7 +57,7 @@ def trained_betas(checkpoint: Checkpoint) -> dict:
 def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> SamplingSettings:
     """The run that the controls describe. A control that means nothing beside the others is not looked at.
 
-    values: a control's name -> its value, whatever a browser sent. Raises ValueError naming the field.
+    values: a control's name -> its value, whatever a browser sent. Raises FieldError.
     """
     sampler = values["sampler"]
     settings = SamplingSettings(
@@ -163,7 +164,7 @@ def _betas(values: Mapping, checkpoint: Checkpoint) -> dict:
 def _given(values: Mapping, field: str):
     """A value that the settings may leave out, but a control may not."""
     if values[field] is None:
-        raise ValueError(f"{field}: needs a value")
+        raise FieldError(field, "missing")
     return values[field]
 
 

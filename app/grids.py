@@ -151,7 +151,7 @@ def axes_of(own: Mapping) -> tuple[Axis, ...]:
 
 
 def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Options) -> Grid:
-    """The grid that the tab describes. own: of its own controls; values: of the run's. Raises ValueError.
+    """The grid that the tab describes. own: of its own controls; values: of the run's. Raises FieldError.
 
     "Some of each class", as a control may say, is of the classes that the cell's own checkpoint has.
     """
@@ -178,7 +178,7 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
 
 
 def frontier_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Options) -> Frontier:
-    """The frontier that the tab describes. Raises ValueError."""
+    """The frontier that the tab describes. Raises FieldError."""
     checkpoint = catalogue.checkpoint(values["checkpoint"])
     fields = {"frontier_steps": "num_inference_steps", "frontier_etas": "eta"}
     axes = [Axis.of(name, of, own[name]) for name, of in fields.items()]

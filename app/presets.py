@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from app.catalogue import Checkpoint
-from diffusion.settings import SamplingSettings, shortened
+from diffusion.errors import FieldError, shortened
+from diffusion.settings import SamplingSettings
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ DEFAULT_PRESET = "ddpm-ddim"
 def preset_settings(
     name: str, checkpoint: Checkpoint, seed: int = 0, num_images: int = 4
 ) -> tuple[SamplingSettings, SamplingSettings]:
-    """The two runs of a preset on a checkpoint. Raises ValueError where there is none of that name."""
+    """The two runs of a preset on a checkpoint. Raises FieldError where there is none of that name."""
     check_preset(name)
     return tuple(
         _settings(fields, checkpoint, seed, num_images) for fields in (PRESETS[name].first, PRESETS[name].second)
@@ -42,9 +43,9 @@ def preset_settings(
 
 
 def check_preset(name: str) -> None:
-    """Raises ValueError where there is none of that name."""
+    """Raises FieldError where there is none of that name."""
     if name not in PRESETS:
-        raise ValueError(f"preset: must be one of {', '.join(PRESETS)}, got {shortened(name)}")
+        raise FieldError("preset", "one_of", choices=", ".join(PRESETS), got=shortened(name))
 
 
 def _settings(fields: dict, checkpoint: Checkpoint, seed: int, num_images: int) -> SamplingSettings:

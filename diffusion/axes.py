@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import floor, isfinite
 from typing import Self
 
+from diffusion.errors import AxisError, FieldError, shortened
 from diffusion.recipe import from_text
 
 WHOLE_NUMBERS = ("num_inference_steps", "seed", "class_label")
@@ -19,17 +20,6 @@ LEAST_SAMPLES, MOST_SAMPLES = 20, 2000  # behind a KID of a frontier
 NUMBER = r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,3})?"
 SPREAD = re.compile(rf"({NUMBER})\s*-\s*({NUMBER})\s*\[\s*(\d{{1,4}})\s*\]", re.ASCII)
 FROM_TO = re.compile(r"(\d{1,18})\s*-\s*(\d{1,18})", re.ASCII)
-
-
-class AxisError(ValueError):
-    """What is wrong with an axis: "axis, value 2: field: problem".
-
-    axis: its name. position: of the value, from 1; None where the axis as a whole is meant. problem: names the field.
-    """
-
-    def __init__(self, axis: str, position: int | None, problem: ValueError):
-        super().__init__(f"{axis}{f', value {position}' if position else ''}: {problem}")
-        self.axis, self.position, self.problem = axis, position, problem
 
 
 @dataclass(frozen=True)
@@ -47,22 +37,19 @@ class Axis:
         Whether a value is one for its field is found out where the cells are made.
         """
         if field not in FIELDS:
-            raise AxisError(
-                name, None, ValueError(f"axis: must be one of {', '.join(FIELDS)}, got {str(field)[:40]!r}")
-            )
+            problem = FieldError("axis", "one_of", choices=", ".join(FIELDS), got=shortened(field))
+            raise AxisError(name, None, problem)
         if isinstance(values, str):
             values = parsed(name, field, values)
         if not isinstance(values, list | tuple):
-            problem = ValueError(f"{field}: must be a list of values or a text, got {type(values).__name__}")
-            raise AxisError(name, None, problem)
+            raise AxisError(name, None, FieldError(field, "values_kind", kind=type(values).__name__))
         if not values:
-            raise AxisError(name, None, ValueError(f"{field}: needs a value"))
+            raise AxisError(name, None, FieldError(field, "missing"))
         if len(values) > MAX_VALUES:
             raise AxisError(name, None, _too_many(field, len(values)))
         for k, value in enumerate(values):
             if any(value == other and type(value) is type(other) for other in values[:k]):
-                problem = ValueError(f"{field}: each value must stand there once, got {str(value)[:40]} again")
-                raise AxisError(name, k + 1, problem)
+                raise AxisError(name, k + 1, FieldError(field, "twice", got=str(value)[:40]))
         return cls(name, field, tuple(values))
 
 
@@ -73,7 +60,7 @@ def parsed(name: str, field: str, text: str) -> list:
     the field's kind is left as it is, for the settings to refuse. Raises AxisError.
     """
     if len(text) > MAX_TEXT:
-        raise AxisError(name, None, ValueError(f"{field}: must be at most {MAX_TEXT} characters long, got {len(text)}"))
+        raise AxisError(name, None, FieldError(field, "too_long", most=MAX_TEXT, got=len(text)))
     values = []
     for position, part in enumerate(filter(None, (part.strip() for part in re.split("[,;，；、\n]", text))), 1):
         values += _part(name, position, field, part)
@@ -91,14 +78,12 @@ def _part(name: str, position: int, field: str, text: str) -> list:
     if (found := SPREAD.fullmatch(text)) and isfinite(float(found[1])) and isfinite(float(found[2])):
         first, last, count = float(found[1]), float(found[2]), int(found[3])
         if not 2 <= count <= MAX_VALUES:
-            problem = ValueError(f"{field}: a range takes [2] to [{MAX_VALUES}] values, got [{count}]")
-            raise AxisError(name, position, problem)
+            raise AxisError(name, position, FieldError(field, "range_count", most=MAX_VALUES, got=count))
         return [_even(first, last, k / (count - 1), is_whole) for k in range(count)]
     if is_whole and (found := FROM_TO.fullmatch(text)):
         first, last = int(found[1]), int(found[2])
         if not 0 <= last - first < MAX_VALUES:
-            problem = ValueError(f"{field}: a range goes up, over at most {MAX_VALUES} whole numbers, got {text}")
-            raise AxisError(name, position, problem)
+            raise AxisError(name, position, FieldError(field, "range_up", most=MAX_VALUES, got=text))
         return list(range(first, last + 1))
     return [from_text(field, text)]
 
@@ -108,5 +93,5 @@ def _even(first: float, last: float, share: float, is_whole: bool) -> float | in
     return floor(value + 0.5) if is_whole else float(f"{value:.10g}")  # not 0.30000000000000004
 
 
-def _too_many(field: str, count: int) -> ValueError:
-    return ValueError(f"{field}: must have at most {MAX_VALUES} values, got {count}")
+def _too_many(field: str, count: int) -> FieldError:
+    return FieldError(field, "too_many_values", most=MAX_VALUES, got=count)

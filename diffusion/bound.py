@@ -18,6 +18,7 @@ from torch import Tensor
 
 from diffusion.bound_plan import BoundPlan, Pair
 from diffusion.denoisers import Denoiser
+from diffusion.errors import FieldError
 from diffusion.gaussian import q_sample, step_coefficients
 from diffusion.likelihood import NormalCdf, discretized_nats
 from diffusion.pixels import check_grid
@@ -25,6 +26,13 @@ from diffusion.sampling import noise_like
 from diffusion.schedule import NoiseSchedule
 
 BoundVariance = Literal["posterior", "beta", "analytic"]
+
+
+class InfiniteBound(FieldError):
+    """A term has no finite value: its reverse variance is 0, or no number."""
+
+    def __init__(self, var: float):
+        super().__init__("var", "infinite_bound", got=var)
 
 
 def bits_per_dim(nats: Tensor | float, dims: int) -> Tensor | float:
@@ -65,12 +73,12 @@ class StepError:
     x_0_hat: Tensor | None = None
 
     def nats(self, var: float, schedule: NoiseSchedule, cdf: NormalCdf = "erf") -> Tensor:
-        """The term of this step at the reverse variance `var` > 0: (B,).
+        """The term of this step at the reverse variance `var` > 0: (B,). Raises InfiniteBound at another one.
 
         At s = -1 the data must lie on the 8-bit grid (ValueError otherwise).
         """
         if not var > 0:
-            raise ValueError(f"var: the bound is infinite at a reverse variance of {var}")
+            raise InfiniteBound(var)
         if self.s == -1:
             check_grid(self.x_0)
             return discretized_nats(self.x_0, self.x_0_hat, torch.tensor(var), cdf).flatten(1).sum(1)

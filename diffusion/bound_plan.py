@@ -10,6 +10,7 @@ from typing import Self
 
 import numpy as np
 
+from diffusion.errors import FieldError
 from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import pairs
 
@@ -60,7 +61,7 @@ class BoundPlan:
         """At most `evaluations` calls: every step with t <= exact_until, where nearly all bits are, and of the others
         two from each of as many strata as are left, which widen with t.
 
-        The draw, without replacement, depends on `seed` alone. Raises ValueError where `evaluations` is too small.
+        The draw, without replacement, depends on `seed` alone. Raises FieldError where `evaluations` is too small.
         """
         chain = _chain(timesteps, decoder_draws)
         exact = [pair for pair in chain if pair[0] <= exact_until or pair[1] == -1]
@@ -69,9 +70,8 @@ class BoundPlan:
         if len(rest) <= left:
             return cls.all_steps(schedule, timesteps, decoder_draws)
         if left < DRAWS:
-            raise ValueError(
-                f"evaluations: must be at least {len(exact) + decoder_draws - 1 + DRAWS} here, got {evaluations}"
-            )
+            least = len(exact) + decoder_draws - 1 + DRAWS
+            raise FieldError("evaluations", "evaluations", bound=least, got=evaluations)
         rng = np.random.default_rng(seed)
         strata = [_single(pair, decoder_draws) for pair in exact]
         edges = _widening_edges(len(rest), left // DRAWS, first=len(exact))

@@ -12,6 +12,7 @@ import torch
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DModel
 from safetensors import safe_open
 
+from diffusion.errors import CheckpointError, FieldError, shortened
 from diffusion.gaussian import PredictionType
 from diffusion.schedule import NoiseSchedule
 
@@ -19,10 +20,6 @@ PIPELINES = ("DDPMPipeline", "DDIMPipeline")
 SCHEDULERS = {"DDPMScheduler": DDPMScheduler, "DDIMScheduler": DDIMScheduler}
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 MAX_JSON = 1_000_000
-
-
-class CheckpointError(ValueError):
-    """A folder is no checkpoint that this program reads; the text is one sentence that says why."""
 
 
 def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DDIMScheduler]:
@@ -37,10 +34,10 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
         scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
     except Exception as error:  # whatever diffusers, torch and safetensors raise over a broken file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise CheckpointError(f"{folder.name}: cannot be loaded: {reason[:300]}") from error
+        raise CheckpointError(folder.name, "unreadable", reason=reason[:300]) from error
     wrong = [name for key in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[key]]
     if wrong:  # diffusers only warns, and leaves such weights at random
-        raise CheckpointError(f"{folder.name}: weights and unet/config.json do not fit: {wrong[0]}")
+        raise CheckpointError(folder.name, "weights_differ", weight=wrong[0])
     check_network(unet, folder.name)
     check_scheduler(scheduler.config, folder.name)
     for parameter in unet.parameters():
@@ -92,64 +89,61 @@ def checkpoint_sha256(folder: str | Path) -> str:
 def check_network(unet: UNet2DModel, name: str = "unet") -> None:
     """Raises CheckpointError where a U-Net is of a kind that the samplers here do not understand."""
     if not isinstance(unet, UNet2DModel):
-        raise CheckpointError(f"{name}: must be a UNet2DModel, got {type(unet).__name__}")
+        raise CheckpointError(name, "not_unet", kind=type(unet).__name__)
     config = unet.config
     if not isinstance(config.sample_size, int):
-        raise CheckpointError(f"{name}: sample_size must be one number, the side of square pictures")
+        raise CheckpointError(name, "sample_size")
     if config.in_channels != config.out_channels or config.in_channels not in (1, 3):
-        raise CheckpointError(
-            f"{name}: needs as many channels out as in, 1 or 3, got {config.in_channels} in, {config.out_channels} out"
-        )
+        raise CheckpointError(name, "channels", inputs=config.in_channels, outputs=config.out_channels)
     if config.time_embedding_type != "positional":
-        raise CheckpointError(f"{name}: a {config.time_embedding_type} time embedding has no timestep between two")
+        raise CheckpointError(name, "time_embedding", kind=str(config.time_embedding_type))
     if config.class_embed_type is not None:
-        raise CheckpointError(f"{name}: class_embed_type {config.class_embed_type} is unknown; labels are numbers here")
+        raise CheckpointError(name, "class_embed", kind=str(config.class_embed_type))
     if config.num_class_embeds is not None and config.num_class_embeds < 2:
-        raise CheckpointError(f"{name}: num_class_embeds must be at least 2, one class and 'no class'")
+        raise CheckpointError(name, "few_embeds")
 
 
 def check_scheduler(config, name: str = "scheduler") -> None:
     """Raises CheckpointError where a scheduler's config asks for something that the samplers here do not do."""
     known = PredictionType.__args__
     if config["prediction_type"] not in known:
-        raise CheckpointError(f"{name}: prediction_type {config['prediction_type']!r} is not one of {', '.join(known)}")
+        got = shortened(config["prediction_type"])
+        raise CheckpointError(name, "prediction_type", got=got, known=", ".join(known))
     if config.get("thresholding"):
-        raise CheckpointError(f"{name}: dynamic thresholding is not supported")
+        raise CheckpointError(name, "thresholding")
     if config.get("clip_sample_range", 1.0) != 1.0:
-        raise CheckpointError(f"{name}: clip_sample_range must be 1, got {config['clip_sample_range']}")
+        raise CheckpointError(name, "clip_range", got=str(config["clip_sample_range"]))
     if config.get("variance_type", "fixed_small").startswith("learned"):
-        raise CheckpointError(f"{name}: a learned variance is not supported")
+        raise CheckpointError(name, "learned_variance")
     try:
         schedule = NoiseSchedule.from_scheduler_config(config)
-    except ValueError as error:
-        raise CheckpointError(f"{name}: {error}") from None
+    except FieldError as error:
+        raise CheckpointError(name, "wrong_schedule", problem=error) from None
     if len(schedule) != config["num_train_timesteps"]:
-        raise CheckpointError(f"{name}: {len(schedule)} trained_betas, but num_train_timesteps is another number")
+        raise CheckpointError(name, "betas_count", count=len(schedule))
 
 
 def _check_index(folder: Path) -> str:
     """The scheduler's class name, after a check of every name in model_index.json and of the two config files."""
     index = _read_json(folder, "model_index.json")
     if index.get("_class_name") not in PIPELINES:
-        raise CheckpointError(
-            f"{folder.name}: its pipeline is {index.get('_class_name')!r}, known are {', '.join(PIPELINES)}"
-        )
+        got = shortened(index.get("_class_name"))
+        raise CheckpointError(folder.name, "pipeline_kind", got=got, known=", ".join(PIPELINES))
     parts = {key: value for key, value in index.items() if not key.startswith("_")}
     if sorted(parts) != ["scheduler", "unet"]:
-        raise CheckpointError(f"{folder.name}: model_index.json must name a unet and a scheduler, and no more")
+        raise CheckpointError(folder.name, "parts")
     if parts["unet"] != ["diffusers", "UNet2DModel"]:
-        raise CheckpointError(f"{folder.name}: its unet is {parts['unet']}, known is diffusers' UNet2DModel")
+        raise CheckpointError(folder.name, "unet_kind", got=shortened(parts["unet"]))
     if parts["scheduler"] not in [["diffusers", name] for name in SCHEDULERS]:
-        raise CheckpointError(
-            f"{folder.name}: its scheduler is {parts['scheduler']}, known are {', '.join(SCHEDULERS)}"
-        )
+        got = shortened(parts["scheduler"])
+        raise CheckpointError(folder.name, "scheduler_kind", got=got, known=", ".join(SCHEDULERS))
     for file, (_, name) in (
         ("unet/config.json", parts["unet"]),
         ("scheduler/scheduler_config.json", parts["scheduler"]),
     ):
         found = _read_json(folder, file).get("_class_name")
         if found != name:
-            raise CheckpointError(f"{folder.name}: {file} is of a {found}, model_index.json says {name}")
+            raise CheckpointError(folder.name, "class_differs", file=file, found=str(found), named=name)
     return parts["scheduler"][1]
 
 
@@ -158,13 +152,13 @@ def weight_files(folder: Path) -> list[Path]:
     unet = folder / "unet"
     if not (unet / f"{WEIGHTS}.index.json").is_file():
         if not (unet / WEIGHTS).is_file():
-            raise CheckpointError(f"{folder.name}: unet/ has no safetensors weights (pickled ones are not read)")
+            raise CheckpointError(folder.name, "no_weights")
         return [unet / WEIGHTS]
     shards = _read_json(folder, f"unet/{WEIGHTS}.index.json").get("weight_map")
     names = set(shards.values()) if isinstance(shards, dict) and shards else {None}
     for name in names:
         if not isinstance(name, str) or not name.endswith(".safetensors") or Path(name).name != name:
-            raise CheckpointError(f"{folder.name}: the index of the weights names {name!r}, not a safetensors file")
+            raise CheckpointError(folder.name, "weights_index", got=shortened(name))
     return [unet / name for name in sorted(names)]
 
 
@@ -181,14 +175,14 @@ def _read_json(folder: Path, file: str) -> dict:
     path = folder / file
     try:
         if path.stat().st_size > MAX_JSON:
-            raise CheckpointError(f"{folder.name}: {file} is too large")
+            raise CheckpointError(folder.name, "json_large", file=file)
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError:
-        raise CheckpointError(f"{folder.name}: is no checkpoint folder, it has no {file}") from None
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{folder.name}: {file} is not JSON") from None
+        raise CheckpointError(folder.name, "no_folder", file=file) from None
+    except CheckpointError:
+        raise
+    except (ValueError, RecursionError):
+        raise CheckpointError(folder.name, "file_not_json", file=file) from None
     if not isinstance(content, dict):
-        raise CheckpointError(f"{folder.name}: {file} is not a JSON object")
+        raise CheckpointError(folder.name, "file_not_object", file=file)
     return content

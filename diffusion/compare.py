@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from diffusion.errors import FieldError
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 from diffusion.sampling import Step
@@ -40,13 +41,12 @@ class Pair:
 
 
 def check_pair(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
-    """Raises ValueError, naming the field, for two runs whose pictures cannot be laid side by side."""
+    """Raises FieldError for two runs whose pictures cannot be laid side by side."""
     if a.image_shape != b.image_shape:
-        sizes = f"{a.image_shape} and {b.image_shape}"
-        raise ValueError(f"checkpoint: both must make pictures of one size, got {sizes} (channels, height, width)")
+        raise FieldError("checkpoint", "sizes", first=str(a.image_shape), second=str(b.image_shape))
     counts = plan_a.settings.num_images, plan_b.settings.num_images
     if counts[0] != counts[1]:
-        raise ValueError(f"num_images: must be the same in both runs, got {counts[0]} and {counts[1]}")
+        raise FieldError("num_images", "counts", first=counts[0], second=counts[1])
 
 
 def shares_step_noise(plan_a: Plan, plan_b: Plan) -> bool:
@@ -71,7 +71,7 @@ def matching_steps(plan_a: Plan, plan_b: Plan) -> list[tuple[int, int]]:
 def compare_runs(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> Iterator[Pair]:
     """Run both, always taking the step of the one that stands at the noisier level (the first one in a tie).
 
-    Yields after every step. Raises ValueError (see check_pair) before the first.
+    Yields after every step. Raises FieldError (see check_pair) before the first.
     """
     check_pair(a, plan_a, b, plan_b)
     return _interleave((a.steps(plan_a.settings), b.steps(plan_b.settings)), (plan_a, plan_b))

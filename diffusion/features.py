@@ -19,15 +19,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from diffusion.errors import FeatureError
 from diffusion.pixels import to_unit_range
 
 TURNS = 4
 LARGEST_SIDE = 32
 WEIGHTS, RECORD, FEATURES = "features.safetensors", "features.json", "features.npz"
-
-
-class FeatureError(ValueError):
-    """A checkpoint's feature network is missing or not the one its record describes; the text says what to do."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class FeatureSpace:
     def classes(self, images: np.ndarray) -> Tensor:
         """The class that the network sees in each picture: (N,) int64. Raises FeatureError where it knows none."""
         if self.network.to_class is None:
-            raise FeatureError("class: this feature network was trained without classes")
+            raise FeatureError("class", "no_feature_classes")
         return self.network.to_class(self.features(images).float()).argmax(1)
 
 
@@ -129,20 +126,18 @@ def load_feature_space(checkpoint: str | Path) -> FeatureSpace:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         weights, features = (folder / WEIGHTS).read_bytes(), (folder / FEATURES).read_bytes()
         if hashlib.sha256(weights).hexdigest() != record["sha256"]:
-            raise FeatureError(f"{name}: reference/{WEIGHTS} is not what {RECORD} describes (its hash differs)")
+            raise FeatureError(name, "features_differ", file=WEIGHTS, record=RECORD)
         if hashlib.sha256(features).hexdigest() != record["features_sha256"]:
-            raise FeatureError(f"{name}: reference/{FEATURES} is not what {RECORD} describes (its hash differs)")
+            raise FeatureError(name, "features_differ", file=FEATURES, record=RECORD)
         network = FeatureNetwork(FeatureConfig(**record["config"]))
         network.load_state_dict(load(weights))
         with np.load(folder / FEATURES, allow_pickle=False) as arrays:
             real, held_out = (torch.from_numpy(arrays[key].astype(np.float64)) for key in ("real", "held_out"))
     except FileNotFoundError as error:
-        raise FeatureError(
-            f"{name}: has no feature space (reference/{Path(error.filename).name}); "
-            f"python -m training.features {name} makes one"
-        ) from error
+        raise FeatureError(name, "no_features", file=Path(error.filename).name, name=name) from error
+    except FeatureError:
+        raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
-        if isinstance(error, FeatureError):
-            raise
-        raise FeatureError(f"{name}: its feature space cannot be read: {str(error).splitlines()[0][:200]}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise FeatureError(name, "features_unreadable", reason=reason) from error
     return FeatureSpace(network.eval(), record, real, held_out)

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from diffusion.axes import LEAST_SAMPLES, MOST_SAMPLES, Axis
 from diffusion.compare import rms
+from diffusion.errors import FieldError
 from diffusion.features import FeatureSpace
 from diffusion.grid import Job, located, pictures_job, same_pictures
 from diffusion.metrics import kid_of_few, shuffled
@@ -87,19 +88,19 @@ def measurements(
 
     base: everything else of the runs. Its pictures are those whose distance is measured. KID takes `samples` of them,
     each of a class drawn at random if the base names any, since the data hold all classes; without a feature space
-    there is none. Raises AxisError for a value of an axis, ValueError naming the field for the rest.
+    there is none. Raises AxisError for a value of an axis, FieldError for the rest.
     """
     if type(samples) is not int or not LEAST_SAMPLES <= samples <= MOST_SAMPLES:
-        raise ValueError(f"samples: must lie in [{LEAST_SAMPLES}, {MOST_SAMPLES}], got {samples}")
+        raise FieldError.of("samples", "within", samples, range=f"[{LEAST_SAMPLES}, {MOST_SAMPLES}]")
     if base.start_step:
-        raise ValueError(f"start_step: must be 0, since a frontier's runs go the whole way, got {base.start_step}")
+        raise FieldError("start_step", "whole_way", got=base.start_step)
     found = []
     for place in product(range(len(etas.values)), range(len(steps.values))):
         eta, count = etas.values[place[0]], steps.values[place[1]]
         try:
             own = sampler_of(base, eta).replace(num_inference_steps=count)
             plan = pipeline.plan(own)
-        except ValueError as error:
+        except FieldError as error:
             raise located(error, (etas, steps), place) from None
         if own.effective_eta == 0:
             all_steps = sampler_of(own, 0.0).replace(

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from diffusion.axes import MAX_AXES, MAX_CELLS, Axis, AxisError
+from diffusion.axes import MAX_AXES, MAX_CELLS, Axis
+from diffusion.errors import AxisError, FieldError
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 from diffusion.sampling import Step
@@ -23,7 +24,7 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
     """The base with some fields changed. Where a change leaves another field without a meaning, that one is left out.
 
     So a grid over samplers and eta has its row of ddpm, which knows no eta, and one over classes its row without a
-    class, and so without guidance. Raises ValueError naming the field.
+    class, and so without guidance. Raises FieldError.
     """
     fields = dict(base) | dict(changes)
     if "sampler" in changes:
@@ -68,37 +69,33 @@ def cells_of(
     """Every cell of a grid, the first axis fastest.
 
     planned: the fields of a cell that the axes decide -> its pipeline and plan. Raises AxisError where a value does not
-    do, and ValueError naming the field for what the axes have no part in.
+    do, and FieldError for what the axes have no part in.
     """
     if not 1 <= len(axes) <= MAX_AXES:
-        raise ValueError(f"axes: a grid has 1 to {MAX_AXES}, got {len(axes)}")
+        raise FieldError("axes", "axes", most=MAX_AXES, got=len(axes))
     for k, axis in enumerate(axes):
         if axis.field in [other.field for other in axes[:k]]:
-            raise AxisError(axis.name, None, ValueError(f"{axis.field}: is on another axis already"))
+            raise AxisError(axis.name, None, FieldError(axis.field, "axis_twice"))
     count = 1
     for axis in axes:
         count *= len(axis.values)
     if count > MAX_CELLS:
-        raise ValueError(f"axes: a grid has at most {MAX_CELLS} cells, got {count}")
+        raise FieldError("axes", "cells", most=MAX_CELLS, got=count)
     cells = []
     for place in product(*(range(len(axis.values)) for axis in reversed(axes))):
         place = place[::-1]
         changes = {axis.field: axis.values[k] for axis, k in zip(axes, place, strict=True)}
         try:
             cells.append(Cell(place, *planned(changes)))
-        except ValueError as error:
+        except FieldError as error:
             raise located(error, axes, place) from None
     return tuple(cells)
 
 
-def located(error: ValueError, axes: Sequence[Axis], place: Sequence[int]) -> ValueError:
-    """The error of a cell as that of the axis whose field, or whose checkpoint, it begins with."""
-    fields = str(error).partition(":")[0].split(", ")
+def located(error: FieldError, axes: Sequence[Axis], place: Sequence[int]) -> FieldError:
+    """The error of a cell as that of the first axis whose field it names."""
     for axis, k in zip(axes, place, strict=True):
-        names = [axis.field, axis.field.capitalize()]
-        if axis.field == "checkpoint":
-            names.append(axis.values[k])
-        if any(name in fields for name in names):
+        if axis.field in error.fields:
             return AxisError(axis.name, k + 1, error)
     return error
 

@@ -47,9 +47,7 @@ class DDPMLabPipeline(DiffusionPipeline):
         super().__init__()
         check_network(unet)
         if not isinstance(scheduler, DDPMScheduler | DDIMScheduler):
-            raise CheckpointError(
-                f"scheduler: must be a DDPMScheduler or DDIMScheduler, got {type(scheduler).__name__}"
-            )
+            raise CheckpointError("scheduler", "not_scheduler", kind=type(scheduler).__name__)
         check_scheduler(scheduler.config)
         self.register_modules(unet=unet, scheduler=scheduler)
         self.checkpoint: str | None = None
@@ -149,7 +147,7 @@ class DDPMLabPipeline(DiffusionPipeline):
         other = copy.copy(self)
         other.unet, _ = load_checkpoint(self._folder)
         if checkpoint_sha256(self._folder) != self._sha256:
-            raise CheckpointError(f"{self.checkpoint}: was replaced by another checkpoint; ask again")
+            raise CheckpointError(str(self.checkpoint), "replaced")
         return other
 
     @property

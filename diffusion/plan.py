@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from diffusion.conditioning import told_timesteps
+from diffusion.errors import FieldError
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import pairs, visited_timesteps
@@ -73,13 +74,13 @@ class Plan:
 def plan_run(
     settings: SamplingSettings, scheduler_config: Mapping, classes: int = 0, checkpoint: str | None = None
 ) -> Plan:
-    """Check a run against a checkpoint. Raises ValueError naming the field and its range.
+    """Check a run against a checkpoint. Raises FieldError.
 
     scheduler_config: of the checkpoint's diffusers scheduler. classes: 0 for a network without labels. checkpoint: its
     name, if it has one.
     """
     if None not in (settings.checkpoint, checkpoint) and settings.checkpoint != checkpoint:
-        raise ValueError(f"checkpoint: these settings are for {settings.checkpoint}, not for {checkpoint}")
+        raise FieldError("checkpoint", "other_checkpoint", own=settings.checkpoint, other=checkpoint)
     trained = NoiseSchedule.from_scheduler_config(scheduler_config)
     timesteps = visited_timesteps(settings.num_inference_steps, len(trained), settings.timestep_spacing)
     labels = _labels(settings, classes)
@@ -97,19 +98,17 @@ def plan_run(
 def run_schedule(settings: SamplingSettings, scheduler_config: Mapping, trained: NoiseSchedule) -> NoiseSchedule:
     """The noise schedule of a run: T as trained, and what the settings leave out as trained.
 
-    `trained` itself where the betas come out the same. Raises ValueError naming the field.
+    `trained` itself where the betas come out the same. Raises FieldError.
     """
     if not settings.has_own_betas:
         return trained
     beta_schedule = settings.beta_schedule
     if beta_schedule is None:
         if scheduler_config.get("trained_betas") is not None:
-            raise ValueError(
-                "beta_schedule: this checkpoint's betas were given one by one; name a shape with the range"
-            )
+            raise FieldError("beta_schedule", "given_betas")
         beta_schedule = scheduler_config["beta_schedule"]
         if beta_schedule == "squaredcos_cap_v2":
-            raise ValueError("beta_start, beta_end: this checkpoint's schedule, squaredcos_cap_v2, has no use for them")
+            raise FieldError("beta_start, beta_end", "trained_no_range")
     beta_start = scheduler_config["beta_start"] if settings.beta_start is None else settings.beta_start
     beta_end = scheduler_config["beta_end"] if settings.beta_end is None else settings.beta_end
     schedule = NoiseSchedule.named(beta_schedule, beta_start, beta_end, len(trained))
@@ -120,11 +119,11 @@ def _labels(settings: SamplingSettings, classes: int) -> tuple[int, ...] | None:
     label = settings.class_label
     if not classes:
         if label is not None:
-            raise ValueError(f"class_label: this checkpoint has no classes, got {label}")
+            raise FieldError("class_label", "no_classes", got=str(label))
         return None
     if label is None:
         return (classes,) * settings.num_images  # the network's last label means "no class"
     labels = label if isinstance(label, tuple) else (label,) * settings.num_images
     if max(labels) >= classes:
-        raise ValueError(f"class_label: must lie in [0, {classes}), got {max(labels)}")
+        raise FieldError("class_label", "within", range=f"[0, {classes})", got=max(labels))
     return labels

@@ -18,7 +18,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from diffusion.settings import SamplingSettings, one_line_each
+from diffusion.errors import FieldError, of_validation
+from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from diffusion.denoisers import Description
@@ -33,7 +34,7 @@ Word = Annotated[str, Field(max_length=40)]
 
 
 class Recipe(BaseModel):
-    """The recipe of the pictures in one PNG. Raises ValueError with one line a field.
+    """The recipe of the pictures in one PNG. Raises FieldError with one line a field.
 
     settings: of the run that makes just these pictures (a single one has its own seed). batch: how many went through
     the network together; together and alone they agree to the last digits of float32, which may turn a pixel by one
@@ -56,7 +57,7 @@ class Recipe(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ValueError(one_line_each(error)) from None
+            raise of_validation(error) from None
 
     @classmethod
     def of(
@@ -80,19 +81,19 @@ class Recipe(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The recipe in a text. Raises ValueError (a sentence a field)."""
+        """The recipe in a text. Raises FieldError (a sentence a field)."""
         if len(text) > MAX_TEXT:
-            raise ValueError(f"recipe: longer than {MAX_TEXT:,} characters")
+            raise FieldError("recipe", "recipe_long", most=f"{MAX_TEXT:,}")
         try:
             fields = json.loads(text)
-        except (json.JSONDecodeError, RecursionError):
-            raise ValueError("recipe: not JSON") from None
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits is no JSONDecodeError
+            raise FieldError("recipe", "not_json", reason=str(error)) from None
         if not isinstance(fields, dict):
-            raise ValueError(f"recipe: must be a JSON object, got {type(fields).__name__}")
+            raise FieldError("recipe", "json_object", kind=type(fields).__name__)
         if isinstance(number := fields.get("format"), int) and number > FORMAT:
-            raise ValueError(f"recipe: format {number} is of a newer version of this program, which knows {FORMAT}")
+            raise FieldError("recipe", "newer_recipe", got=number, known=FORMAT)
         if not isinstance(fields.get("settings"), dict):
-            raise ValueError("settings: the recipe has none")
+            raise FieldError("settings", "no_settings")
         return cls(**fields | {"settings": SamplingSettings.from_json(json.dumps(fields["settings"]))})
 
 
@@ -109,23 +110,21 @@ def png_text(recipe: Recipe) -> PngInfo:
 
 
 def read_png(content: bytes) -> tuple[Recipe, Image.Image]:
-    """The recipe in a PNG file, and its picture. Raises ValueError: why there is none, in a sentence."""
+    """The recipe in a PNG file, and its picture. Raises FieldError: why there is none, in a sentence."""
     if len(content) > MAX_FILE:
-        raise ValueError(f"picture: the file is larger than {MAX_FILE // 10**6} MB")
+        raise FieldError("picture", "file_large", most=MAX_FILE // 10**6)
     try:
         image = PngImageFile(io.BytesIO(content))
         if max(image.size) > MAX_SIDE:  # before anything is unpacked
-            raise ValueError(f"picture: larger than {MAX_SIDE} pixels on a side")
+            raise FieldError("picture", "picture_large", most=MAX_SIDE)
         image.load()
         text = image.text.get(KEYWORD)
-    except (OSError, SyntaxError, Image.DecompressionBombError, EOFError, ArithmeticError) as error:
-        raise ValueError("picture: not a PNG file that can be read") from error
-    except ValueError as error:
-        if str(error).startswith("picture: "):
-            raise
-        raise ValueError("picture: not a PNG file that can be read") from error
+    except FieldError:
+        raise
+    except (OSError, SyntaxError, Image.DecompressionBombError, EOFError, ArithmeticError, ValueError) as error:
+        raise FieldError("picture", "no_png") from error
     if text is None:
-        raise ValueError("picture: carries no recipe of DDPM Lab (other programs often remove it when they save)")
+        raise FieldError("picture", "no_recipe")
     return Recipe.from_json(str(text)), image
 
 
@@ -155,7 +154,7 @@ def to_query(settings: SamplingSettings) -> str:
 def from_query(query: Mapping[str, str]) -> SamplingSettings | None:
     """The settings in an address; None where it names no field. What belongs to others in it is passed over.
 
-    Raises ValueError naming the field.
+    Raises FieldError.
     """
     known = {name: query[name] for name in SamplingSettings.model_fields if name in query}
     return SamplingSettings(**{name: from_text(name, text) for name, text in known.items()}) if known else None
@@ -171,7 +170,7 @@ def from_text(field: str, text: str):
     """A parameter as the type that its field takes; what is none is left for the settings to refuse."""
     text = str(text)
     if len(text) > MAX_VALUE:
-        raise ValueError(f"{field}: must be at most {MAX_VALUE} characters long, got {len(text)}")
+        raise FieldError(field, "too_long", most=MAX_VALUE, got=len(text))
     kinds = _kinds(SamplingSettings.model_fields[field].annotation)
     if tuple in kinds and "," in text:
         return tuple(_number(part, int) for part in text.split(","))

@@ -12,6 +12,7 @@ from typing import Self, get_args
 import torch
 from torch import Tensor
 
+from diffusion.errors import FieldError, shortened
 from diffusion.words import BetaScheduleName
 
 MAX_COSINE_BETA = 0.999  # Nichol & Dhariwal 2021, sec. 3.2: keeps the last step from being a division by zero
@@ -24,7 +25,7 @@ class NoiseSchedule:
     """A variance-preserving forward process: Ho et al. 2020, eqs. (2) and (4).
 
     betas: (T,) float64, each in (0, 1), T >= 2, and alpha-bar at the end must not underflow to 0 in float64.
-    Every derived array is (T,) float64 on the CPU. Raises ValueError naming what is out of range.
+    Every derived array is (T,) float64 on the CPU. Raises FieldError for what is out of range.
     """
 
     betas: Tensor
@@ -33,11 +34,11 @@ class NoiseSchedule:
         betas = torch.as_tensor(self.betas, dtype=torch.float64, device="cpu").detach().clone()
         object.__setattr__(self, "betas", betas)
         if betas.ndim != 1 or len(betas) < 2:
-            raise ValueError(f"num_train_timesteps: needs at least 2 betas in one row, got shape {tuple(betas.shape)}")
+            raise FieldError("num_train_timesteps", "few_betas", shape=str(tuple(betas.shape)))
         if not bool(((betas > 0) & (betas < 1)).all()):  # also refuses NaN
-            raise ValueError(f"betas: each must lie in (0, 1), got {betas.min().item():g} to {betas.max().item():g}")
+            raise FieldError("betas", "betas", least=f"{betas.min().item():g}", most=f"{betas.max().item():g}")
         if math.exp(self.log_alphas_cumprod[-1]) == 0:
-            raise ValueError("betas: too large together: no signal is left at the end (alphas_cumprod is 0 in float64)")
+            raise FieldError("betas", "too_noisy")
 
     @classmethod
     def named(
@@ -49,19 +50,19 @@ class NoiseSchedule:
     ) -> Self:
         """A schedule by diffusers' name. The cosine one ("squaredcos_cap_v2") has no use for beta_start and beta_end.
 
-        0 < beta_start <= beta_end < 1; num_train_timesteps (T) >= 2. Raises ValueError naming the field.
+        0 < beta_start <= beta_end < 1; num_train_timesteps (T) >= 2. Raises FieldError.
         """
         if beta_schedule not in get_args(BetaScheduleName):
             known = ", ".join(get_args(BetaScheduleName))
-            raise ValueError(f"beta_schedule: {beta_schedule!r} is unknown; known are {known}")
+            raise FieldError("beta_schedule", "unknown", got=shortened(beta_schedule), choices=known)
         if isinstance(num_train_timesteps, bool) or not isinstance(num_train_timesteps, int):
-            raise ValueError(f"num_train_timesteps: must be an integer, got {num_train_timesteps!r}")
+            raise FieldError.of("num_train_timesteps", "whole_number", num_train_timesteps)
         if num_train_timesteps < 2:
-            raise ValueError(f"num_train_timesteps: must be at least 2, got {num_train_timesteps}")
+            raise FieldError("num_train_timesteps", "at_least", bound=2, got=num_train_timesteps)
         if not 0 < beta_start < 1:
-            raise ValueError(f"beta_start: must lie in (0, 1), got {beta_start}")
+            raise FieldError("beta_start", "within", range="(0, 1)", got=beta_start)
         if not beta_start <= beta_end < 1:
-            raise ValueError(f"beta_end: must lie in [beta_start, 1) = [{beta_start}, 1), got {beta_end}")
+            raise FieldError("beta_end", "beta_end", least=beta_start, got=beta_end)
         T = num_train_timesteps
         if beta_schedule == "linear":
             betas = _linspace(beta_start, beta_end, T)
@@ -80,7 +81,7 @@ class NoiseSchedule:
     def from_scheduler_config(cls, config) -> Self:
         """The schedule that a diffusers scheduler's config describes (`scheduler_config.json`)."""
         if config.get("rescale_betas_zero_snr"):
-            raise ValueError("rescale_betas_zero_snr: a schedule that ends in pure noise has no epsilon form here")
+            raise FieldError("rescale_betas_zero_snr", "zero_snr")
         if config.get("trained_betas") is not None:
             return cls(torch.as_tensor(config["trained_betas"], dtype=torch.float64))
         fields = ("beta_schedule", "beta_start", "beta_end", "num_train_timesteps")

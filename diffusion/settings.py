@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from diffusion.errors import FieldError, of_validation
 from diffusion.trajectory import TimestepSpacing
 from diffusion.words import BetaScheduleName, Conditioning, MultistepName, ReverseVariance
 
@@ -22,7 +23,7 @@ ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
 class SamplingSettings(BaseModel):
     """A run: which pictures a checkpoint's sampler makes. Types are strict (no bool for a number, no text for one).
 
-    Raises ValueError with one line a field, "field: what is wrong, got value".
+    Raises FieldError with one line a field, "field: what is wrong, got value".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
@@ -75,7 +76,7 @@ class SamplingSettings(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ValueError(one_line_each(error)) from None
+            raise of_validation(error) from None
 
     @field_validator("class_label", mode="before")
     @classmethod
@@ -85,25 +86,23 @@ class SamplingSettings(BaseModel):
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:
         if self.start_step >= self.num_inference_steps:
-            raise ValueError(f"start_step: must lie in [0, {self.num_inference_steps}), got {self.start_step}")
+            raise FieldError("start_step", "within", range=f"[0, {self.num_inference_steps})", got=self.start_step)
         if self.sampler == "ddpm" and self.eta not in (None, 1):
-            raise ValueError(f"eta: ddpm is eta = 1, another one needs the sampler ddim; got {self.eta}")
+            raise FieldError("eta", "eta_of_ddpm", got=self.eta)
         if self.is_multistep and self.eta not in (None, 0):
-            raise ValueError(f"eta: {self.sampler} draws no noise, another eta than 0 needs ddim; got {self.eta}")
+            raise FieldError("eta", "eta_of_solver", sampler=self.sampler, got=self.eta)
         if self.sampler != "ddpm" and self.reverse_variance != "posterior":
-            raise ValueError("reverse_variance: beta belongs to ddpm; in ddim eta decides the noise")
+            raise FieldError("reverse_variance", "variance_of_ddpm")
         if self.beta_schedule == "squaredcos_cap_v2" and (self.beta_start, self.beta_end) != (None, None):
-            raise ValueError("beta_start, beta_end: the schedule squaredcos_cap_v2 has no use for them")
+            raise FieldError("beta_start, beta_end", "no_range")
         if None not in (self.beta_start, self.beta_end) and self.beta_end < self.beta_start:
-            raise ValueError(f"beta_end: must lie in [beta_start, 1) = [{self.beta_start}, 1), got {self.beta_end}")
+            raise FieldError("beta_end", "beta_end", least=self.beta_start, got=self.beta_end)
         if self.seed + self.num_images > SEEDS:
-            raise ValueError(f"seed: seed + num_images must not exceed {SEEDS}, got {self.seed} + {self.num_images}")
+            raise FieldError("seed", "seed_sum", bound=SEEDS, got=f"{self.seed} + {self.num_images}")
         if isinstance(self.class_label, tuple) and len(self.class_label) != self.num_images:
-            raise ValueError(
-                f"class_label: needs one class or {self.num_images} (one a picture), got {len(self.class_label)}"
-            )
+            raise FieldError("class_label", "classes_count", count=self.num_images, got=len(self.class_label))
         if self.class_label is None and self.guidance_scale != 1:
-            raise ValueError(f"guidance_scale: needs a class_label to guide to, got {self.guidance_scale}")
+            raise FieldError("guidance_scale", "needs_class", got=self.guidance_scale)
         return self
 
     @property
@@ -138,40 +137,26 @@ class SamplingSettings(BaseModel):
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The settings of a JSON object. Unknown and double fields, NaN and infinity are errors: ValueError."""
+        """The settings of a JSON object. Unknown and double fields, NaN and infinity are errors: FieldError."""
         try:
             fields = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
         except RecursionError:
-            raise ValueError("settings: not JSON: nested too deeply") from None
-        except json.JSONDecodeError as error:
-            raise ValueError(f"settings: not JSON: {error}") from None
+            raise FieldError("settings", "not_json", reason="nested too deeply") from None
+        except FieldError:
+            raise
+        except ValueError as error:  # a number of thousands of digits is no JSONDecodeError
+            raise FieldError("settings", "not_json", reason=str(error)) from None
         if not isinstance(fields, dict):
-            raise ValueError(f"settings: must be a JSON object, got {type(fields).__name__}")
+            raise FieldError("settings", "json_object", kind=type(fields).__name__)
         return cls(**fields)
 
 
-def one_line_each(error: ValidationError) -> str:
-    """pydantic's findings as "field: what is wrong, got value", one line for each field."""
-    lines = {}
-    for finding in error.errors():
-        field = str(finding["loc"][0]) if finding["loc"] else ""
-        message = finding["msg"].removeprefix("Value error, ")
-        lines.setdefault(field, f"{field}: {message}, got {shortened(finding['input'])}" if field else message)
-    return "\n".join(lines.values())
-
-
-def shortened(value) -> str:
-    """A value as an error shows it."""
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
-
-
 def _no_constant(name: str):
-    raise ValueError(f"settings: {name} is not a number of JSON")
+    raise FieldError("settings", "json_number", got=name)
 
 
 def _no_doubles(pairs: list[tuple[str, object]]) -> dict:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        raise ValueError("settings: a field stands there twice")
+        raise FieldError("settings", "field_twice")
     return fields

@@ -12,6 +12,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from diffusion.errors import FieldError, shortened
+
 TimestepSpacing = Literal["even", "quadratic", "power", "leading", "linspace", "trailing"]
 POWER = 1.25  # of 1, 1.25, 1.5 and 2 UniPC's nearest in 10 steps on the first checkpoints, but for 4% on mnist (1)
 
@@ -30,11 +32,11 @@ def visited_timesteps(
     diffusers means by them (DDPMScheduler.set_timesteps with steps_offset = 0), but always S timesteps: diffusers'
     trailing counts down with a float step, and for 62 of the step counts at T = 1000 (S = 61 is the first) it lists one
     more, t = -1, at which its samplers call the network again.
-    1 <= S <= T. Raises ValueError naming the field.
+    1 <= S <= T. Raises FieldError.
     """
     S, T = num_inference_steps, num_train_timesteps
     if not 1 <= S <= T:
-        raise ValueError(f"num_inference_steps: must lie in [1, {T}], got {S}")
+        raise FieldError("num_inference_steps", "within", range=f"[1, {T}]", got=S)
     if spacing == "even":
         if S == 1:
             return [T - 1]
@@ -53,7 +55,8 @@ def visited_timesteps(
         return np.linspace(0, T - 1, S).round()[::-1].astype(int).tolist()
     if spacing == "trailing":
         return (np.round(np.arange(T, 0, -T / S)).astype(int) - 1)[:S].tolist()  # arange's floats may give one more
-    raise ValueError(f"timestep_spacing: {spacing!r} is unknown; known are {', '.join(get_args(TimestepSpacing))}")
+    known = ", ".join(get_args(TimestepSpacing))
+    raise FieldError("timestep_spacing", "unknown", got=shortened(spacing), choices=known)
 
 
 def pairs(timesteps: list[int]) -> list[tuple[int, int]]:

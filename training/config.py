@@ -4,10 +4,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from diffusion.errors import of_validation
 from diffusion.gaussian import PredictionType
 from diffusion.objective import LossWeighting, TimestepDraw
 from diffusion.schedule import BetaScheduleName, NoiseSchedule
-from diffusion.settings import one_line_each
 
 Width = Annotated[int, Field(ge=4, le=4096)]
 
@@ -152,7 +152,7 @@ class TrainConfig(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise ValueError(one_line_each(error)) from None
+            raise of_validation(error) from None
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:

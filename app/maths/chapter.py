@@ -10,7 +10,7 @@ from app.form import is_number
 from app.maths.scene import Scene
 from app.maths.words import number_of
 from app.vega import Chart
-from diffusion.settings import shortened
+from diffusion.errors import FieldError
 
 Say = Callable[..., str]  # say(key, **places): the chapter's words in the page's language
 Part = Literal["plot", "html", "text"]  # a Chart, HTML, or Markdown with formulas
@@ -46,17 +46,17 @@ class Control:
         return min(max(value, least), most)
 
     def checked(self, value, scene: Scene):
-        """The value as the experiment takes it. Raises ValueError naming the control and its range."""
+        """The value as the experiment takes it. Raises FieldError naming the control and its range."""
         if self.choices:
             if not isinstance(value, str) or value not in self.choices:
-                raise ValueError(f"{self.name}: Input should be {_listed(self.choices)}, got {shortened(value)}")
+                raise FieldError.of(self.name, "choice", value, choices=self.choices)
             return value
         least, most = self.limits(scene)
         if not is_number(value) or not least <= value <= most:
-            raise ValueError(f"{self.name}: must lie in [{least:g}, {most:g}], got {shortened(value)}")
+            raise FieldError.of(self.name, "within", value, range=f"[{least:g}, {most:g}]")
         if self.step == 1:
             if value != int(value):
-                raise ValueError(f"{self.name}: Input should be a valid integer, got {shortened(value)}")
+                raise FieldError.of(self.name, "whole_number", value)
             return int(value)
         return float(value)
 
@@ -84,7 +84,7 @@ class Upload:
         return value
 
     def checked(self, value: bytes | None, scene: Scene) -> Tensor | None:
-        """A picture file's content -> (C, H, W) float32 on the 8-bit grid. Raises ValueError naming the control."""
+        """A picture file's content -> (C, H, W) float32 on the 8-bit grid. Raises FieldError naming the control."""
         return None if value is None else scene.own_picture(value, self.name)
 
 
@@ -126,8 +126,3 @@ class Chapter:
     @property
     def number(self) -> int:
         return number_of(self.name)
-
-
-def _listed(choices: Sequence[str]) -> str:
-    quoted = [repr(choice) for choice in choices]
-    return f"{', '.join(quoted[:-1])} or {quoted[-1]}" if len(quoted) > 1 else quoted[0]

@@ -15,12 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from app.catalogue import Checkpoint
-from app.messages import Refusal
+from app.messages import PageError, Refusal
 from app.shop import Shop
 from diffusion.bound_plan import Pair
 from diffusion.denoisers import Denoiser
 from diffusion.derivation.data_facts import DataFacts
 from diffusion.derivation.lessons import Lessons
+from diffusion.errors import FieldError
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import fit, to_unit_range
 from diffusion.plan import Plan
@@ -47,7 +48,7 @@ class Scene:
 
     @classmethod
     def of(cls, shop: Shop, values: dict) -> "Scene":
-        """What Generate's controls have chosen. Raises ValueError naming the field."""
+        """What Generate's controls have chosen. Raises FieldError."""
         pipeline, plan = shop.plan(values)
         return cls(shop.catalogue.checkpoint(plan.settings.checkpoint), pipeline, plan)
 
@@ -134,15 +135,17 @@ class Scene:
         return facts.network_mse_at(pairs)
 
     def own_picture(self, content: bytes, name: str) -> Tensor:
-        """A picture file fitted to the network: (C, H, W) float32 on the 8-bit grid. Raises ValueError with `name`."""
+        """A picture file fitted to the network: (C, H, W) float32 on the 8-bit grid. Raises FieldError of `name`."""
         channels, side, _ = self.checkpoint.image_shape
         try:
             with Image.open(BytesIO(content), formats=FORMATS) as picture:
                 if max(picture.size) > MAX_SIDE:  # before anything is unpacked
-                    raise ValueError(f"{name}: larger than {MAX_SIDE} pixels on a side")
+                    raise FieldError(name, "picture_large", most=MAX_SIDE)
                 return to_unit_range(fit(picture, side, "L" if channels == 1 else "RGB")[None])[0]
-        except BROKEN as error:
-            raise ValueError(f"{name}: not a picture that can be read") from error
+        except FieldError:
+            raise
+        except (*BROKEN, ValueError) as error:
+            raise PageError(name, "no_picture") from error
 
     def _pictures(self, split: str) -> tuple[Tensor, Tensor | None]:
         path = self.checkpoint.folder / "reference" / f"{split}.npz"

@@ -15,7 +15,7 @@ from app.line import Seat
 from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
-from app.messages import Refusal, explain
+from app.messages import explain
 from app.runs import at_the_desk, streamed
 from app.shop import Shop
 from app.stage import plan_line, words
@@ -320,11 +320,7 @@ class Bench:
 
     def explain(self, error: ValueError, language: str) -> str:
         """An error with the chapter's own word for the control that it names."""
-        if isinstance(error, Refusal):
-            return explain(error, language)
-        field, _, problem = str(error).partition(": ")
-        named = f"{self.page.text.words.get(field, field)}: {problem}" if problem else str(error)
-        return explain(ValueError(named), language)
+        return explain(error, language, self.page.text.words)
 
     def _rendered(self, parts: Parts) -> list:
         """What each component of the parts shows; None leaves it as it is."""

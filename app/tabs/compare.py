@@ -29,6 +29,7 @@ from app.tabs.events import (
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
+from diffusion.errors import PartError
 from diffusion.recipe import from_query, to_query
 
 if TYPE_CHECKING:
@@ -147,8 +148,7 @@ class CompareTab:
             try:
                 found.append(self.shop.plan(of_run))
             except ValueError as error:
-                error.side = side
-                raise
+                raise PartError(side, error) from None
         return found
 
     def open(self, language: str, query: str = "") -> Shown:
@@ -212,14 +212,10 @@ class CompareTab:
         try:
             plans = [plan for _, plan in self.plans(values)]
         except ValueError as error:
-            return {self.plan: plan_line(self._explain(error, language), is_error=True)}
+            return {self.plan: plan_line(explain(error, language), is_error=True)}
         seconds = tuple(self.shop.pace.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
         told: Shown = {self.plan: plan_line(duel_views.plan_lines(tuple(plans), seconds, language))}
         return told | ({self.link: self._link(plans, address, language)} if address else {})
-
-    def _explain(self, error: ValueError, language: str) -> str:
-        side = getattr(error, "side", None)
-        return f"{side}: {explain(error, language)}" if side else explain(error, language)
 
     def _link(self, plans: "list[Plan]", address: str, language: str) -> str:
         fields = [("tab", "compare")]
@@ -279,7 +275,7 @@ class CompareTab:
     def begin(self, request: gr.Request, sent: Sent) -> Shown:
         """Compare was pressed: refuse at once what cannot run, else say that it is coming."""
         language = known_language(sent[self.language])
-        with refusals(language, self._explain):
+        with refusals(language):
             plans = [plan for _, plan in self._checked(self.values(sent))]
             before = self.shop.queue_up(seat(request, "compare"), *plans)
         return {
@@ -300,7 +296,7 @@ class CompareTab:
         language = known_language(sent[self.language])
         looks = self._looks(seat(request, "compare"), language, self.values(sent))
         failed = {self.progress: views.status("failed", language)}
-        yield from to_the_end(looks, failed, language, self._explain)
+        yield from to_the_end(looks, failed, language)
 
     def _looks(self, mine: Seat, language: str, values: list[dict]) -> Iterator[Shown]:
         self.shop.line.begin(mine)

@@ -20,6 +20,7 @@ from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
 from app.tabs.events import Component, Shown, seat, to_the_end
 from app.texts import DEFAULT, in_each, say, say_name
+from diffusion.errors import FieldError
 from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
 from diffusion.settings import SamplingSettings
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 engines, scripts, views = later("diffusion.engine"), later("diffusion.script"), later("app.views")
 
 HISTORY = 20  # runs that a browser remembers
-MAX_QUERY = 20_000
+MAX_QUERY, MAX_FIELDS = 20_000, 100
 
 
 class AsSent(GradioRootModel):
@@ -203,7 +204,7 @@ def heading(language: str, part: str) -> str:
 
 
 def uploaded(sent) -> bytes:
-    """The file that a browser uploaded, from what its component sends. Raises ValueError for anything else.
+    """The file that a browser uploaded, from what its component sends. Raises FieldError for anything else.
 
     Only what lies in the folder of uploads is read, whatever path was sent.
     """
@@ -213,7 +214,7 @@ def uploaded(sent) -> bytes:
     except (TypeError, KeyError, OSError, ValueError):
         is_upload = False
     if not is_upload:
-        raise ValueError("picture: not a PNG file that can be read")
+        raise FieldError("picture", "no_png")
     with path.open("rb") as file:
         return file.read(MAX_FILE + 1)
 
@@ -229,8 +230,11 @@ def settings_of_query(query: str) -> SamplingSettings | None:
 
 
 def query_fields(query: str) -> dict[str, str]:
-    """The fields in the query of an address, as far as a reasonable one goes. Raises ValueError for too many."""
-    return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=100))
+    """The fields in the query of an address, as far as a reasonable one goes. Raises Refusal for too many."""
+    try:
+        return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise Refusal("link_fields", most=MAX_FIELDS) from None
 
 
 def page_address(request: gr.Request) -> str:

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from diffusion.bound import StepError, mean_x_0_mse, measure, prior_nats, reverse_variances
+from diffusion.bound import InfiniteBound, StepError, mean_x_0_mse, measure, prior_nats, reverse_variances
 from diffusion.bound_plan import BoundPlan, Stratum
 from diffusion.denoisers import Denoiser
 from diffusion.derivation.bayes import first_form_nats, witnesses
@@ -142,7 +142,7 @@ def run_identities(subject: Subject, rows: Sequence[Row] | None = None) -> Itera
         began = time.perf_counter()
         try:
             found = list(row.check(subject))
-        except ValueError:  # a denoiser that answers with no numbers leaves a quantity undefined
+        except InfiniteBound:  # where a denoiser answers with no numbers, the best variance is none
             found = [Found(math.nan, math.nan, math.nan)]
         worst = max(found, key=lambda f: math.inf if math.isnan(f.difference) else f.difference, default=None)
         left, right, difference = worst or (math.nan,) * 3

@@ -96,7 +96,7 @@ def test_colour_and_few_timesteps(client, checkpoints):
     [
         ({"checkpoint": "nobody"}, "none named nobody"),
         ({"checkpoint": "../clothes"}, "checkpoint"),
-        ({"checkpoint": None}, "Checkpoint"),
+        ({"checkpoint": None}, "checkpoint: there is none"),
         ({"checkpoint": "broken"}, "EvilPipeline"),
         ({"num_inference_steps": 0}, "num_inference_steps.*1"),
         ({"num_inference_steps": 1001}, r"num_inference_steps.*\[1, 1000\]"),

@@ -186,7 +186,7 @@ def test_classes_on_an_axis_keep_the_guidance_of_the_controls(catalogue):
         ((("class_label", "0-3"),), "What to draw: must lie in [0, 3), got 3", "画什么：应在 [0, 3)"),
         ((("seed", "-1"),), "Seed: must be at least 0", "种子：不能小于 0"),
         ((("checkpoint", "clothes, nobody"),), "Across, value 2: Checkpoint: there is none", "没有名叫 nobody"),
-        ((("checkpoint", "broken"),), "value 1: ", "原文"),
+        ((("checkpoint", "broken"),), "value 1: broken: its pipeline is", "它的管线是"),
         (((STEPS, ""),), "Across: Steps: needs a value", "横向的取值：步数：不能空着"),
         (((STEPS, "1-9[99]"),), "takes [2] to [20] values, got [99]", "可取 [2] 到 [20] 个值"),
         (((STEPS, "1-99"),), "over at most 20 whole numbers", "最多 20 个整数"),
@@ -195,7 +195,7 @@ def test_classes_on_an_axis_keep_the_guidance_of_the_controls(catalogue):
         (((STEPS, "1-11"), ("seed", "0-10")), "Axes: a grid has at most 120 cells, got 121", "最多 120 格"),
         ((), "Axes: a grid has 1 to 3, got 0", "有 1 到 3 个方向"),
         ((("num_images", "1"),), "Across: Field: must be one of", "参数：只能是"),
-        (((STEPS, 7),), "Across: Steps: must be a text, got int", "应是文字"),
+        (((STEPS, 7),), "Across: Steps: must be a text.", "应是文字"),
         (((STEPS, "1" * 501),), "must be at most 500 characters long", "最多 500 个字符"),
     ],
 )  # fmt: skip

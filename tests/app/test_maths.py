@@ -23,6 +23,7 @@ from app.maths.chapter import Control, Upload
 from app.maths.identities import algebra_of, others_of
 from app.maths.scene import Scene
 from app.maths.words import chapter_words
+from app.messages import Refusal
 from app.options import Options
 from app.shop import Shop
 from app.tabs.bench import Bench, Page
@@ -97,7 +98,7 @@ def test_text_and_experiments_belong_together(chapter):
             text = chapter_words(chapter.name, language)
             assert text.sections[f"see {experiment.name}"].startswith("### ")
             for control in experiment.controls:
-                assert re.fullmatch(r"[\w, '’]+", text.say(control.name)), control.name  # what messages can name
+                assert text.say(control.name), control.name
         assert (experiment.run is None) == (experiment.calls is None)
 
 
@@ -192,7 +193,7 @@ def test_the_identities_hold_on_every_checkpoint_and_noise_on_the_weights_fails_
         (Control("t", 5, minimum=1), 10**400, r"^t: must lie in"),
         (Control("t", 5, minimum=1), True, r"^t: must lie in"),
         (Control("t", 5, minimum=1), "5", r"^t: must lie in"),
-        (Control("t", 5, minimum=1), None, r"^t: must lie in"),
+        (Control("t", 5, minimum=1), None, r"^t: needs a value"),
         (Control("t", 5, minimum=1), [5], r"^t: must lie in"),
         (Control("s", 0.5, maximum=4, step=0.1), 4.01, r"^s: must lie in \[0, 4\]"),
         (Control("kind", "a", choices=("a", "b")), "c", r"^kind: Input should be 'a' or 'b', got 'c'"),
@@ -283,8 +284,8 @@ def test_every_experiment_answers_on_a_short_schedule_of_a_checkpoint_that_bring
     values = values_of(experiment, scene)
     try:
         parts = experiment.show(scene, values, chapter_words(chapter.name, "en").say)
-    except ValueError as error:
-        assert str(error)
+    except Refusal as refusal:
+        assert refusal.key == "no_reference"
         return
     assert len(parts) == len(experiment.parts)
 

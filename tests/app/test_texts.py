@@ -6,9 +6,11 @@ import string
 import pytest
 
 from app.controls import CHOICES, SCHEDULES, control_props
-from app.messages import Refusal, explain
+from app.messages import PageError, Refusal, explain
 from app.options import Options
 from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say, say_name, texts
+from diffusion.errors import SENTENCES, CheckpointError, FieldError, PartError
+from diffusion.recipe import Recipe
 from diffusion.settings import SamplingSettings
 from tests.app.server import REPOSITORY
 
@@ -40,7 +42,8 @@ def test_chinese_texts_are_chinese():
     same = {"page.language", "controls.reverse_variance.beta"} | {
         f"controls.sampler.{name}" for name in ("ddim", "ddpm", "dpmpp_2m", "unipc")
     }
-    assert set(texts("zh")) - own <= same | {"errors.field"}
+    marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas"}
+    assert set(texts("zh")) - own <= same | marks
 
 
 @pytest.mark.parametrize(
@@ -111,12 +114,89 @@ def test_errors_are_said_in_chinese(fields, field, expected):
     sentence = explain(caught.value, "zh")
     assert sentence.startswith(field)
     assert expected in sentence
-    assert "must" not in sentence and "Input" not in sentence
+    assert words_of_english(sentence) <= {"ddpm", "ddim", "dpmpp_2m", "unipc", "euler", "yes", "nan", "inf"}
 
 
-def test_an_error_that_the_texts_do_not_know_is_kept():
-    assert "something new happened" in explain(ValueError("something new happened"), "zh")
-    assert "strange, got 3" in explain(ValueError("eta: strange, got 3"), "zh")
+# Names that a Chinese sentence may hold: of programs, formats, samplers, files, and of what stands in a file
+NAMES = {
+    "DDPM", "DDIM", "DPM", "Solver", "UniPC", "PNG", "JSON", "KID", "MB", "base64", "diffusers", "safetensors",
+    "pickle", "unet", "scheduler", "reference", "UNet2DModel", "DDPMScheduler", "DDIMScheduler", "config.json",
+    "model_index.json", "sample_size", "num_class_embeds", "class_embed_type", "prediction_type",
+    "clip_sample_range", "trained_betas", "num_train_timesteps", "start", "end", "Python",
+}  # fmt: skip
+FIELDS = sorted({*SamplingSettings.model_fields, *Recipe.model_fields, *(
+    "beta_start, beta_end", "betas", "num_train_timesteps", "rescale_betas_zero_snr", "var", "evaluations", "image",
+    "picture", "recipe", "preset", "axis", "axes", "samples",
+)})  # fmt: skip
+SAMPLES = {
+    "axis": "axis_1",
+    "field": "start_step",
+    "problem": FieldError("beta_start, beta_end", "no_range"),
+    "choices": ("3", "4"),
+    "reason": "what a library said",
+}
+PAGES_OWN = {
+    key.removeprefix("errors.")
+    for key in texts(DEFAULT)
+    if key.startswith("errors.") and key.removeprefix("errors.") not in {*SENTENCES, "server", "field", "separator"}
+}
+
+
+def words_of_english(sentence: str) -> set[str]:
+    return {word.strip("_.") for word in re.findall(r"[A-Za-z_][A-Za-z_0-9.]+", sentence)} - NAMES - {""}
+
+
+def places(text: str) -> set[str]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name is not None}
+
+
+@pytest.mark.parametrize("key", sorted({*SENTENCES, *PAGES_OWN}))
+def test_every_error_is_said_in_every_language_from_its_values(key):
+    """And no Chinese sentence holds an English word, whatever a library wrote."""
+    text = SENTENCES.get(key, texts(DEFAULT)[f"errors.{key}"])
+    assert places(texts(DEFAULT)[f"errors.{key}"]) <= places(text)
+    kind = FieldError if key in SENTENCES else PageError
+    values = {place: SAMPLES.get(place, "7") for place in places(text)}
+    is_whole = texts(DEFAULT)[f"errors.{key}"].endswith(".")  # names its field itself
+    for field in ("",) if is_whole else ("", "seed", "beta_start, beta_end"):
+        error = kind(field, key, **values)
+        assert str(error).startswith(f"{field}: " if field else "")
+        for language in LANGUAGES:
+            assert re.search(r"[.。]$", explain(error, language)) or not (field or is_whole)
+        assert not words_of_english(explain(error, "zh"))
+        assert not re.search(r"[.。]{2}", explain(error, "zh"))
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_every_field_has_a_word_of_its_language(field):
+    assert not words_of_english(explain(FieldError(field, "missing"), "zh"))
+
+
+def test_an_error_of_a_checkpoint_is_said_by_the_name_that_the_page_gives_it():
+    error = CheckpointError("mnist", "wrong_schedule", problem=FieldError("betas", "too_noisy"))
+    assert str(error).startswith("mnist: betas: too large together: no signal")
+    assert explain(error, "zh") == "手写数字（MNIST）：它的噪声表：β：合起来太大了，到最后画面什么也不剩。"
+    assert explain(error, "en").endswith("left at the end.")
+
+
+def test_errors_of_a_part_and_of_several_fields_are_said_whole():
+    with pytest.raises(FieldError) as caught:
+        SamplingSettings(eta=3.0, seed=-1)
+    assert [one.field for one in caught.value.findings] == ["eta", "seed"] == list(caught.value.fields)
+    assert explain(PartError("B", caught.value), "en").splitlines() == [
+        "B: η (eta): must be at most 1, got 3.0.",
+        "Seed: must be at least 0, got -1.",
+    ]
+
+
+def test_labels_of_another_place_go_first():
+    assert explain(FieldError("seed", "missing"), "en", {"seed": "Draw"}) == "Draw: needs a value."
+
+
+def test_an_error_of_another_program_is_in_the_log_alone(caplog):
+    said = explain(ValueError("something new happened"), "zh")
+    assert not words_of_english(said)
+    assert "something new happened" in caplog.text
 
 
 def test_a_refusal_is_said_in_both_languages():

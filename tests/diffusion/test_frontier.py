@@ -127,9 +127,11 @@ def test_without_classes_or_a_space(pipeline, space):
 
 def test_what_cannot_be_measured_names_its_field(pipeline, space):
     base = SamplingSettings()
-    for samples in (LEAST_SAMPLES - 1, 2001, 30.0, True, None, "many"):
+    for samples in (LEAST_SAMPLES - 1, 2001, 30.0, True, "many"):
         with pytest.raises(ValueError, match=r"^samples: must lie in \[20, 2000\], got "):
             measurements(pipeline, base, steps(2), ETAS, samples, space)
+    with pytest.raises(ValueError, match=r"^samples: needs a value"):
+        measurements(pipeline, base, steps(2), ETAS, None, space)
     with pytest.raises(ValueError, match=r"^start_step: must be 0"):
         measurements(pipeline, base.replace(start_step=1), steps(5), ETAS, 20, space)
     with pytest.raises(AxisError, match=r"^steps, value 2: num_inference_steps: must lie in \[1, 40\], got 41"):

@@ -146,6 +146,16 @@ def test_what_is_not_a_number_fails(subject):
     assert failed(lost, [row for row in ROWS if row.kind in "BCD"]) == [8, 9, 10, 11, 12, 13, 14, 17]
 
 
+def test_an_error_of_another_kind_is_no_failed_row(subject):
+    def broken(subject):
+        raise ValueError("t: must be an integer timestep")
+        yield
+
+    row = dataclasses.replace(ROWS[7], check=broken)
+    with pytest.raises(ValueError, match="integer timestep"):
+        list(run_identities(subject, [row]))
+
+
 def test_the_recorded_network_always_passes_and_by_how_much():
     plain = subject_of(make_unet())
     recorded = record_quality(plain.denoiser, plain.exact, plain.held_out)
