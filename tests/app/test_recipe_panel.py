@@ -18,11 +18,11 @@ def panel():
 
 @pytest.mark.parametrize("other", ["clothes", "", "a=b", "eta=nan", "=&" * 300, None, 5, ["seed=1"]])
 def test_what_is_no_run_is_passed_over(panel, other):
-    (name, query), *rest = panel.recall("en", [other, GOOD])["choices"]
+    (name, query), *rest = panel.recall("en", [other, GOOD])[panel.history]["choices"]
     assert (query, rest) == (GOOD, [])
     assert "7 steps" in name and "seed 3" in name
 
 
 @pytest.mark.parametrize("known", [None, "clothes", {"seed": 1}, 7, []])
 def test_what_is_no_list_has_no_runs(panel, known):
-    assert panel.recall("zh", known)["choices"] == []
+    assert panel.recall("zh", known)[panel.history]["choices"] == []
