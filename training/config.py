@@ -38,7 +38,7 @@ class TrainConfig(BaseModel):
     data: str = Field(
         "pixel-faces",
         min_length=1,
-        description="pixel-faces, fashion-mnist, mnist, a folder of images, or hub:owner/name.",
+        description="pixel-faces, hanzi, fashion-mnist, mnist, a folder of images, or hub:owner/name.",
     )
     image_size: int | None = Field(
         None, ge=8, le=256, description="Side of the square pictures; by default a data set's own, 32 for a folder."

@@ -28,6 +28,7 @@ FASHION_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+HANZI_CLASSES = ("楷书", "行书", "行楷", "草书", "宋体", "黑体")
 FACE_CLASSES = tuple(
     " + ".join(word for word, worn in zip(("hat", "glasses", "beard"), bits, strict=True) if worn) or "plain"
     for bits in np.ndindex(2, 2, 2)
@@ -87,8 +88,32 @@ def load_pixel_faces() -> DataSet:
     )
 
 
+def load_hanzi() -> DataSet:
+    """Chinese characters in six scripts, (N, 32, 32, 1): dark ink on paper of 255; no test character is in training.
+
+    Raises DataError, with the commands that make the pictures, where they are missing.
+    """
+    folder = data_folder() / "hanzi"
+    missing = [name for name in ("train.npz", "test.npz") if not (folder / name).exists()]
+    if missing:
+        raise DataError(
+            f"hanzi: {' and '.join(missing)} not found in {folder}. To make the pictures from open fonts (minutes; "
+            "needs npm): npm ci --prefix datasets/hanzi && python datasets/hanzi/make.py"
+        )
+    return DataSet(
+        "hanzi",
+        Pictures.read(folder / "train.npz"),
+        Pictures.read(folder / "test.npz"),
+        class_names=HANZI_CLASSES,
+        license="OFL-1.1",
+        source="Rendered from seven open fonts (Ma Shan Zheng, LXGW WenKai, Zhi Mang Xing, Long Cang, "
+        "Liu Jian Mao Cao, Noto Serif SC, Noto Sans SC; SIL Open Font License 1.1); see datasets/hanzi/README.md",
+    )
+
+
 NAMED: dict[str, Callable[[], DataSet]] = {
     "pixel-faces": load_pixel_faces,
+    "hanzi": load_hanzi,
     "fashion-mnist": IdxSource(
         name="fashion-mnist",
         folders=("fashion-mnist", "/usr/share/datasets/fashion-mnist"),
