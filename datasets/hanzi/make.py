@@ -82,7 +82,7 @@ def write_font(task: tuple[str, int, int, dict[str, Plan]]) -> tuple[int, int, d
 
 
 def make(folder: Path, processes: int) -> None:
-    """Render both files into `folder`. Raises DataError where a font is missing or the pictures have another hash."""
+    """Render both files into `folder`, saying so where they are not the known ones. Raises DataError without fonts."""
     patterns = [pattern for fonts in SCRIPTS.values() for pattern in fonts]
     characters = common_characters(patterns)
     train, test = hold_out(characters, TEST_CHARACTERS)
@@ -103,6 +103,8 @@ def make(folder: Path, processes: int) -> None:
         labels = (np.arange(len(pictures)) % len(SCRIPTS)).astype(np.uint8)
         write_npz(folder / f"{split}.npz", {"images": pictures, "labels": labels})
         print(f"{split}.npz: {(folder / f'{split}.npz').stat().st_size} bytes, sha256 of the images {sha256(pictures)}")
+        if sha256(pictures) != IMAGES_SHA256[split]:
+            print(f"{split}: another hash than IMAGES_SHA256; is this another version of Pillow (FreeType)?")
 
 
 def sha256(array: np.ndarray) -> str:

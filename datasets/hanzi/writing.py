@@ -29,7 +29,7 @@ TYPICAL = 25.0  # longer side of the middle character of a font, in pixels of th
 LARGEST = 28.0  # no character is longer
 MARGIN = 1.5  # pixels of paper around the outline, before the brush is made thicker
 BLUR = 1.2  # standard deviation, in pixels of the drawing, of the blur whose levels make a stroke thicker or thinner
-RAMP = 3.0  # steepness of the edge afterwards; at least 1 / (2 * min(thickest, 1 - thinnest)) keeps the paper white
+RAMP = 3.0  # steepness of the edge afterwards; RAMP * EDGE[0] >= 0.5 keeps the paper at 255
 # What a brush varies, each uniform between two ends
 SIZE = (0.88, 1.08)
 ASPECT = (-0.05, 0.05)  # wider and flatter, or the other way round
