@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -131,7 +131,7 @@ class Catalogue:
                 try:
                     self._spaces[key] = features.load_feature_space(self.folder / name)
                 except FieldError as error:
-                    _log(error)
+                    _log(str(error))
                     raise
                 _forget(self._spaces, self._keep)
             return self._spaces[key]
@@ -159,7 +159,7 @@ class Catalogue:
             sketch = pipelines.DDPMLabPipeline(*checkpoints.sketch_checkpoint(self.folder / name))
             return describe(self.folder / name, sketch)
         except FieldError as error:
-            _log(error)
+            _log(str(error))
             return error
 
     def _load(self, name: str, signature: tuple) -> DDPMLabPipeline:
@@ -255,9 +255,10 @@ def _check_name(name: str) -> None:
         raise PageError("checkpoint", "checkpoint_name", name=name)
 
 
-def _log(error: FieldError) -> None:
-    """What a library said of a file stands in the log alone: the page has no words for it."""
-    logger.warning("a checkpoint cannot be used: %s", error)
+@lru_cache(maxsize=1000)
+def _log(problem: str) -> None:
+    """Log, once, what a library said of a file: the page has no words for it, and asks at every edit."""
+    logger.warning("a checkpoint cannot be used: %s", problem)
 
 
 def _forget(things: OrderedDict, keep: int) -> None:

@@ -104,12 +104,12 @@ class ExploreTab:
     @property
     def told(self) -> set[Component]:
         """What follows every change: the outputs of `tell`."""
-        return {self.axes.own["preset"], self.axes.hint, self.link} | self.planned
+        return {self.axes.own["preset"], self.axes.hint} | self.planned
 
     @property
     def planned(self) -> set[Component]:
         """What says and shows what both buttons would do: the outputs of `_plans`."""
-        return {self.plan, self.frontier_plan, self.grid, self.outcome}
+        return {self.plan, self.frontier_plan, self.grid, self.outcome, self.link}
 
     @property
     def worded(self) -> set[Component]:
@@ -225,18 +225,20 @@ class ExploreTab:
         preset = self.axes.preset_told(language, own, self.shop.checkpoint(values["checkpoint"]))
         if not self.shop.catalogue.names():
             return dict.fromkeys(self.told, "") | preset
-        return preset | self._plans(language, own, values, request) | self._link(language, own, values, request)
+        return preset | self._plans(language, own, values, request)
 
     def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
-        """What both buttons would do, and the grid as far as it is known."""
+        """What both buttons would do; the grid as far as it is known, unless it may not run; and its link."""
         known = self._known(request)
-        shown: Shown = {}
+        shown: Shown = {self.link: ""} if request is None else {}
         try:
             grid = self._grid(own, values)
-            shown = self._grid_shown(language, grid, known)
+            if request is not None:
+                shown[self.link] = self.axes.link(request, language, own, grid.base)
             to_run = self._to_run(grid.jobs, known)
             seconds = self._expected_seconds(to_run)
             plan = plan_line(explore_views.plan_sentence(grid, to_run, seconds, language))
+            shown |= self._grid_shown(language, grid, known)
         except ValueError as error:
             plan = plan_line(explain(error, language), is_error=True)
         try:
@@ -256,14 +258,6 @@ class ExploreTab:
     def _grid_html(self, language: str, grid: Grid, found: dict, current=None) -> str:
         checkpoint = self.shop.catalogue.checkpoint(grid.base.checkpoint)
         return explore_views.grid_html(grid, found, checkpoint, language, current)
-
-    def _link(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
-        if request is None:
-            return {self.link: ""}
-        try:
-            return {self.link: self.axes.link(request, language, own, self._grid(own, values).base)}
-        except ValueError:
-            return {}
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Another grid worth seeing, on the same checkpoint."""

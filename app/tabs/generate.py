@@ -249,26 +249,26 @@ class GenerateTab:
 
     def tell(self, language: str, values: dict) -> Shown:
         """What the settings will do, or what is wrong with them; plots stay as they are where those cannot run."""
-        return {self.plan: self.plan_of(language, values)} | self._before(language, values)
+        plan, said = self._planned(language, values)
+        if plan is None:
+            return {self.plan: said}
+        plots, sentences = views.before(plan, language)
+        return {self.plan: said, self.readings: sentences} | dict(zip(self.plots, plots, strict=True))
 
     def plan_of(self, language: str, values: dict) -> str:
         """The line that says what the settings will do, or what is wrong with them."""
+        return self._planned(language, values)[1]
+
+    def _planned(self, language: str, values: dict) -> "tuple[Plan | None, str]":
+        """The plan of the settings, None where they cannot run, and the line that says so."""
         if not self.shop.catalogue.names():
-            return ""
+            return None, ""
         try:
             _, plan = self.shop.plan(values)
         except ValueError as error:
-            return plan_line(explain(error, language), is_error=True)
+            return None, plan_line(explain(error, language), is_error=True)
         seconds = self.shop.pace.expected_seconds(plan.settings.checkpoint, plan)
-        return plan_line(views.plan_sentence(plan, language, seconds))
-
-    def _before(self, language: str, values: dict) -> Shown:
-        try:
-            _, plan = self.shop.plan(values)
-        except ValueError:
-            return {}
-        plots, sentences = views.before(plan, language)
-        return dict(zip(self.plots, plots, strict=True)) | {self.readings: sentences}
+        return plan, plan_line(views.plan_sentence(plan, language, seconds))
 
     def measure(self, sent: Sent) -> Shown:
         """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""

@@ -53,6 +53,17 @@ def test_a_link_of_the_other_tabs_that_cannot_be_used_is_told_in_one_place(tabs)
         assert told == [getattr(tab, place)]
 
 
+def test_a_grid_that_may_not_run_leaves_the_one_on_the_page(checkpoints, catalogue):
+    shown = {}
+    for cost in (100_000, 1):
+        with gr.Blocks():
+            tab = ExploreTab(Shop(Options(checkpoints=checkpoints, max_cost=cost), catalogue), gr.Radio(["en", "zh"]))
+        own, values = tab.axes.of_preset("steps", "clothes")
+        shown[cost] = {name for name in ("plan", "grid", "outcome", "link")
+                       if getattr(tab, name) in tab.tell("en", own, values)}  # fmt: skip
+    assert shown == {100_000: {"plan", "grid", "outcome", "link"}, 1: {"plan", "link"}}
+
+
 def test_every_place_of_a_tab_is_answered_in_both_languages(tabs):
     _, compare, _ = tabs
     for tab in tabs:
