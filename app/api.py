@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import gradio as gr
 import numpy as np
@@ -17,7 +17,8 @@ from app.runs import watch
 from app.shop import Shop
 from diffusion.errors import PartError
 from diffusion.recipe import Recipe
-from diffusion.settings import SamplerName, SamplingSettings
+from diffusion.samplers.registry import SAMPLERS
+from diffusion.settings import SamplingSettings
 from diffusion.trajectory import TimestepSpacing
 from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
 
@@ -32,10 +33,11 @@ PROGRESS_SECONDS = 1.0
 
 def make_generate(shop: Shop) -> Callable:
     """The function behind /generate."""
+    known = Literal[tuple(SAMPLERS)]  # as the endpoint's description lists them
 
     def generate(
         checkpoint: str,
-        sampler: SamplerName = "ddim",
+        sampler: known = "ddim",
         num_inference_steps: int = 50,
         timestep_spacing: TimestepSpacing = "trailing",
         start_step: int = 0,
@@ -51,11 +53,11 @@ def make_generate(shop: Shop) -> Callable:
         class_label: int | list[int] | None = None,
         guidance_scale: float = 1.0,
     ) -> tuple[list[str], dict]:
-        """Draw pictures with a checkpoint, by DDPM, DDIM, DPM-Solver++ (2M) or UniPC.
+        """Draw pictures with a checkpoint, by one of the samplers.
 
         Args:
             checkpoint: Name of the checkpoint's folder.
-            sampler: ddpm, ddim, dpmpp_2m or unipc.
+            sampler: How the steps are taken: one of the names listed.
             num_inference_steps: Steps, from 1 to the T of the checkpoint.
             timestep_spacing: Which timesteps: trailing, even, quadratic, power, leading or linspace.
             start_step: Steps left out at the noisy end.

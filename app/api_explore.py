@@ -11,7 +11,7 @@ from app.later import later
 from app.messages import PageError
 from app.pictures import visible
 from app.shop import Shop
-from diffusion.axes import Axis
+from diffusion.axes import SAMPLERS_AND_ETAS, Axis
 
 if TYPE_CHECKING:
     from diffusion.grid import Job
@@ -51,23 +51,27 @@ def make_frontier(shop: Shop) -> Callable:
     def frontier(
         settings: dict,
         num_inference_steps: str | list = "2,5,10,20",
-        eta: str | list = "0,1",
+        eta: str | list | None = None,
         samples: int = 100,
+        samplers: str | list | None = None,
     ) -> dict:
         """Measure quality against network calls, one line a sampler.
 
         Args:
             settings: Everything else of the runs: an object with the fields of /generate.
             num_inference_steps: The step counts to measure, as the values of an axis of /explore.
-            eta: The samplers to measure, as the values of an axis: 0 is DDIM, 1 is DDPM, or dpmpp_2m, unipc.
+            eta: The old name of samplers.
             samples: Pictures behind each KID, 20 to 2000.
+            samplers: The samplers to measure, by name, as the values of an axis; a number is ddim with that eta (so 0
+                is ddim, and 1 is ddpm). By default ddim and ddpm.
 
         Returns:
-            "points": sampler, eta, calls, measure, value, standard_error and n. For eta 0 the measure is "rms", of n
-            pictures to DDIM's result of all steps from the same x_T; else "kid", of n samples to the checkpoint's data
-            in its own feature space (left out where it has none). Lower is better. While it runs: step and steps.
+            "points": sampler, eta, calls, measure, value, standard_error and n. For eta 0 (no fresh noise) the measure
+            is "rms", of n pictures to DDIM's result of all steps from the same x_T; else "kid", of n samples to the
+            checkpoint's data in its own feature space (left out where it has none). Lower is better. While it runs:
+            step and steps.
         """
-        yield from _frontier(shop, settings, num_inference_steps, eta, samples)
+        yield from _frontier(shop, settings, num_inference_steps, eta, samples, samplers)
 
     return frontier
 
@@ -106,12 +110,15 @@ def _explore(shop: Shop, axes: dict, settings: dict):
         yield answer, {"cells": len(cells), "network_calls": moment.of, "seconds": round(moment.seconds, 3)}
 
 
-def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values, samples: int):
+def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values | None, samples: int, samplers: Values | None):
     with said():
         base = settings_object("settings", settings)
         check_images(base, shop.options)
         pipeline = shop.catalogue.pipeline(base.checkpoint)
-        axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", "eta", etas)
+        if None not in (etas, samplers):
+            raise ValueError("eta: is the old name of samplers; give one of the two")
+        lines = next((given for given in (samplers, etas) if given is not None), "ddim, ddpm")
+        axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", SAMPLERS_AND_ETAS, lines)
         wanted = quality.measurements(pipeline, base, *axes, samples, shop.catalogue.feature_space(base.checkpoint))
         for moment in _run(shop, [job for one in wanted for job in one.jobs]):
             if moment.state == "running":

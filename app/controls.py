@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from app.catalogue import Catalogue, Checkpoint
 from app.form import COSINE, MIXED, NO_CLASS, TRAINED_ONE_BY_ONE, trained_betas
 from app.options import Options
-from app.texts import say, say_name
+from app.texts import say, say_name, texts
+from diffusion.samplers.registry import SAMPLERS, reads
 from diffusion.settings import SEEDS
 
 SCHEDULES = ("linear", "scaled_linear", COSINE, "sigmoid")
 # Sliders of beta: (least, most, step). The number beside a slider takes any value in between.
 BETA_START, BETA_END = (0.000_01, 0.01, 0.000_01), (0.000_5, 0.2, 0.000_5)
 CHOICES = {
-    "sampler": ("ddim", "ddpm", "dpmpp_2m", "unipc"),
     "timestep_spacing": ("trailing", "even", "quadratic", "power", "leading", "linspace"),
     "reverse_variance": ("posterior", "beta"),
     "conditioning": ("matched", "naive"),
@@ -37,6 +37,7 @@ def control_props(language: str, checkpoint: Checkpoint | None, options: Options
     most = checkpoint.num_train_timesteps if checkpoint else MANY_STEPS
     trained = _trained_words(language, checkpoint)
     props |= {
+        "sampler": {"choices": [(sampler_title(name, language), name) for name in SAMPLERS]},
         "class_choice": {"choices": _classes(language, checkpoint)},
         "num_inference_steps": {"minimum": 1, "maximum": most, "step": 1},
         "seed": {"minimum": 0, "maximum": SEEDS - options.max_images, "precision": 0},
@@ -66,12 +67,17 @@ def control_meanings(values: Mapping, checkpoint: Checkpoint | None) -> dict[str
     return {
         "class_choice": {"visible": has_classes},
         "guidance_scale": {"visible": has_classes and values["class_choice"] != NO_CLASS},
-        "eta": {"visible": values["sampler"] == "ddim"},
-        "reverse_variance": {"visible": values["sampler"] == "ddpm"},
+        "eta": {"visible": reads(values["sampler"], "eta")},
+        "reverse_variance": {"visible": reads(values["sampler"], "reverse_variance")},
         "beta_start": {"visible": has_range},
         "beta_end": {"visible": has_range},
         "conditioning": {"interactive": not is_trained},
     }
+
+
+def sampler_title(name: str, language: str) -> str:
+    """What the page calls a sampler: as the texts do, else as its scripts do."""
+    return texts(language).get(f"controls.sampler.{name}", SAMPLERS[name].title)
 
 
 def field_words(field: str, language: str) -> str:

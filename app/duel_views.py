@@ -83,7 +83,7 @@ def outcome(
         address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe))
         shown.append(Shown(address, say(language, "compare.alt_final", name=name)))
         places = {
-            "name": name, "calls": moment.numbers[k], "passes": f"{plan.evaluations:,}",
+            "name": name, "calls": plan.calls_after(moment.numbers[k]), "passes": f"{plan.evaluations:,}",
             "seconds": f"{moment.seconds[k]:.1f}",
         }  # fmt: skip
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))

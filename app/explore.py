@@ -105,7 +105,9 @@ def explore_moments(
     if not to_run:
         yield ExploreMoment("done", 0, 0, 0.0, 0.0, found, None)
     shown = float("-inf")
-    for calls, step in enumerate(grid.run_jobs(to_run), 1):
+    calls = 0
+    for step in grid.run_jobs(to_run):
+        calls += step.taken
         work.add(step)
         if step.is_last:
             found[step.job.key] = Found(step.result, work.job_seconds)
@@ -131,7 +133,7 @@ class Work:
     def add(self, step: JobStep) -> None:
         """A step was taken."""
         now = time.monotonic()
-        self._done += step.job.evaluations / step.job.calls
+        self._done += step.taken * step.job.evaluations / step.job.calls
         self.seconds = now - self._start
         self.job_seconds = now - self._job_start
         if step.is_last:

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 
 from app.catalogue import Checkpoint
-from app.controls import field_words
+from app.controls import field_words, sampler_title
 from app.explore import ExploreMoment
 from app.film import full_columns
 from app.frontier_plot import frontier_csv, said_value, sampler_name
@@ -72,8 +72,10 @@ def progress(moment: ExploreMoment, language: str) -> str:
 
 def value_words(axis: Axis, value, checkpoint: Checkpoint, language: str) -> str:
     """A value as it stands at the head of its row or column. checkpoint: whose classes they are."""
-    if axis.field in ("sampler", "beta_schedule"):
-        return say(language, f"controls.{axis.field}.{value}")
+    if axis.field == "sampler":
+        return sampler_title(value, language)
+    if axis.field == "beta_schedule":
+        return say(language, f"controls.beta_schedule.{value}")
     if axis.field == "conditioning":
         return say(language, f"explore.{value}")
     if axis.field == "checkpoint":

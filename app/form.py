@@ -10,6 +10,7 @@ from app.catalogue import Checkpoint
 from app.messages import Refusal
 from app.options import Options
 from diffusion.errors import FieldError, shortened
+from diffusion.samplers.registry import reads
 from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -65,8 +66,8 @@ def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> Sa
         sampler=sampler,
         num_inference_steps=_whole(values["num_inference_steps"]),
         timestep_spacing=values["timestep_spacing"],
-        eta=_given(values, "eta") if sampler == "ddim" else None,
-        reverse_variance=values["reverse_variance"] if sampler == "ddpm" else "posterior",
+        eta=_given(values, "eta") if reads(sampler, "eta") else None,
+        reverse_variance=values["reverse_variance"] if reads(sampler, "reverse_variance") else "posterior",
         clip_sample=values["clip_sample"],
         conditioning=values["conditioning"],
         seed=_whole(values["seed"]),
@@ -95,7 +96,7 @@ def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict:
         "seed": settings.seed,
         "num_images": settings.num_images,
         "guidance_scale": settings.guidance_scale,
-        "eta": DEFAULTS["eta"] if settings.eta is None or settings.sampler != "ddim" else settings.eta,
+        "eta": DEFAULTS["eta"] if settings.eta is None or not reads(settings.sampler, "eta") else settings.eta,
         "reverse_variance": settings.reverse_variance,
         "timestep_spacing": settings.timestep_spacing,
         "clip_sample": settings.clip_sample,

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 
 from gradio.components.plot import PlotData
 
+from app.controls import sampler_title
 from app.texts import say
 from app.vega import NETWORK, NOISE, PICTURE, csv_address, layered, plot_data
 from diffusion.frontier import Point
+from diffusion.samplers.registry import SAMPLERS
 
-COLORS = {"ddim": PICTURE, "ddpm": NOISE, "dpmpp_2m": "#2e8b74", "unipc": "#b4486b"}
+COLORS = (PICTURE, NOISE, "#2e8b74", "#b4486b", "#6b4fa0", "#a35c1e", "#3f7f2f", "#70757d")  # as the registry has them
 OTHERS = (NETWORK, "#8a7a2a", "#5b7db1", "#7d5a4f")  # of the lines between DDIM and DDPM
 UNSURE = "unsure"
 
@@ -17,7 +19,7 @@ UNSURE = "unsure"
 def sampler_name(point: Point, language: str) -> str:
     """What a point's line is called."""
     if point.sampler not in ("ddim", "ddpm"):
-        return say(language, f"controls.sampler.{point.sampler}")
+        return sampler_title(point.sampler, language)
     key = {0: "ddim", 1: "ddpm"}.get(point.eta, "eta")
     return say(language, f"frontier.{key}", eta=f"{point.eta:g}")
 
@@ -38,8 +40,12 @@ def frontier_plot(points: Sequence[Point], measure: str, every: Sequence[Point],
     """
     between = sorted({point.eta for point in every} - {0, 1})
     of_eta = {eta: OTHERS[k % len(OTHERS)] for k, eta in enumerate(between)}
-    ordered = sorted(every, key=lambda point: (list(COLORS).index(point.sampler), point.eta))
-    colors = {sampler_name(point, language): of_eta.get(point.eta, COLORS[point.sampler]) for point in ordered}
+    place = {sampler: k for k, sampler in enumerate(SAMPLERS)}
+    ordered = sorted(every, key=lambda point: (place[point.sampler], point.eta))
+    colors = {
+        sampler_name(point, language): of_eta.get(point.eta, COLORS[place[point.sampler] % len(COLORS)])
+        for point in ordered
+    }
     own = {sampler_name(point, language) for point in points}
     rows = [_row(point, language) for point in points if point.value != 0 or point.standard_error]
     sure = [row for row in rows if not row[UNSURE]]

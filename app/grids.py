@@ -11,7 +11,8 @@ from app.form import MIXED, class_label, settings_of
 from app.later import later
 from app.options import Options
 from app.texts import say
-from diffusion.axes import FIELDS, Axis
+from diffusion.axes import FIELDS, SAMPLERS_AND_ETAS, Axis
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ frontier, grid = later("diffusion.frontier"), later("diffusion.grid")
 AXES = ("axis_1", "axis_2", "axis_3")
 NO_FIELD = ""  # of an axis that is not used
 NUM_IMAGES = 4  # of a cell: enough to judge a sampler by, few enough for seconds
-FRONTIER = {"frontier_steps": "2, 3, 5, 10, 20", "frontier_etas": "0, 1", "frontier_samples": 60}
+FRONTIER = {"frontier_steps": "2, 3, 5, 10, 20", "frontier_etas": "ddim, ddpm", "frontier_samples": 60}
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def example(of: str, checkpoint: Checkpoint | None, catalogue: Catalogue) -> str
     classes = checkpoint.classes if checkpoint else 0
     return {
         "num_inference_steps": "4, 10, 50",
-        "sampler": "ddpm, ddim, dpmpp_2m, unipc",
+        "sampler": ", ".join(SAMPLERS),
         "eta": "0-1[5]",
         "beta_start": "0.0001, 0.0005, 0.002",
         "beta_end": "0.01, 0.02, 0.04",
@@ -111,6 +112,7 @@ def values_hint(of: str, checkpoint: Checkpoint | None, language: str) -> str:
     places = {
         "most": checkpoint.num_train_timesteps if checkpoint else 1000,
         "last": max(0, classes - 1),
+        "samplers": ", ".join(SAMPLERS),
     }
     return say(language, f"grids.values.{of}", **places)
 
@@ -180,7 +182,7 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
 def frontier_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Options) -> Frontier:
     """The frontier that the tab describes. Raises FieldError."""
     checkpoint = catalogue.checkpoint(values["checkpoint"])
-    fields = {"frontier_steps": "num_inference_steps", "frontier_etas": "eta"}
+    fields = {"frontier_steps": "num_inference_steps", "frontier_etas": SAMPLERS_AND_ETAS}
     axes = [Axis.of(name, of, own[name]) for name, of in fields.items()]
     base = settings_of(values, checkpoint, options)
     space, pipeline = catalogue.feature_space(checkpoint.name), catalogue.pipeline(checkpoint.name)

@@ -61,6 +61,8 @@ def _places(error: FieldError, language: str, labels: Mapping[str, str]) -> dict
             value = say(language, "errors.separator").join(map(str, value))
         elif name == "field":
             value = _label(value, language, labels)
+        elif name == "sampler":
+            value = texts(language).get(f"controls.sampler.{value}", value)
         elif name == "axis":
             value = texts(language).get(f"explore.{value}", value)
         places[name] = value

@@ -30,7 +30,7 @@ class Pace:
 
     def expected_seconds(self, name: str, plan: Plan) -> float | None:
         """Of this run on an idle machine; None while nothing was measured."""
-        return self.seconds_of(name, len(plan.run_pairs), plan.evaluations)
+        return self.seconds_of(name, plan.calls, plan.evaluations)
 
     def seconds_of(self, name: str, calls: int, evaluations: int) -> float | None:
         """Of so many network calls with so many pictures in all."""

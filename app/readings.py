@@ -2,9 +2,10 @@
 
 import torch
 
-from app.texts import percent, say
+from app.texts import DEFAULT, percent, say, texts
 from diffusion.gaussian import StepCoefficients, step_coefficients
 from diffusion.plan import Plan
+from diffusion.samplers.ancestral import Ancestral
 
 NEAR_ONE = 0.005  # a mismatch within this of 1 is none
 
@@ -50,8 +51,8 @@ def _middle(plan: Plan) -> tuple[int, int, StepCoefficients]:
 def _sampler(plan: Plan) -> Reading:
     settings = plan.settings
     eta = settings.effective_eta
-    if settings.is_multistep:
-        return settings.sampler, {}
+    if not isinstance(plan.sampler, Ancestral):
+        return (settings.sampler, {}) if f"readings.{settings.sampler}" in texts(DEFAULT) else None
     if eta == 0 or len(plan.run_pairs) == 1:
         return "ddim", {}
     t, s, c = _middle(plan)
@@ -65,7 +66,7 @@ def _steps(plan: Plan) -> Reading:
     t, s, _ = _middle(plan)
     after = 0.0 if s < 0 else plan.schedule.log_sigma[s].exp().item()
     return "steps", {
-        "calls": len(plan.run_pairs), "t": t, "s": s,
+        "calls": plan.calls, "t": t, "s": s,
         "before": f"{plan.schedule.log_sigma[t].exp().item():.3g}", "after": f"{after:.3g}",
     }  # fmt: skip
 

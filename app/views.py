@@ -134,11 +134,10 @@ def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> st
     """What a run will do, before it does it. seconds: how long it will take, where that is known."""
     settings = plan.settings
     first, last = plan.run_pairs[0][0], plan.run_pairs[-1][0]
-    is_guided = plan.evaluations > len(plan.run_pairs) * settings.num_images
     sentence = say(
         language,
-        "plan.guided" if is_guided else "plan.run",
-        calls=len(plan.run_pairs),
+        "plan.guided" if plan.is_guided else "plan.run",
+        calls=plan.calls,
         images=_images(settings.num_images, language),
         first=first,
         last=last,

@@ -10,14 +10,14 @@ pictures as given. Samples are kept in the cache of training.evaluate: a stopped
 
 import argparse
 from pathlib import Path
-from typing import get_args
 
 import torch
 
 from diffusion.features import load_feature_space
 from diffusion.metrics import kid_difference, kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
-from diffusion.settings import SamplerName, SamplingSettings
+from diffusion.samplers.registry import SAMPLERS
+from diffusion.settings import SamplingSettings
 from training.samples import CACHE, draw_samples
 
 SPACINGS = ("even", "trailing", "quadratic")
@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("checkpoints", nargs="+", type=Path)
     parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--steps", type=int, nargs="+", default=[10, 20, 50])
-    parser.add_argument("--sampler", choices=get_args(SamplerName), default="ddim")
+    parser.add_argument("--sampler", choices=SAMPLERS, default="ddim")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()

@@ -15,6 +15,7 @@ FIELDS = ("num_inference_steps", "sampler", "eta", "beta_start", "beta_end", "be
           "class_label", "guidance_scale", "checkpoint")  # fmt: skip
 MAX_AXES, MAX_VALUES, MAX_CELLS = 3, 20, 120
 MAX_TEXT = 500  # characters of an axis
+SAMPLERS_AND_ETAS = "samplers"  # of a frontier's axis alone: names, and numbers for the eta of DDIM
 LEAST_SAMPLES, MOST_SAMPLES = 20, 2000  # behind a KID of a frontier
 
 NUMBER = r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,3})?"
@@ -24,7 +25,10 @@ FROM_TO = re.compile(r"(\d{1,18})\s*-\s*(\d{1,18})", re.ASCII)
 
 @dataclass(frozen=True)
 class Axis:
-    """A field of SamplingSettings and the values it takes, in their order. name: what errors call the axis."""
+    """A field of SamplingSettings, or SAMPLERS_AND_ETAS, and the values it takes, in their order.
+
+    name: what errors call the axis.
+    """
 
     name: str
     field: str
@@ -36,7 +40,7 @@ class Axis:
 
         Whether a value is one for its field is found out where the cells are made.
         """
-        if field not in FIELDS:
+        if field not in (*FIELDS, SAMPLERS_AND_ETAS):
             problem = FieldError("axis", "one_of", choices=", ".join(FIELDS), got=shortened(field))
             raise AxisError(name, None, problem)
         if isinstance(values, str):
@@ -72,6 +76,9 @@ def parsed(name: str, field: str, text: str) -> list:
 def _part(name: str, position: int, field: str, text: str) -> list:
     if field in NAMES:
         return [text if field == "checkpoint" else text.lower()]
+    if field == SAMPLERS_AND_ETAS:
+        found = _part(name, position, "eta", text)
+        return [value.lower() if isinstance(value, str) else value for value in found]
     if field == "class_label" and text.lower() == "none":
         return [None]
     is_whole = field in WHOLE_NUMBERS

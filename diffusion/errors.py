@@ -41,7 +41,7 @@ SENTENCES = {
     "no_range": "the schedule squaredcos_cap_v2 has no use for them",
     "trained_no_range": "this checkpoint's schedule, squaredcos_cap_v2, has no use for them",
     "given_betas": "this checkpoint's betas were given one by one; name a shape with the range",
-    "eta_of_ddpm": "ddpm is eta = 1, another one needs the sampler ddim; got {got}",
+    "eta_of_ddpm": "{sampler} is eta = {eta}, another one needs the sampler ddim; got {got}",
     "eta_of_solver": "{sampler} draws no noise, another eta than 0 needs ddim; got {got}",
     "variance_of_ddpm": "beta belongs to ddpm; in ddim eta decides the noise",
     "seed_sum": "seed + num_images must not exceed {bound}, got {got}",

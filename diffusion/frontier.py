@@ -9,21 +9,21 @@ data, and that is KID.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import product
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from diffusion.axes import LEAST_SAMPLES, MOST_SAMPLES, Axis
 from diffusion.compare import rms
-from diffusion.errors import FieldError
+from diffusion.errors import AxisError, FieldError
 from diffusion.features import FeatureSpace
-from diffusion.grid import Job, located, pictures_job, same_pictures
+from diffusion.grid import Job, located, pictures_job, same_pictures, varied
 from diffusion.metrics import kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
+from diffusion.samplers.registry import reads
 from diffusion.settings import SamplerName, SamplingSettings
-from diffusion.words import MultistepName
 
 BATCH = 64
 
@@ -33,7 +33,8 @@ class Point:
     """One measurement; lower is better.
 
     measure: "rms", between pictures in [-1, 1]; or "kid", in the checkpoint's feature space, which is unbiased and so
-    may come out below 0. standard_error: over the n pictures; None where there is only one.
+    may come out below 0. calls: of the network, in one run. standard_error: over the n pictures; None where there is
+    only one.
     """
 
     sampler: SamplerName
@@ -62,26 +63,28 @@ class Measurement:
         """The point, once the results of its jobs are among those found, by key; None before."""
         if any(job.key not in found for job in self.jobs):
             return None
-        run = self.settings.sampler, self.settings.effective_eta, self.settings.num_inference_steps
+        run = self.settings.sampler, self.settings.effective_eta, self.job.plans[0].calls
         if self.reference is None:
             return Point(*run, "kid", *found[self.job.key])
         x, all_steps = found[self.job.key], found[self.reference.key]
         return Point(*run, "rms", rms(x - all_steps), _rms_error(x - all_steps), len(x))
 
 
-def sampler_of(base: SamplingSettings, eta: float | MultistepName) -> SamplingSettings:
-    """The base with the sampler of an eta, or of that name.
+def sampler_of(base: SamplingSettings, sampler: str | float) -> SamplingSettings:
+    """The base with the sampler of a value of the axis: a name, or a number, which is DDIM with that eta.
 
-    0 is DDIM, 1 is DDPM (with the base's variance, where that is DDPM too).
+    DDIM by its name has eta 0, and 1 is DDPM (with the base's variance, where that is DDPM too). Raises ValueError
+    naming the field.
     """
-    if isinstance(eta, str) and (name := eta.lower()) in get_args(MultistepName):
-        return base.replace(sampler=name, eta=None, reverse_variance="posterior")
-    ddim = base.replace(sampler="ddim", eta=eta, reverse_variance="posterior")
-    return base.replace(sampler="ddpm", eta=None) if eta == 1 else ddim
+    if isinstance(sampler, str):
+        name = sampler.lower()
+        return varied(base, {"sampler": name, "eta": 0.0 if reads(name, "eta") else None})
+    ddim = varied(base, {"sampler": "ddim", "eta": sampler})
+    return varied(base, {"sampler": "ddpm"}) if sampler == 1 else ddim
 
 
 def measurements(
-    pipeline: DDPMLabPipeline, base: SamplingSettings, steps: Axis, etas: Axis, samples: int,
+    pipeline: DDPMLabPipeline, base: SamplingSettings, steps: Axis, samplers: Axis, samples: int,
     space: FeatureSpace | None, version: str = "",
 ) -> list[Measurement]:  # fmt: skip
     """What the lines of these samplers (see sampler_of) at these step counts need.
@@ -95,13 +98,16 @@ def measurements(
     if base.start_step:
         raise FieldError("start_step", "whole_way", got=base.start_step)
     found = []
-    for place in product(range(len(etas.values)), range(len(steps.values))):
-        eta, count = etas.values[place[0]], steps.values[place[1]]
+    for place in product(range(len(samplers.values)), range(len(steps.values))):
         try:
-            own = sampler_of(base, eta).replace(num_inference_steps=count)
+            own = sampler_of(base, samplers.values[place[0]])
+        except FieldError as error:
+            raise AxisError(samplers.name, place[0] + 1, error) from None
+        try:
+            own = own.replace(num_inference_steps=steps.values[place[1]])
             plan = pipeline.plan(own)
         except FieldError as error:
-            raise located(error, (etas, steps), place) from None
+            raise located(error, (steps,), place[1:]) from None
         if own.effective_eta == 0:
             all_steps = sampler_of(own, 0.0).replace(
                 num_inference_steps=pipeline.num_train_timesteps, timestep_spacing="trailing"

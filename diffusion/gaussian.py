@@ -137,6 +137,11 @@ class StepCoefficients:
         """The noise level at which the step starts."""
         return Level(self.signal_t, self.noise_t)
 
+    @property
+    def level_s(self) -> Level:
+        """The noise level at which it ends."""
+        return Level(self.signal_s, self.noise_s)
+
 
 def step_coefficients(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) -> StepCoefficients:
     """The coefficients of the reverse steps t -> s; s = -1 gives c_0 = 1, c_t = 0, variance 0.

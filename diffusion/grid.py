@@ -16,6 +16,7 @@ from diffusion.axes import MAX_AXES, MAX_CELLS, Axis
 from diffusion.errors import AxisError, FieldError
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
+from diffusion.samplers.registry import reads, unread
 from diffusion.sampling import Step
 from diffusion.settings import SamplingSettings
 
@@ -28,10 +29,7 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
     """
     fields = dict(base) | dict(changes)
     if "sampler" in changes:
-        if fields["sampler"] != "ddim":
-            fields["eta"] = None
-        if fields["sampler"] != "ddpm":
-            fields["reverse_variance"] = "posterior"
+        fields |= unread(fields["sampler"])
     if "class_label" in changes and fields["class_label"] is None:
         fields["guidance_scale"] = 1.0
     if fields["beta_schedule"] == "squaredcos_cap_v2" and "beta_schedule" in changes:
@@ -42,7 +40,7 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
 def same_pictures(plan: Plan) -> SamplingSettings:
     """One and the same settings for all plans of a checkpoint that make the same pictures in different words."""
     settings = plan.settings
-    changes: dict[str, Any] = {"eta": settings.eta or None if settings.sampler == "ddim" else None}
+    changes: dict[str, Any] = {"eta": settings.eta or None if reads(settings.sampler, "eta") else None}
     if plan.on_trained_betas:
         changes |= {"beta_schedule": None, "beta_start": None, "beta_end": None, "conditioning": "matched"}
     if settings.num_inference_steps == len(plan.trained):
@@ -119,7 +117,7 @@ class Job:
     @property
     def calls(self) -> int:
         """How often the network is asked."""
-        return sum(len(plan.run_pairs) for plan in self.plans)
+        return sum(plan.calls for plan in self.plans)
 
     @property
     def evaluations(self) -> int:
@@ -134,10 +132,11 @@ def pictures_job(pipeline: DDPMLabPipeline, plan: Plan, version: str = "") -> Jo
 
 @dataclass(frozen=True, eq=False)
 class JobStep:
-    """A job after a step. calls: of this job, so far. result: after its last step only."""
+    """A job after a step. calls: of this job, so far. taken: of this step. result: after its last step only."""
 
     job: Job
     calls: int
+    taken: int
     step: Step
     is_last: bool
     result: Any = None
@@ -154,8 +153,9 @@ def run_jobs(jobs: Iterable[Job]) -> Iterator[JobStep]:
         calls, pictures = 0, []
         for plan in job.plans:
             for step in job.pipeline.steps(plan.settings):
-                calls += 1
+                taken = plan.sampler.calls_of(step.s)
+                calls += taken
                 if calls < job.calls:
-                    yield JobStep(job, calls, step, is_last=False)
+                    yield JobStep(job, calls, taken, step, is_last=False)
             pictures.append(step.x_s)
-        yield JobStep(job, calls, step, is_last=True, result=job.result(torch.cat(pictures)))
+        yield JobStep(job, calls, taken, step, is_last=True, result=job.result(torch.cat(pictures)))

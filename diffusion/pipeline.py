@@ -23,11 +23,11 @@ from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
 from diffusion.engine import Engine, EngineError, TorchEngine
 from diffusion.gpu_engine import gpu_engine
-from diffusion.multistep import multistep_steps
 from diffusion.onnx_engine import kept_engine, onnx_engine
 from diffusion.pixels import to_pictures
 from diffusion.plan import Plan, plan_run
-from diffusion.sampling import Step, image_generators, is_noisy, noise_like, reverse_steps
+from diffusion.samplers.base import walk
+from diffusion.sampling import Step, image_generators, is_noisy, noise_like
 from diffusion.settings import SamplingSettings
 
 logger = logging.getLogger(__name__)
@@ -36,9 +36,8 @@ logger = logging.getLogger(__name__)
 class DDPMLabPipeline(DiffusionPipeline):
     """Unconditional or class-conditional pictures by the samplers here, right for every step count and beta range.
 
-    The scheduler is asked for its betas and prediction type only; the steps are those of diffusion/sampling.py and
-    diffusion/multistep.py. What it loads and saves is diffusers' own: a UNet2DModel and a DDPMScheduler or
-    DDIMScheduler.
+    The scheduler is asked for its betas and prediction type only; the steps are those of diffusion/samplers/. What
+    it loads and saves is diffusers' own: a UNet2DModel and a DDPMScheduler or DDIMScheduler.
     """
 
     model_cpu_offload_seq = "unet"
@@ -198,7 +197,7 @@ class DDPMLabPipeline(DiffusionPipeline):
         the run visits, if it is not to be drawn from the seed. Image i's noise comes from its own generator, seeded
         seed + i, in one order: x_T, then every step of the trajectory. Steps left out by start_step and an
         initial_noise that replaces x_T use up their numbers too, so that a run which goes on from step k with the x_t
-        of step k is the same run; not so with dpmpp_2m and unipc, which lean on earlier steps and start anew there.
+        of step k is the same run; not so with a sampler that has_history (dpmpp_2m, unipc), which starts anew there.
         Raises ValueError, naming the field, before it returns.
         """
         settings = _settings(settings, fields)
@@ -212,18 +211,9 @@ class DDPMLabPipeline(DiffusionPipeline):
         if initial_noise is not None:
             x = _checked(initial_noise, x.shape)
         self.unet.eval()
-        x, run_pairs = x.to(self.device, torch.float32), list(plan.run_pairs)
-        if settings.is_multistep:
-            return multistep_steps(self.denoiser(plan), x, run_pairs, settings.sampler, settings.clip_sample)
-        return reverse_steps(
-            self.denoiser(plan),
-            x,
-            run_pairs,
-            eta=eta,
-            clip=settings.clip_sample,
-            generators=generators,
-            variance=settings.reverse_variance,
-        )
+        x = x.to(self.device, torch.float32)
+        read = settings.read_by_sampler
+        return walk(plan.sampler, self.denoiser(plan), x, plan.run_pairs, settings.clip_sample, generators, **read)
 
     def __call__(
         self,

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from diffusion.conditioning import told_timesteps
 from diffusion.errors import FieldError
+from diffusion.samplers.base import Sampler
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import pairs, visited_timesteps
@@ -36,7 +38,7 @@ class Plan:
 
     schedule: the run's own, or `trained` itself where the run's betas are the trained ones. pairs: all S steps (t, s),
     of which the first settings.start_step are left out. class_labels: one an image, or None for a network without
-    labels. evaluations: pictures that go through the network in the whole run, both halves of guidance counted.
+    labels.
     """
 
     settings: SamplingSettings
@@ -44,7 +46,30 @@ class Plan:
     schedule: NoiseSchedule
     pairs: tuple[tuple[int, int], ...]
     class_labels: tuple[int, ...] | None
-    evaluations: int
+
+    @property
+    def sampler(self) -> Sampler:
+        """What takes the steps."""
+        return SAMPLERS[self.settings.sampler]
+
+    @property
+    def calls(self) -> int:
+        """How often the run asks the network."""
+        return self.calls_after(len(self.run_pairs))
+
+    def calls_after(self, steps: int) -> int:
+        """How often it has asked after its first so many steps."""
+        return sum(self.sampler.calls_of(s) for _, s in self.run_pairs[:steps])
+
+    @property
+    def is_guided(self) -> bool:
+        """Whether every call has two halves, whose answers guidance mixes."""
+        return self.settings.class_label is not None and self.settings.guidance_scale not in (0, 1)
+
+    @property
+    def evaluations(self) -> int:
+        """Pictures that go through the network in the whole run, both halves of guidance counted."""
+        return self.calls * self.settings.num_images * (2 if self.is_guided else 1)
 
     @property
     def run_pairs(self) -> tuple[tuple[int, int], ...]:
@@ -84,14 +109,12 @@ def plan_run(
     trained = NoiseSchedule.from_scheduler_config(scheduler_config)
     timesteps = visited_timesteps(settings.num_inference_steps, len(trained), settings.timestep_spacing)
     labels = _labels(settings, classes)
-    halves = 2 if settings.class_label is not None and settings.guidance_scale not in (0, 1) else 1
     return Plan(
         settings=settings,
         trained=trained,
         schedule=run_schedule(settings, scheduler_config, trained),
         pairs=tuple(pairs(timesteps)),
         class_labels=labels,
-        evaluations=(len(timesteps) - settings.start_step) * settings.num_images * halves,
     )
 
 

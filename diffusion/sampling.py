@@ -1,18 +1,14 @@
-"""The reverse process as a generator of steps: DDPM and DDIM are one family in eta.
+"""What the steps of the samplers are made of: a Step, its noise, and the mean of the family between DDIM and DDPM.
 
-Song et al. 2021 (DDIM), eq. (12), with sigma = eta sqrt(posterior variance); eta = 1 is Ho et al. 2020, Algorithm 2,
-with the posterior variance. Its other variance, beta, is not in the family (it widens the marginals) and goes with
-the mean of eta = 1.
+See diffusion/samplers/ for the samplers themselves.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from diffusion.denoisers import Denoiser
-from diffusion.gaussian import Prediction, StepCoefficients, step_coefficients
+from diffusion.gaussian import Prediction, StepCoefficients
 from diffusion.schedule import per_image
 from diffusion.words import ReverseVariance
 
@@ -29,45 +25,10 @@ class Step:
     x_s: Tensor
 
 
-def reverse_steps(
-    denoiser: Denoiser,
-    x_T: Tensor,
-    pairs: list[tuple[int, int]],
-    eta: float = 0.0,
-    clip: bool = True,
-    generators: list[torch.Generator] | None = None,
-    variance: ReverseVariance = "posterior",
-) -> Iterator[Step]:
-    """Walk x_T down the pairs (t, s), one Step at a time.
-
-    x_T: (B, C, H, W), the state at the first pair's t. eta in [0, 1]: 0 is DDIM, 1 is DDPM. variance: "beta" only with
-    eta = 1. clip: see Prediction.clipped. generators: one an image, so that image i does not depend on its batch;
-    needed where eta > 0. Raises ValueError, naming the argument, before the first step.
-    """
-    check_family(eta, variance)
-    if eta > 0 and (generators is None or len(generators) != len(x_T)):
-        raise ValueError(f"generators: needs one for each of the {len(x_T)} images where eta > 0")
-    t, s = torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2).unbind(1)
-    return _walk(denoiser, x_T, pairs, step_coefficients(t, s, denoiser.schedule), eta, clip, generators, variance)
-
-
-def _walk(denoiser, x_t, pairs, coefficients, eta, clip, generators, variance) -> Iterator[Step]:
-    for k, (t, s) in enumerate(pairs):
-        c = coefficients[k]
-        prediction = denoiser.predict(x_t, t)
-        if clip:
-            prediction = prediction.clipped(x_t, c.level_t)
-        x_s, std = reverse_mean_and_std(prediction, c, eta, variance)
-        if std > 0:
-            x_s = x_s + per_image(std, x_s) * noise_like(x_s, generators)
-        yield Step(t=t, s=s, x_t=x_t, x_0_hat=prediction.x_0_hat, eps_hat=prediction.eps_hat, x_s=x_s)
-        x_t = x_s
-
-
 def reverse_mean_and_std(
     prediction: Prediction, c: StepCoefficients, eta: float = 0.0, variance: ReverseVariance = "posterior"
 ) -> tuple[Tensor, Tensor]:
-    """Mean (B, C, H, W) and standard deviation () of p(x_s | x_t): DDIM's eq. (12); see the head of this file.
+    """Mean (B, C, H, W) and standard deviation () of p(x_s | x_t): DDIM's eq. (12); see samplers/ancestral.py.
 
     At eta = 1 the mean is c_0 x_0_hat + c_t x_t. The step to the picture (s = -1) has no noise whatever the variance:
     Ho et al. 2020, Algorithm 2, line 3.

@@ -1,21 +1,13 @@
 """A run as a Python script on plain diffusers and torch, without this program: what "copy as Python" copies.
 
 It writes the sampler out, since no stock scheduler takes every step count, beta range and noise level. The arithmetic
-is that of diffusion/sampling.py, operation by operation, so the pictures are the same. DPM-Solver++ and UniPC are
-diffusers' own classes, on the run's noise levels: see diffusion/multistep.py.
+is the program's, operation by operation, so the pictures are the same; each sampler has its own lines of it.
 """
 
 from diffusion.gaussian import PredictionType
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
-SAMPLERS = {  # its name, and the class of diffusers that takes its steps
-    "ddpm": ("DDPM", None),
-    "ddim": ("DDIM", None),
-    "dpmpp_2m": ("DPM-Solver++ (2M)", "DPMSolverMultistepScheduler"),
-    "unipc": ("UniPC", "UniPCMultistepScheduler"),
-}
-SOLVER_STEP = "    (x,) = solver.step(x_0, t, x, return_dict=False)"
 TIMESTEPS = {
     "even": "[(2 * (T - 1) * (S - 1 - k) + S - 1) // (2 * (S - 1)) for k in range(S)]",
     "quadratic": ("[max(k, (2 * (T - 1) * k * k + (S - 1) ** 2) // (2 * (S - 1) ** 2)) for k in reversed(range(S))]"),
@@ -29,17 +21,16 @@ TIMESTEPS = {
 def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
     """The script of a run. checkpoint: the name of the folder below checkpoints/ that the reader has too."""
     settings, T = plan.settings, len(plan.trained)
-    S, eta = settings.num_inference_steps, settings.effective_eta
+    S, sampler, read = settings.num_inference_steps, plan.sampler, settings.read_by_sampler
     uses_numpy = settings.timestep_spacing in ("linspace", "trailing") and S > 1
     is_matched = not plan.on_trained_betas and settings.conditioning == "matched"
-    title, solver = SAMPLERS[settings.sampler]
     last_seed = settings.seed + settings.num_images
     lines = [
-        f'"""{checkpoint}: {title} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
+        f'"""{checkpoint}: {sampler.title} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
         "",
         *(["import numpy as np"] if uses_numpy else []),
         "import torch",
-        f"from diffusers import {f'{solver}, ' if solver else ''}UNet2DModel",
+        f"from diffusers import {', '.join((*sampler.imports, 'UNet2DModel'))}",
         "from PIL import Image",
         "",
         f'CHECKPOINT = "checkpoints/{checkpoint}"  # the folder, or its name on the Hub',
@@ -61,18 +52,19 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
         *_network(plan, "told[t].item()" if is_matched else "float(t)"),
         "",
         "",
+        *_predict(scheduler_config["prediction_type"], is_matched, settings.clip_sample),
+        "",
+        "",
         *_draw(),
         "",
         "",
         f"generators = [torch.Generator().manual_seed(seed) for seed in range({settings.seed}, {last_seed})]",
         "x = draw()",
-        *(_solver(solver, settings.start_step) if solver else []),
+        *sampler.script_setup(settings.start_step),
         "for k, (t, s) in enumerate(zip(timesteps, [*timesteps[1:], -1])):",
-        *_skipped(settings.start_step, eta),
-        "    output = network(x, t)",
-        *_prediction(scheduler_config["prediction_type"], is_matched),
-        *_clip(settings.clip_sample),
-        *([SOLVER_STEP] if solver else _step(eta, settings.reverse_variance)),
+        *_skipped(settings.start_step, settings.effective_eta),
+        "    x_0, eps = predict(x, t)",
+        *sampler.script_step(**read),
         "",
         "levels = ((x.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).squeeze(-1).numpy()",
         "for seed, image in enumerate(levels, " + str(settings.seed) + "):",
@@ -165,6 +157,17 @@ def _skipped(start_step: int, eta: float) -> list[str]:
     return [f"    if k < {start_step}:", *noise, "        continue"]
 
 
+def _predict(prediction_type: PredictionType, is_matched: bool, clip: bool) -> list[str]:
+    return [
+        "def predict(x, t):",
+        '    """What the network takes x at t to be made of: picture and noise."""',
+        "    output = network(x, t)",
+        *_prediction(prediction_type, is_matched),
+        *_clip(clip),
+        "    return x_0, eps",
+    ]
+
+
 def _prediction(prediction_type: PredictionType, is_matched: bool) -> list[str]:
     """Lines that turn the network's output into x_0 and eps."""
 
@@ -194,40 +197,3 @@ def _clip(clip: bool) -> list[str]:
     if not clip:
         return []
     return ["    x_0 = x_0.clamp(-1, 1)", "    eps = (x - signal * x_0) / noise"]
-
-
-def _solver(name: str, start_step: int) -> list[str]:
-    return [
-        f'solver = {name}(num_train_timesteps=T, prediction_type="sample", solver_order=2)',
-        "# The run's own noise levels, in float64: set_timesteps would round",
-        f"solver.timesteps = torch.tensor(timesteps{f'[{start_step}:]' if start_step else ''})",
-        "log_visited = log_alpha_bar[solver.timesteps]",
-        "sigmas = torch.exp(0.5 * (torch.log(-torch.expm1(log_visited)) - log_visited))",
-        "solver.sigmas = torch.cat([sigmas, torch.zeros(1, dtype=torch.float64)])",
-        "solver.num_inference_steps = len(solver.timesteps)",
-        "solver.set_begin_index(0)",
-    ]
-
-
-def _step(eta: float, variance: str) -> list[str]:
-    lines = [
-        "    log_s = log_alpha_bar[s] if s >= 0 else torch.zeros((), dtype=torch.float64)",
-    ]
-    if eta == 0:
-        return [
-            *lines,
-            "    signal, noise = amplitudes(log_s)",
-            "    x = signal * x_0 + noise * eps",
-        ]
-    fresh = "beta" if variance == "beta" else "family_var"
-    square = "" if eta == 1 else f"{eta!r} ** 2 * "
-    return [
-        *lines,
-        "    var_t, var_s = torch.expm1(log_alpha_bar[t]).abs(), torch.expm1(log_s).abs()",
-        "    beta = torch.expm1(log_alpha_bar[t] - log_s).abs()",
-        f"    family_var = {square}(beta * var_s / var_t)",
-        "    reused = (var_s.sqrt() ** 2 - family_var).clamp(min=0).sqrt().float()",
-        "    x = torch.exp(0.5 * log_s).float() * x_0 + reused * eps",
-        "    if s >= 0:",
-        f"        x = x + {fresh}.sqrt().float() * draw()",
-    ]

@@ -5,18 +5,27 @@ limits that depend on one (steps, classes, betas) are checked where a run is pla
 """
 
 import json
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from diffusion.errors import FieldError, of_validation
+from diffusion.samplers.registry import SAMPLERS, choices, reads
 from diffusion.trajectory import TimestepSpacing
-from diffusion.words import BetaScheduleName, Conditioning, MultistepName, ReverseVariance
+from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536
 
-SamplerName = Literal["ddpm", "ddim", MultistepName]
+
+def _known_sampler(name):
+    if not isinstance(name, str) or name not in SAMPLERS:
+        raise PydanticKnownError("literal_error", {"expected": choices()})
+    return name
+
+
+SamplerName = Annotated[str, BeforeValidator(_known_sampler)]
 ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -34,8 +43,7 @@ class SamplingSettings(BaseModel):
 
     # The sampler
     sampler: SamplerName = Field(
-        "ddim",
-        description="ddpm (Algorithm 2 of Ho et al.), ddim (Song et al.), dpmpp_2m (DPM-Solver++) or unipc (order 2).",
+        "ddim", description="; ".join(f"{name}: {known.title}, {known.source}" for name, known in SAMPLERS.items())
     )
     num_inference_steps: int = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
     timestep_spacing: TimestepSpacing = Field(
@@ -87,11 +95,12 @@ class SamplingSettings(BaseModel):
     def _fields_fit_together(self) -> Self:
         if self.start_step >= self.num_inference_steps:
             raise FieldError("start_step", "within", range=f"[0, {self.num_inference_steps})", got=self.start_step)
-        if self.sampler == "ddpm" and self.eta not in (None, 1):
-            raise FieldError("eta", "eta_of_ddpm", got=self.eta)
-        if self.is_multistep and self.eta not in (None, 0):
+        own_eta = SAMPLERS[self.sampler].eta
+        if own_eta and self.eta not in (None, own_eta):
+            raise FieldError("eta", "eta_of_ddpm", sampler=self.sampler, eta=f"{own_eta:g}", got=self.eta)
+        if own_eta == 0 and self.eta not in (None, 0):
             raise FieldError("eta", "eta_of_solver", sampler=self.sampler, got=self.eta)
-        if self.sampler != "ddpm" and self.reverse_variance != "posterior":
+        if not reads(self.sampler, "reverse_variance") and self.reverse_variance != "posterior":
             raise FieldError("reverse_variance", "variance_of_ddpm")
         if self.beta_schedule == "squaredcos_cap_v2" and (self.beta_start, self.beta_end) != (None, None):
             raise FieldError("beta_start, beta_end", "no_range")
@@ -106,14 +115,14 @@ class SamplingSettings(BaseModel):
         return self
 
     @property
-    def is_multistep(self) -> bool:
-        """Whether the sampler looks back at earlier steps: see diffusion/multistep.py."""
-        return self.sampler in get_args(MultistepName)
+    def effective_eta(self) -> float:
+        """The fresh noise that the sampler runs with: 1 for ddpm."""
+        return SAMPLERS[self.sampler].eta_of(self.eta)
 
     @property
-    def effective_eta(self) -> float:
-        """The eta that the sampler runs with: 1 for ddpm."""
-        return 1.0 if self.sampler == "ddpm" else self.eta or 0.0
+    def read_by_sampler(self) -> dict:
+        """The settings that this sampler reads and others do not."""
+        return {field: getattr(self, field) for field in SAMPLERS[self.sampler].reads}
 
     @property
     def has_own_betas(self) -> bool:

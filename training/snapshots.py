@@ -7,7 +7,9 @@ from PIL import Image
 from diffusion.denoisers import NetworkDenoiser
 from diffusion.objective import training_loss
 from diffusion.pixels import to_uint8
-from diffusion.sampling import image_generators, noise_like, reverse_steps
+from diffusion.samplers.ancestral import DDIM
+from diffusion.samplers.base import walk
+from diffusion.sampling import image_generators, noise_like
 from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import pairs, visited_timesteps
 from training.batches import BatchSource
@@ -37,7 +39,7 @@ def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: in
     for start in range(0, count, rows * GRID_COLUMNS):
         part = slice(start, start + rows * GRID_COLUMNS)
         denoiser = NetworkDenoiser(unet, schedule, prediction_type, None if labels is None else labels[part])
-        for step in reverse_steps(denoiser, x_T[part], steps, eta=0.0):
+        for step in walk(DDIM, denoiser, x_T[part], steps):
             last = step
         parts.append(to_uint8(last.x_s))
     return np.concatenate(parts)

@@ -164,7 +164,7 @@ def run_one_noise(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
 def calls_of_one_noise(scene: Scene, values: dict) -> tuple[int, int]:
     """Network calls, and pictures in each: two where guidance asks twice."""
     plan = scene.pipeline.plan(_settings(scene, values))
-    return len(ETAS) * len(plan.run_pairs), plan.evaluations // len(plan.run_pairs)
+    return len(ETAS) * len(plan.run_pairs), plan.evaluations // plan.calls
 
 
 def _settings(scene: Scene, values: dict) -> SamplingSettings:

@@ -11,6 +11,7 @@ import gradio as gr
 from gradio.data_classes import GradioRootModel
 from gradio.utils import get_upload_folder
 
+from app.controls import sampler_title
 from app.form import check_cost, check_images, controls_of
 from app.later import later
 from app.messages import Refusal
@@ -113,7 +114,7 @@ class RecipePanel:
             if settings is None:
                 continue
             name = say_name(language, "checkpoints", settings.checkpoint or "")
-            sampler = say(language, f"controls.sampler.{settings.sampler}")
+            sampler = sampler_title(settings.sampler, language)
             places = {"sampler": sampler, "steps": settings.num_inference_steps, "seed": settings.seed}
             choices.append((say(language, "recipe.history_entry", number=number, checkpoint=name, **places), query))
         return {self.history: gr.update(choices=choices, value=None)}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
-from typing import get_args
 
 import gradio as gr
 
@@ -11,19 +10,15 @@ from app.form import DEFAULTS, USUAL_BETAS, trained_betas
 from app.shop import Shop
 from app.tabs.events import PRIVATE, Component, Sent, Shown
 from app.texts import DEFAULT, say
-from diffusion.words import MultistepName
+from diffusion.samplers.registry import SAMPLERS
 
 START_VALUES = DEFAULTS | {"beta_schedule": "linear", "beta_start": USUAL_BETAS[0], "beta_end": USUAL_BETAS[1]}
 ADAPTED = (
     "beta_schedule", "beta_start", "beta_end", "conditioning", "class_choice", "guidance_scale", "eta",
     "reverse_variance",
 )  # fmt: skip
-# A multistep sampler's steps are worth most where they stop just short of t = 0; what was chosen by hand stays, and
-# what a link or a picture brought
-SUITED = """(sampler, spacing) => {
-    if (MULTISTEP.includes(sampler)) return spacing === "USUAL" ? "power" : spacing;
-    return spacing === "power" ? "USUAL" : spacing;
-}""".replace("MULTISTEP", json.dumps(get_args(MultistepName))).replace("USUAL", DEFAULTS["timestep_spacing"])
+# The timesteps follow the sampler; what was chosen by hand stays, and what a link or a picture brought
+SUITED = "(sampler, spacing) => Object.values(SPACINGS).includes(spacing) ? SPACINGS[sampler] : spacing"
 
 
 class RunControls:
@@ -81,8 +76,9 @@ class RunControls:
             self._control("timestep_spacing", gr.Radio)
             self._control("clip_sample", gr.Checkbox)
         sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
+        suited = SUITED.replace("SPACINGS", json.dumps({name: known.spacing for name, known in SAMPLERS.items()}))
         self._suited = sampler.input(
-            None, [sampler, spacing], spacing, js=SUITED, trigger_mode="always_last", **PRIVATE
+            None, [sampler, spacing], spacing, js=suited, trigger_mode="always_last", **PRIVATE
         )
 
     def group(self, name: str) -> gr.Accordion:

@@ -14,7 +14,9 @@ from torch import Tensor
 from diffusion.denoisers import Denoiser
 from diffusion.gaussian import PredictionType, step_coefficients
 from diffusion.objective import draw_timesteps, training_loss
-from diffusion.sampling import ReverseVariance, Step, noise_like, reverse_steps
+from diffusion.samplers.ancestral import DDPM
+from diffusion.samplers.base import walk
+from diffusion.sampling import ReverseVariance, Step, noise_like
 from diffusion.schedule import NoiseSchedule, per_image
 
 
@@ -197,7 +199,7 @@ def sampling_step(
     c = step_coefficients(t, t - 1, denoiser.schedule)
     answer = denoiser.predict(x_t, t)
     twins = [generator.clone_state() for generator in generators]
-    (step,) = reverse_steps(denoiser, x_t, [(t, t - 1)], 1.0, clip, generators, variance)
+    (step,) = walk(DDPM, denoiser, x_t, [(t, t - 1)], clip, generators, reverse_variance=variance)
     sigma = torch.zeros(()) if t == 0 else (c.beta if variance == "beta" else c.posterior_var).sqrt()
     z = torch.zeros_like(x_t) if t == 0 else noise_like(x_t, twins)
     noise = per_image(sigma, x_t) * z

@@ -14,6 +14,8 @@ from diffusion.derivation.noising import MomentScores, moment_scores
 from diffusion.exact import DataDenoiser, GaussianDenoiser
 from diffusion.gaussian import eps_from_x_0, q_sample, signal_and_noise, step_coefficients
 from diffusion.pipeline import DDPMLabPipeline
+from diffusion.samplers.ancestral import DDIM
+from diffusion.samplers.base import walk
 from diffusion.sampling import (
     ReverseVariance,
     Step,
@@ -21,7 +23,6 @@ from diffusion.sampling import (
     image_generators,
     is_noisy,
     noise_like,
-    reverse_steps,
 )
 from diffusion.schedule import NoiseSchedule, per_image
 from diffusion.settings import SamplingSettings
@@ -133,7 +134,7 @@ def oracle_moments(
     generators = image_generators(seed, replicas)
     copies = x_0.expand(replicas, *x_0.shape)
     x_T = q_sample(copies, torch.tensor(pairs[0][0]), noise_like(copies, generators), schedule)
-    steps = reverse_steps(GaussianDenoiser(x_0, 0.0, schedule), x_T, list(pairs), eta, False, generators)
+    steps = walk(DDIM, GaussianDenoiser(x_0, 0.0, schedule), x_T, pairs, False, generators, eta=eta)
     standardised = (eps_from_x_0(p.x_s, copies, *signal_and_noise(p.s, schedule)) for p in steps if p.s >= 0)
     return moment_scores([s for _, s in pairs if s >= 0], standardised)
 
@@ -154,8 +155,8 @@ class StepParts:
 
 
 def split_step(step: Step, eta: float, schedule: NoiseSchedule) -> StepParts:
-    """What a step of reverse_steps (variance "posterior") put into x_s: sqrt(alpha-bar_s) x_0_hat, the noise that it
-    kept, and the noise that it drew, which is exactly 0 where it drew none."""
+    """What a step of DDIM put into x_s: sqrt(alpha-bar_s) x_0_hat, the noise that it kept, and the noise that it drew,
+    which is exactly 0 where it drew none."""
     check_family(eta, "posterior")
     parts = eta_parts(step.t, step.s, eta, schedule)
     signal = per_image(parts.signal, step.x_0_hat) * step.x_0_hat
@@ -214,7 +215,7 @@ def exact_eta_runs(
     for eta in etas:
         generators = image_generators(seed, 1)
         x_T = noise_like(torch.empty(1, *pictures.shape[1:]), generators)
-        runs.append(reverse_steps(denoiser, x_T, list(pairs), eta, False, generators))
+        runs.append(walk(DDIM, denoiser, x_T, pairs, False, generators, eta=eta))
     return _snapshots(runs, etas, snapshots, len(pairs), schedule)
 
 

@@ -11,6 +11,7 @@ from app.options import Options
 from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say, say_name, texts
 from diffusion.errors import SENTENCES, CheckpointError, FieldError, PartError
 from diffusion.recipe import Recipe
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings
 from tests.app.server import REPOSITORY
 
@@ -39,9 +40,7 @@ def test_every_text_that_the_program_names_is_there():
 
 def test_chinese_texts_are_chinese():
     own = {key for key, text in texts("zh").items() if re.search(r"[\u4e00-\u9fff]", text)}
-    same = {"page.language", "controls.reverse_variance.beta"} | {
-        f"controls.sampler.{name}" for name in ("ddim", "ddpm", "dpmpp_2m", "unipc")
-    }
+    same = {"page.language", "controls.reverse_variance.beta"} | {f"controls.sampler.{name}" for name in SAMPLERS}
     marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas"}
     assert set(texts("zh")) - own <= same | marks
 
@@ -85,7 +84,7 @@ def test_every_control_has_words():
     for language in LANGUAGES:
         for name, props in control_props(language, None, Options()).items():
             assert props["label"] and props["info"], name
-    for name, values in {**CHOICES, "beta_schedule": SCHEDULES}.items():
+    for name, values in {**CHOICES, "sampler": SAMPLERS, "beta_schedule": SCHEDULES}.items():
         assert all(say(DEFAULT, f"controls.{name}.{value}") for value in values)
 
 

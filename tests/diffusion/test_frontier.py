@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.axes import LEAST_SAMPLES, Axis, AxisError
+from diffusion.axes import LEAST_SAMPLES, SAMPLERS_AND_ETAS, Axis, AxisError
 from diffusion.features import FeatureConfig, FeatureNetwork, FeatureSpace
 from diffusion.frontier import measurements, sampler_of
 from diffusion.grid import cheap_first, run_jobs
@@ -13,7 +13,7 @@ from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
 from tests.diffusion.conftest import make_pipeline
 
-ETAS = Axis("etas", "eta", (0.0, 0.5, 1.0))
+ETAS = Axis("etas", SAMPLERS_AND_ETAS, (0.0, 0.5, 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +42,8 @@ def measured(found) -> dict:
     return results
 
 
-def own_axis(*lines) -> Axis:
-    return Axis("etas", "eta", lines)
+def own_axis(*lines, name="etas") -> Axis:
+    return Axis(name, SAMPLERS_AND_ETAS, lines)
 
 
 def test_an_eta_is_a_sampler():
@@ -53,10 +53,29 @@ def test_an_eta_is_a_sampler():
     assert sampler_of(base, "unipc") == SamplingSettings(sampler="unipc", seed=4)
     assert sampler_of(SamplingSettings(eta=0.3), "DPMPP_2M") == SamplingSettings(sampler="dpmpp_2m")
     assert sampler_of(SamplingSettings(eta=0.3), 1.0) == SamplingSettings(sampler="ddpm")
-    for eta in (True, "1", "heun", 2.0, None, float("nan")):
-        if eta is not None:  # None is the sampler's own, 0
-            with pytest.raises(ValueError, match=r"^eta: "):
-                sampler_of(base, eta)
+    assert sampler_of(base, "ddpm") == base
+    assert sampler_of(SamplingSettings(eta=0.3), "DDIM") == SamplingSettings(eta=0.0)
+    for value, field in ((True, "eta"), (2.0, "eta"), (float("nan"), "eta"), ("1", "sampler"), ("euler", "sampler")):
+        with pytest.raises(ValueError, match=f"^{field}: "):
+            sampler_of(base, value)
+
+
+@pytest.mark.parametrize(
+    ("given", "values"),
+    [
+        ("ddim, DDPM, unipc", ["ddim", "ddpm", "unipc"]),
+        ("0, 1", [0.0, 1.0]),  # as addresses and programs had it, when the axis was one of eta
+        ("0-1[3], unipc", [0.0, 0.5, 1.0, "unipc"]),
+        ([0, 1, "unipc"], [0, 1, "unipc"]),
+    ],
+)
+def test_samplers_are_an_axis_of_names_and_of_etas(pipeline, given, values):
+    axis = Axis.of("samplers", SAMPLERS_AND_ETAS, given)
+    assert list(axis.values) == values
+    found = measurements(pipeline, SamplingSettings(), steps(2), axis, 20, None)
+    assert [one.settings.sampler for one in found] == ["ddim", *["unipc"] * ("unipc" in values)]
+    with pytest.raises(AxisError, match=r"^samplers, value 2: sampler: Input should be 'ddim', .*, got 'euler'"):
+        measurements(pipeline, SamplingSettings(), steps(2), own_axis(0, "euler", name="samplers"), 20, None)
 
 
 def test_distances_are_those_to_all_steps_from_the_same_noise(pipeline, space):

@@ -13,8 +13,9 @@ from scipy.stats import norm
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.exact import DataDenoiser, GaussianDenoiser, MixtureDenoiser
 from diffusion.gaussian import prediction_from_output
-from diffusion.multistep import SOLVERS, multistep_steps
-from diffusion.sampling import reverse_steps
+from diffusion.samplers.ancestral import DDIM
+from diffusion.samplers.base import walk
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import pairs, visited_timesteps
@@ -25,7 +26,7 @@ STOCK = {"dpmpp_2m": DPMSolverMultistepScheduler, "unipc": UniPCMultistepSchedul
 SPACINGS = ["even", "quadratic", "power", "leading", "linspace", "trailing"]
 
 
-@pytest.fixture(params=SOLVERS)
+@pytest.fixture(params=STOCK)
 def solver(request):
     return request.param
 
@@ -52,7 +53,7 @@ def test_on_stock_timesteps_a_run_is_the_stock_schedulers(solver, spacing, S):
     stock.set_timesteps(S)
     denoiser = CurvedDenoiser()
     x = x_T = torch.randn(3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
-    steps = list(multistep_steps(denoiser, x_T, pairs(stock.timesteps.tolist()), solver, clip=False))
+    steps = list(walk(SAMPLERS[solver], denoiser, x_T, pairs(stock.timesteps.tolist()), clip=False))
     assert len(steps) == S
     for step, t in zip(steps, stock.timesteps, strict=True):
         torch.testing.assert_close(step.x_t, x, atol=2e-5, rtol=1e-4)
@@ -66,7 +67,7 @@ def test_the_second_order_step_of_2m_is_the_papers():
     ab = np.append(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), 1.0)
     timesteps = [900, 640, 333, 120, 17]
     x = torch.randn(2, 1, 3, 3, generator=torch.Generator().manual_seed(1))
-    steps = list(multistep_steps(denoiser, x, pairs(timesteps), "dpmpp_2m", clip=False))
+    steps = list(walk(SAMPLERS["dpmpp_2m"], denoiser, x, pairs(timesteps), clip=False))
     log_snr = 0.5 * np.log(ab[timesteps] / (1 - ab[timesteps]))
     for i in range(1, 4):
         t, s = timesteps[i], timesteps[i + 1]
@@ -83,8 +84,8 @@ def test_the_second_order_step_of_2m_is_the_papers():
 def test_first_and_last_step_are_ddims(solver):
     denoiser = CurvedDenoiser()
     x_T = torch.randn(2, 1, 4, 4)
-    steps = list(multistep_steps(denoiser, x_T, pairs([999, 700, 400, 100]), solver))
-    ddim = next(reverse_steps(denoiser, x_T, pairs([999, 700]), eta=0.0))
+    steps = list(walk(SAMPLERS[solver], denoiser, x_T, pairs([999, 700, 400, 100])))
+    ddim = next(walk(DDIM, denoiser, x_T, pairs([999, 700])))
     torch.testing.assert_close(steps[0].x_s, ddim.x_s, atol=1e-6, rtol=0)
     assert torch.equal(steps[-1].x_s, steps[-1].x_0_hat)
     assert all(step.x_0_hat.abs().max() <= 1 for step in steps)
@@ -116,10 +117,7 @@ def test_order_of_convergence_on_a_mixture(sampler, order):
     errors = []
     for n in (32, 64, 128):
         steps = pairs(torch.linspace(3200, 400, n + 1).round().int().tolist())
-        if sampler == "ddim":
-            *_, last = reverse_steps(denoiser, x, steps, eta=0.0, clip=False)
-        else:
-            *_, last = multistep_steps(denoiser, x, steps, sampler, clip=False)
+        *_, last = walk(SAMPLERS[sampler], denoiser, x, steps, clip=False)
         assert last.t == 400
         errors.append((last.x_t.flatten() - truth).abs().max().item())
     slope = math.log2(errors[0] / errors[-1]) / 2
@@ -139,10 +137,10 @@ def test_matched_betas_give_the_law_of_the_exact_path(solver, own):
         return math.sqrt(ab) * 0.3, math.sqrt(ab * 0.25 + 1 - ab)
 
     steps = pairs(visited_timesteps(100, 1000, "power"))
-    *_, last = multistep_steps(denoiser, x_T, steps, solver, clip=False)
+    *_, last = walk(SAMPLERS[solver], denoiser, x_T, steps, clip=False)
     (mean_T, std_T), (mean, std) = law(999), law(last.t)
     exact = mean + std * (x_T - mean_T) / std_T
-    *_, ddim = reverse_steps(denoiser, x_T, steps, eta=0.0, clip=False)
+    *_, ddim = walk(DDIM, denoiser, x_T, steps, clip=False)
     off = (last.x_t - exact).abs().max().item()
     assert off < (ddim.x_t - exact).abs().max().item() / 7
 
@@ -156,9 +154,7 @@ def test_every_step_count_is_finite_and_ends_in_the_one_picture(solver, spacing,
     T, y = 40, torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)
     denoiser = DataDenoiser(y, NoiseSchedule.named(num_train_timesteps=T, **schedule))
     for S in range(1, T + 1):
-        steps = list(
-            multistep_steps(denoiser, torch.randn(2, 1, 4, 4), pairs(visited_timesteps(S, T, spacing)), solver)
-        )
+        steps = list(walk(SAMPLERS[solver], denoiser, torch.randn(2, 1, 4, 4), pairs(visited_timesteps(S, T, spacing))))
         assert len(steps) == S
         assert all(torch.isfinite(step.x_s).all() for step in steps)
         torch.testing.assert_close(steps[-1].x_s, y.expand(2, -1, -1, -1), atol=1e-6, rtol=0)
@@ -172,17 +168,16 @@ def test_a_thousand_steps_are_as_many_of_ddim(solver, schedule, clip):
     denoiser = GaussianDenoiser(torch.full((1, 1, 1), 0.1), 0.4, schedule)
     x_T = torch.linspace(-2, 2, 7).reshape(-1, 1, 1, 1)
     steps = pairs(visited_timesteps(1000, 1000))
-    *_, last = multistep_steps(denoiser, x_T, steps, solver, clip)
-    *_, ddim = reverse_steps(denoiser, x_T, steps, eta=0.0, clip=clip)
+    *_, last = walk(SAMPLERS[solver], denoiser, x_T, steps, clip)
+    *_, ddim = walk(DDIM, denoiser, x_T, steps, clip=clip)
     torch.testing.assert_close(last.x_s, ddim.x_s, atol=0.005, rtol=0)  # DDIM's own error
 
 
-@pytest.mark.parametrize(
-    ("steps", "name", "message"), [([(5, 5)], "unipc", "^t, s:"), ([(5, -1)], "heun", "^sampler:")]
-)
-def test_wrong_arguments_are_named_before_the_first_step(steps, name, message):
-    with pytest.raises(ValueError, match=message):
-        multistep_steps(CurvedDenoiser(), torch.zeros(1, 1, 2, 2), steps, name)
+def test_wrong_arguments_are_named_before_the_first_step(solver):
+    with pytest.raises(ValueError, match=r"^t, s:"):
+        walk(SAMPLERS[solver], CurvedDenoiser(), torch.zeros(1, 1, 2, 2), [(5, 5)])
+    with pytest.raises(ValueError, match=f"^eta: the sampler {solver} does not read it"):
+        walk(SAMPLERS[solver], CurvedDenoiser(), torch.zeros(1, 1, 2, 2), [(5, -1)], eta=0.0)
 
 
 # The pipeline --------------------------------------------------------------------------------------------------------
@@ -204,7 +199,7 @@ def test_a_run_that_goes_on_is_a_new_run(unet, solver):
     whole = list(pipeline.steps(run))
     rest = list(pipeline.steps(run.replace(start_step=4), initial_noise=whole[4].x_t))
     plan = pipeline.plan(run)
-    anew = list(multistep_steps(pipeline.denoiser(plan), whole[4].x_t, list(plan.pairs[4:]), solver))
+    anew = list(walk(plan.sampler, pipeline.denoiser(plan), whole[4].x_t, plan.pairs[4:]))
     assert torch.equal(rest[-1].x_s, anew[-1].x_s)
     assert torch.equal(rest[0].x_0_hat, whole[4].x_0_hat) and not torch.equal(rest[-1].x_s, whole[-1].x_s)
     drawn = next(pipeline.steps(run.replace(start_step=4)))

@@ -6,12 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, EulerAncestralDiscreteScheduler
 
 from diffusion.conditioning import RescheduledDenoiser
 from diffusion.exact import DataDenoiser, GaussianDenoiser
 from diffusion.gaussian import prediction_from_output, step_coefficients
-from diffusion.sampling import image_generators, noise_like, reverse_mean_and_std, reverse_steps
+from diffusion.samplers.ancestral import DDIM, DDPM
+from diffusion.samplers.base import walk
+from diffusion.sampling import image_generators, noise_like, reverse_mean_and_std
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SEEDS
 from diffusion.trajectory import pairs, visited_timesteps
@@ -25,7 +27,7 @@ def generator(seed=3):
 
 
 def our_step(output, x_t, t, s, *, clip, eta=1.0, variance="posterior", prediction_type="epsilon"):
-    """x_s by the pieces that reverse_steps is made of, with the noise of generator()."""
+    """x_s by the pieces that a step is made of, with the noise of generator()."""
     c = step_coefficients(t, s, LINEAR)
     prediction = prediction_from_output(output, x_t, c.level_t, prediction_type)
     if clip:
@@ -173,14 +175,16 @@ def test_one_picture_comes_back_with_exact_marginals_for_every_step_count(eta):
         np.testing.assert_allclose(law, np.stack([np.sqrt(ab[s]) * y, 1 - ab[s]], axis=1), atol=1e-12)
 
 
-@pytest.mark.parametrize("sampler", [{"eta": 0.0}, {"eta": 1.0}, {"eta": 1.0, "variance": "beta"}])
-def test_runs_on_one_picture_end_in_it_for_every_step_count(sampler):
+@pytest.mark.parametrize(
+    ("sampler", "read"), [(DDIM, {"eta": 0.0}), (DDIM, {"eta": 1.0}), (DDPM, {"reverse_variance": "beta"})]
+)
+def test_runs_on_one_picture_end_in_it_for_every_step_count(sampler, read):
     T, y = 40, torch.linspace(-1, 1, 16).reshape(1, 1, 4, 4)
     denoiser = DataDenoiser(y, NoiseSchedule.named("linear", 1e-3, 0.3, T))
     for S in range(1, T + 1):
         generators = image_generators(S, 3)
         x_T = noise_like(torch.empty(3, 1, 4, 4), generators)
-        steps = list(reverse_steps(denoiser, x_T, pairs(visited_timesteps(S, T)), generators=generators, **sampler))
+        steps = list(walk(sampler, denoiser, x_T, pairs(visited_timesteps(S, T)), generators=generators, **read))
         assert len(steps) == S
         torch.testing.assert_close(steps[-1].x_s, y.expand(3, -1, -1, -1), atol=1e-6, rtol=0)
         for before, after in pairwise(steps):
@@ -252,7 +256,7 @@ def test_sampled_pictures_have_the_propagated_law():
     generators = image_generators(0, 2500)
     x_T = noise_like(torch.empty(2500, 1, 4, 4), generators)
     steps = pairs(visited_timesteps(12, 1000))
-    *_, last = reverse_steps(denoiser, x_T, steps, eta=1.0, clip=False, generators=generators, variance="beta")
+    *_, last = walk(DDPM, denoiser, x_T, steps, clip=False, generators=generators, reverse_variance="beta")
     scalar = GaussianDenoiser(torch.full((1, 1, 1), 0.3), 0.5, LINEAR)
     truth_mean, truth_var = propagate(scalar, steps, 1.0, "beta")[-1]
     n = last.x_s.numel()
@@ -261,22 +265,54 @@ def test_sampled_pictures_have_the_propagated_law():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("sampler", "arguments", "message"),
     [
-        ({"eta": 1.1}, "^eta:"),
-        ({"eta": -0.1}, "^eta:"),
-        ({"eta": float("nan")}, "^eta:"),
-        ({"eta": 0.5}, "^generators:"),
-        ({"eta": 1.0, "generators": image_generators(0, 1)}, "^generators:"),
-        ({"variance": "beta"}, "^reverse_variance:"),
-        ({"eta": 1.0, "variance": "fixed_large"}, "^reverse_variance:"),
-        ({"pairs": [(5, 5)]}, "^t, s:"),
+        (DDIM, {"eta": 1.1}, "^eta:"),
+        (DDIM, {"eta": -0.1}, "^eta:"),
+        (DDIM, {"eta": float("nan")}, "^eta:"),
+        (DDIM, {"eta": 0.5}, "^generators:"),
+        (DDIM, {"eta": 1.0, "generators": image_generators(0, 1)}, "^generators:"),
+        (DDIM, {"reverse_variance": "beta"}, "^reverse_variance: the sampler ddim does not read it"),
+        (DDPM, {"reverse_variance": "fixed_large"}, "^reverse_variance:"),
+        (DDPM, {}, "^generators:"),
+        (DDPM, {"eta": 1.0}, "^eta: the sampler ddpm does not read it"),
+        (DDIM, {"pairs": [(5, 5)]}, "^t, s:"),
     ],
 )
-def test_wrong_arguments_are_named_before_the_first_step(arguments, message):
+def test_wrong_arguments_are_named_before_the_first_step(sampler, arguments, message):
     denoiser = GaussianDenoiser(torch.zeros(1, 2, 2), 1.0, LINEAR)
     with pytest.raises(ValueError, match=message):
-        reverse_steps(denoiser, torch.zeros(2, 1, 2, 2), **({"pairs": [(5, -1)]} | arguments))
+        walk(sampler, denoiser, torch.zeros(2, 1, 2, 2), **({"pairs": [(5, -1)]} | arguments))
+
+
+@pytest.mark.parametrize(("t", "s"), [(999, 979), (600, 300), (99, 0), (1, 0)])
+def test_eta_1_is_euler_ancestral(t, s):
+    """Its step in y = x / sqrt(alpha-bar), typed anew from diffusers' EulerAncestralDiscreteScheduler, in float64."""
+    x_t, eps_hat = state(t, dtype=torch.float64)
+    c = step_coefficients(t, s, LINEAR)
+    mean, std = reverse_mean_and_std(prediction_from_output(eps_hat, x_t, c.level_t, "epsilon"), c, eta=1.0)
+    sigmas = np.sqrt((1 - LINEAR.alphas_cumprod.numpy()) / LINEAR.alphas_cumprod.numpy())
+    sigma_from, sigma_to = sigmas[t], sigmas[s]
+    sigma_up = (sigma_to**2 * (sigma_from**2 - sigma_to**2) / sigma_from**2) ** 0.5
+    sigma_down = (sigma_to**2 - sigma_up**2) ** 0.5
+    y = x_t / LINEAR.alphas_cumprod[t].sqrt()
+    derivative = (y - (y - sigma_from * eps_hat)) / sigma_from
+    signal_s = LINEAR.alphas_cumprod[s].sqrt().item()
+    torch.testing.assert_close(mean, signal_s * (y + derivative * (sigma_down - sigma_from)), atol=1e-10, rtol=1e-9)
+    assert std.item() == pytest.approx(signal_s * sigma_up, rel=1e-9)
+
+
+def test_euler_ancestral_is_typed_as_diffusers_has_it():
+    """A whole step of the stock scheduler, whose tables are float32, is ours with the same noise."""
+    stock = EulerAncestralDiscreteScheduler(timestep_spacing="trailing")
+    for k in (0, 4, 8):
+        stock.set_timesteps(10)
+        t, s = stock.timesteps[k].long().item(), stock.timesteps[k + 1].long().item()
+        x_t, eps_hat = state(t)
+        y = (x_t / LINEAR.alphas_cumprod[t].sqrt()).float()
+        theirs = stock.step(eps_hat, stock.timesteps[k], y, generator=generator()).prev_sample
+        ours = our_step(eps_hat, x_t, t, s, clip=False, eta=1.0)
+        torch.testing.assert_close(ours, (theirs * LINEAR.alphas_cumprod[s].sqrt()).float(), atol=2e-4, rtol=1e-3)
 
 
 def test_noise_of_an_image_is_its_generators_alone():

@@ -17,7 +17,9 @@ from diffusion.derivation.reversal import (
 )
 from diffusion.exact import GaussianDenoiser
 from diffusion.gaussian import Prediction, step_coefficients
-from diffusion.sampling import image_generators, reverse_mean_and_std, reverse_steps
+from diffusion.samplers.ancestral import DDIM, DDPM
+from diffusion.samplers.base import walk
+from diffusion.sampling import image_generators, reverse_mean_and_std
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import pairs, visited_timesteps
@@ -164,7 +166,7 @@ def test_hos_other_variance_is_not_in_the_family():
     steps = [(900, 500), (500, 100)]
     x_T = math.sqrt(1 - AB[900]) * torch.randn(copies.shape, dtype=torch.float64)
     denoiser = GaussianDenoiser(x_0, 0.0, LINEAR)
-    walked = reverse_steps(denoiser, x_T, steps, 1.0, False, image_generators(0, 40), "beta")
+    walked = walk(DDPM, denoiser, x_T, steps, False, image_generators(0, 40), reverse_variance="beta")
     assert moment_scores([500, 100], [step.x_s / math.sqrt(1 - AB[step.s]) for step in walked]).worst > 10
 
 
@@ -191,7 +193,7 @@ def test_a_step_is_the_sum_of_its_parts(eta):
     denoiser = GaussianDenoiser(torch.zeros(1, 4, 4), 0.5, LINEAR)
     x_T = torch.randn(3, 1, 4, 4)
     draws = image_generators(5, 3)
-    for step in reverse_steps(denoiser, x_T, chain(6), eta, True, image_generators(5, 3)):
+    for step in walk(DDIM, denoiser, x_T, chain(6), True, image_generators(5, 3), eta=eta):
         parts = split_step(step, eta, LINEAR)
         torch.testing.assert_close(parts.signal + parts.reused + parts.fresh, step.x_s, atol=1e-6, rtol=0)
         torch.testing.assert_close(parts.signal, math.sqrt(AB[step.s]) * step.x_0_hat)
