@@ -2,6 +2,7 @@
 
 from diffusion.samplers.ancestral import DDIM, DDPM
 from diffusion.samplers.base import UNREAD, Sampler
+from diffusion.samplers.heun import HEUN
 from diffusion.samplers.multistep import DPMPP_2M, UNIPC
 
 SAMPLERS: dict[str, Sampler] = {
@@ -11,6 +12,7 @@ SAMPLERS: dict[str, Sampler] = {
         DDPM,
         DPMPP_2M,
         UNIPC,
+        HEUN,
     )
 }
 """By name, in the order in which a page shows them."""

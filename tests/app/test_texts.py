@@ -101,7 +101,7 @@ def test_every_control_has_words():
         ({"beta_start": 0.5, "beta_end": 0.1}, "最后的 β", "[0.5, 1)"),
         ({"sampler": "euler"}, "采样方法", "ddim"),
         ({"eta": 3.0}, "η", "1"),
-        ({"eta": 0.5, "sampler": "unipc"}, "η", "DPM-Solver++ 和 UniPC 不加新噪点"),
+        ({"eta": 0.5, "sampler": "unipc"}, "η", "不加新噪点"),
         ({"clip_sample": "yes"}, "截断", "是"),
         ({"seed": 2**32 - 1, "num_images": 5}, "种子", "4294967296"),
         ({"guidance_scale": float("inf"), "class_label": 0}, "引导强度", "数字"),

@@ -108,7 +108,9 @@ def exact_flow(x, t, s):
     return brentq(lambda y: distribution(y, s) - distribution(x, t), -8, 8, xtol=1e-13)
 
 
-@pytest.mark.parametrize(("sampler", "order"), [("ddim", (0.95, 1.05)), ("dpmpp_2m", (1.85, 2.1)), ("unipc", (2, 3))])
+@pytest.mark.parametrize(
+    ("sampler", "order"), [("ddim", (0.95, 1.05)), ("dpmpp_2m", (1.85, 2.1)), ("unipc", (2, 3)), ("heun", (1.9, 2.2))]
+)
 def test_order_of_convergence_on_a_mixture(sampler, order):
     """The state at t = 400 after n steps from t = 3200 of 4000, each call exact; float32 leaves 1e-6."""
     denoiser = MixtureDenoiser(torch.tensor(MEANS).reshape(3, 1, 1, 1), torch.tensor(STDS), FINE, torch.tensor(WEIGHTS))

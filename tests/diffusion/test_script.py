@@ -27,6 +27,11 @@ RUNS = {
     "DPM-Solver++, a late start": dict(sampler="dpmpp_2m", num_inference_steps=7, start_step=3),
     "DPM-Solver++, less noise, matched": dict(sampler="dpmpp_2m", num_inference_steps=6, beta_end=0.01),
     "UniPC, more noise, matched": dict(sampler="unipc", num_inference_steps=6, beta_end=0.06),
+    "Heun": dict(sampler="heun", num_inference_steps=7),
+    "Heun, one step, no clipping": dict(sampler="heun", num_inference_steps=1, clip_sample=False),
+    "Heun, no clipping, a late start": dict(sampler="heun", num_inference_steps=7, start_step=3, clip_sample=False),
+    "Heun, less noise, matched": dict(sampler="heun", num_inference_steps=6, beta_end=0.01),
+    "Heun, more noise, matched": dict(sampler="heun", num_inference_steps=6, beta_end=0.06),
     "one step": dict(num_inference_steps=1),
     "even": dict(num_inference_steps=6, timestep_spacing="even"),
     "UniPC, even": dict(sampler="unipc", num_inference_steps=7, timestep_spacing="even"),
@@ -51,6 +56,7 @@ WITH_CLASSES = {
     "a class each": dict(num_inference_steps=4, class_label=(0, 1, 2)),
     "guidance": dict(num_inference_steps=4, class_label=(0, 1, 2), guidance_scale=2.5),
     "guidance 0": dict(num_inference_steps=4, class_label=1, guidance_scale=0.0),
+    "guidance, Heun": dict(num_inference_steps=4, class_label=1, guidance_scale=2.5, sampler="heun"),
     "guidance on other betas": dict(num_inference_steps=4, class_label=1, guidance_scale=2.0, beta_end=0.05),
 }
 
