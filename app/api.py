@@ -13,7 +13,7 @@ from app.form import check_cost, check_images
 from app.later import later
 from app.messages import PageError
 from app.pictures import data_uri, picture, png
-from app.runs import watch
+from app.runs import watch_run
 from app.shop import Shop
 from diffusion.errors import PartError
 from diffusion.recipe import Recipe
@@ -165,12 +165,12 @@ def _generate(shop: Shop, fields: dict):
         pipeline, plan = _planned(shop, settings)
         check_cost(shop.options, plan)
         start = time.monotonic()
-        for moment in watch(pipeline, settings, every_seconds=PROGRESS_SECONDS):
-            if moment.state == "running":
-                yield [], {"step": moment.step, "steps": moment.steps}
+        for progress in watch_run(pipeline, plan, every_seconds=PROGRESS_SECONDS):
+            if progress.state == "running":
+                yield [], {"step": progress.done, "steps": progress.total}
         seconds = round(time.monotonic() - start, 3)
         run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
-        yield pngs(shop, pipeline, plan, moment.x_t), run
+        yield pngs(shop, pipeline, plan, progress.content.x_t), run
 
 
 def _compare(shop: Shop, *runs: dict):
@@ -179,16 +179,17 @@ def _compare(shop: Shop, *runs: dict):
         settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
         (a, plan_a), (b, plan_b) = planned = [_planned(shop, one) for one in settings]
         shop.check_duel(a, plan_a, b, plan_b)
-        for moment in duels.duel(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
-            if moment.state == "running":
-                yield [], [], {"step": sum(moment.numbers), "steps": sum(moment.steps)}
+        for progress in duels.watch_comparison(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
+            if progress.state == "running":
+                yield [], [], {"step": progress.done, "steps": progress.total}
+        view = progress.content
         found = {
             name: {"settings": one.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": round(took, 3)}
-            for name, one, (_, plan), took in zip(names, settings, planned, moment.seconds, strict=True)
+            for name, one, (_, plan), took in zip(names, settings, planned, view.seconds, strict=True)
         }
         found["shares_step_noise"] = pairs.shares_step_noise(plan_a, plan_b)
-        found["partings"] = [asdict(one) for one in moment.partings]
-        yield *(pngs(shop, *run, x_t) for run, x_t in zip(planned, moment.x_t, strict=True)), found
+        found["partings"] = [asdict(one) for one in view.partings]
+        yield *(pngs(shop, *run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
 
 
 def settings_object(name: str, fields) -> SamplingSettings:

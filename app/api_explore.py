@@ -93,12 +93,12 @@ def _explore(shop: Shop, axes: dict, settings: dict):
 
         cells = grid.cells_of(found_axes, planned)
         jobs = [grid.pictures_job(cell.pipeline, cell.plan) for cell in cells]
-        for moment in _run(shop, jobs):
-            if moment.state == "running":
-                yield [], {"step": moment.calls, "steps": moment.of}
+        for progress in _run(shop, jobs):
+            if progress.state == "running":
+                yield [], {"step": progress.done, "steps": progress.total}
         answer = []
         for cell, job in zip(cells, jobs, strict=True):
-            found = moment.found[job.key]
+            found = progress.content.found[job.key]
             answer.append({
                 "values": dict(zip(axes, cell.values(found_axes), strict=True)),
                 "settings": cell.plan.settings.model_dump(mode="json"),
@@ -107,7 +107,7 @@ def _explore(shop: Shop, axes: dict, settings: dict):
                 "evaluations": job.evaluations,
                 "seconds": round(found.seconds, 3),
             })  # fmt: skip
-        yield answer, {"cells": len(cells), "network_calls": moment.of, "seconds": round(moment.seconds, 3)}
+        yield answer, {"cells": len(cells), "network_calls": progress.total, "seconds": round(progress.seconds, 3)}
 
 
 def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values | None, samples: int, samplers: Values | None):
@@ -120,10 +120,10 @@ def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values | None, sa
         lines = next((given for given in (samplers, etas) if given is not None), "ddim, ddpm")
         axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", SAMPLERS_AND_ETAS, lines)
         wanted = quality.measurements(pipeline, base, *axes, samples, shop.catalogue.feature_space(base.checkpoint))
-        for moment in _run(shop, [job for one in wanted for job in one.jobs]):
-            if moment.state == "running":
-                yield {"step": moment.calls, "steps": moment.of}
-        results = {key: found.result for key, found in moment.found.items()}
+        for progress in _run(shop, [job for one in wanted for job in one.jobs]):
+            if progress.state == "running":
+                yield {"step": progress.done, "steps": progress.total}
+        results = {key: found.result for key, found in progress.content.found.items()}
         yield {"points": [asdict(one.point(results)) for one in wanted]}
 
 

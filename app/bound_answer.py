@@ -10,7 +10,7 @@ from torch import Tensor
 from app.form import check_evaluations
 from app.maths.scene import Scene
 from app.messages import PageError
-from app.runs import in_network_thread
+from app.server.network import in_network_thread
 from app.shop import Shop
 from diffusion.bound_plan import BoundPlan
 from diffusion.derivation.ledger import Ledger, ledger

@@ -9,7 +9,7 @@ from app.api_bound import make_bound
 from app.api_explore import make_explore, make_frontier
 from app.catalogue import Catalogue
 from app.options import ROOT, Options
-from app.runs import NETWORK, in_network_thread
+from app.server.network import NETWORK, in_network_thread
 from app.shop import Shop
 from app.stage import words
 from app.tabs.compare import CompareTab
@@ -17,6 +17,7 @@ from app.tabs.events import PRIVATE, UNCHANGED, Sent, Shown
 from app.tabs.explore import ExploreTab
 from app.tabs.generate import GenerateTab
 from app.tabs.maths import MathsTab
+from app.tabs.recipe import page_address
 from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say
 from app.theme import css, theme
 from diffusion.recipe import MAX_FILE
@@ -90,7 +91,7 @@ def build_demo(options: Options) -> gr.Blocks:
             query = str(request.query_params or "")
             asked = request.query_params.get("tab") if request.query_params else None
             shown = {language: chosen} | words_around(chosen)
-            shown |= generate.open(chosen, query=query)
+            shown |= generate.open(chosen, query=query, address=page_address(request))
             shown |= compare.open(chosen, query) | explore.open(chosen, query) | maths.open(query)
             return shown | ({tabs: gr.update(selected=asked)} if asked in titles else {})
 
@@ -100,18 +101,19 @@ def build_demo(options: Options) -> gr.Blocks:
         def speak(request: gr.Request, sent: Sent) -> Shown:
             chosen = known_language(sent[language])
             shown = {remembered: chosen} | words_around(chosen)
-            shown |= generate.rewrite(chosen, generate.form.values(sent))
+            shown |= generate.rewrite(chosen, generate.form.values(sent), page_address(request))
             shown |= compare.rewrite(chosen, sent[compare.preset], compare.values(sent))
             return shown | explore.rewrite(chosen, *explore.values(sent), request)
 
-        def open_cell(event: gr.EventData, sent: Sent) -> Shown:
+        def open_cell(event: gr.EventData, request: gr.Request, sent: Sent) -> Shown:
             query = event._data.get("query") if isinstance(event._data, dict) else None
             if not isinstance(query, str):
                 return UNCHANGED
-            return {tabs: gr.update(selected="generate")} | generate.open(known_language(sent[language]), query=query)
+            opened = generate.open(known_language(sent[language]), query=query, address=page_address(request))
+            return {tabs: gr.update(selected="generate")} | opened
 
         def leave(request: gr.Request):
-            shop.line.leave_all(request.session_hash)
+            shop.queue.leave_all(request.session_hash)
             shop.explored.drop(request.session_hash)
 
         demo.unload(leave)

@@ -1,14 +1,15 @@
 """Two runs side by side in the network's thread: how they look at matching steps, and how far they have parted."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from app.pictures import visible
-from app.runs import PREVIEW_SECONDS, streamed
+from app.runs import PREVIEW_SECONDS
+from app.server.network import stream
+from app.ui.progress import Progress, WorkStep
 from diffusion.compare import Parting, check_pair, compare_runs, matching_steps, rms
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
@@ -27,15 +28,14 @@ class Cell:
 
 
 @dataclass(frozen=True, eq=False)
-class DuelMoment:
+class ComparisonView:
     """Both runs after a step of one of them. The first of each pair belongs to the first run.
 
     columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
-    seconds: spent in each run. partings: so far, one a matching pair of steps. x_t: the states, uint8, for the end.
-    apart: root mean square between the newest guesses x_0_hat of both, for the end, where both have one.
+    seconds: spent in each run. partings: so far, one a matching pair of steps. x_t: the states, uint8, at the end only.
+    apart: root mean square between the newest guesses x_0_hat of both, at the end, where both have one.
     """
 
-    state: Literal["running", "done", "stopped"]
     numbers: tuple[int, int]
     steps: tuple[int, int]
     seconds: tuple[float, float]
@@ -45,57 +45,51 @@ class DuelMoment:
     x_t: tuple[np.ndarray | None, np.ndarray | None]
     apart: float | None
 
-    @property
-    def seconds_left(self) -> float:
-        """As if every step to come took as long as those before, in each run; for a run not begun, as in the other."""
-        left = [
-            seconds / number * (steps - number) if number else 0.0
-            for seconds, number, steps in zip(self.seconds, self.numbers, self.steps, strict=True)
-        ]
-        return sum(left)
 
-
-def duel(
+def watch_comparison(
     a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan,
     is_stopped: Callable[[], bool] = lambda: False, every_seconds: float = PREVIEW_SECONDS,
-) -> Iterator[DuelMoment]:  # fmt: skip
-    """The moments of two runs side by side; see `streamed`. Raises ValueError for runs that do not fit together."""
+) -> Iterator[Progress[ComparisonView]]:  # fmt: skip
+    """Two runs side by side in the network's thread; see `stream`. Raises FieldError if they do not fit together."""
     check_pair(a, plan_a, b, plan_b)
-    return streamed(lambda stopped: duel_moments(a, plan_a, b, plan_b, stopped, every_seconds), is_stopped)
+    return stream(lambda: comparison_steps(a, plan_a, b, plan_b), is_stopped, every_seconds)
 
 
-def duel_moments(
-    a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan,
-    is_stopped: Callable[[], bool], every_seconds: float,
-) -> Iterator[DuelMoment]:  # fmt: skip
-    """The moments of two runs side by side, in this thread."""
+def comparison_steps(
+    a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan
+) -> Iterator[WorkStep[ComparisonView]]:
+    """The steps of two runs side by side, in this thread."""
     total = len(plan_a.run_pairs), len(plan_b.run_pairs)
     columns = strip_columns(plan_a, plan_b)
     cells: tuple[list[Cell | None], list[Cell | None]] = ([None] * len(columns), [None] * len(columns))
     seconds, partings, before = [0.0, 0.0], [], (0, 0)
-    shown, last = float("-inf"), time.monotonic()
+    last = time.monotonic()
     for pair in compare_runs(a, plan_a, b, plan_b):
         side = 0 if pair.numbers[0] > before[0] else 1
         before = pair.numbers
         now = time.monotonic()
         seconds[side] += now - last
         last = now
-        partings += pair.partings
+        partings.extend(pair.partings)
         step, number = pair.steps[side], pair.numbers[side] - 1
         for place, (numbers, _) in enumerate(columns):
             if numbers[side] == number:
                 cells[side][place] = _cell(step)
-        state = "done" if pair.numbers == total else "stopped" if is_stopped() else "running"
-        if state != "running" or now - shown >= every_seconds:
-            shown = now
-            is_last = state != "running"
-            yield DuelMoment(
-                state, pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
+
+        def make(is_last: bool, pair=pair) -> ComparisonView:
+            both = is_last and None not in pair.steps
+            return ComparisonView(
+                pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
                 tuple(partings), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
-                rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat) if is_last and None not in pair.steps else None,
+                rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat) if both else None,
             )  # fmt: skip
-        if state == "stopped":
-            return
+
+        yield WorkStep(sum(pair.numbers), sum(total), make, seconds_left=_seconds_left(seconds, pair.numbers, total))
+
+
+def _seconds_left(seconds: Sequence[float], numbers: tuple[int, int], total: tuple[int, int]) -> float:
+    """As if every step to come took as long as those before it in its run; a run that has not begun counts nothing."""
+    return sum(s / done * (of - done) for s, done, of in zip(seconds, numbers, total, strict=True) if done)
 
 
 def strip_columns(plan_a: Plan, plan_b: Plan) -> tuple[tuple[tuple[int, int], float], ...]:

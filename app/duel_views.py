@@ -3,13 +3,13 @@
 from html import escape
 
 from app.catalogue import Checkpoint
-from app.duel import DuelMoment
+from app.duel import ComparisonView
 from app.film import full_columns
 from app.pictures import FASTEST, data_uri, enlarged, png, sheet, together
 from app.plots import parting_csv
 from app.stage import Shown, over, strips, words
 from app.texts import in_each, say
-from app.views import file_stem, plan_sentence, progress_sentence
+from app.views import file_stem, plan_sentence
 from diffusion.compare import shares_step_noise
 from diffusion.denoisers import Description
 from diffusion.plan import Plan
@@ -36,19 +36,17 @@ def _shared(plans: tuple[Plan, Plan]) -> str:
     return "shares_first" if all(noisy) else "shares_only_one_noisy" if any(noisy) else "shares_none_noisy"
 
 
-def strips_of(moment: DuelMoment, language: str) -> str:
+def strips_of(view: ComparisonView, language: str) -> str:
     """Both runs at matching steps, as far as they are."""
     rows = []
-    for name, cells, numbers in zip(
-        NAMES, moment.cells, zip(*(c[0] for c in moment.columns), strict=True), strict=True
-    ):
+    for name, cells, numbers in zip(NAMES, view.cells, zip(*(c[0] for c in view.columns), strict=True), strict=True):
         for kind in ROWS:
             shown = []
             for cell, number in zip(cells, numbers, strict=True):
                 alt = cell and say(language, f"compare.alt_{kind}", name=name, step=number + 1, t=cell.t)
                 shown.append(cell and Shown(_picture(getattr(cell, kind)), alt))
             rows.append((f"{name} {say(language, f'compare.{kind}')}", shown))
-    heads = [f"{log_snr:.1f}" for _, log_snr in moment.columns]
+    heads = [f"{log_snr:.1f}" for _, log_snr in view.columns]
     return strips(heads, rows, in_each(lambda language: say(language, "compare.axis")))
 
 
@@ -56,14 +54,8 @@ def _picture(images) -> str:
     return data_uri(png(sheet(images, full_columns(len(images))), level=FASTEST))
 
 
-def progress(moment: DuelMoment, language: str) -> str:
-    """The progress line of both runs."""
-    done, of = sum(moment.numbers), sum(moment.steps)
-    return progress_sentence(moment.state, done, of, sum(moment.seconds), moment.seconds_left, language)
-
-
 def outcome(
-    moment: DuelMoment,
+    view: ComparisonView,
     plans: tuple[Plan, Plan],
     checkpoints: tuple[Checkpoint, Checkpoint],
     made_by: tuple[Description, Description],
@@ -72,26 +64,26 @@ def outcome(
     """The final pictures over each other, what each run cost, and links that save both with their recipes."""
     shown, facts = [], []
     for k, name in enumerate(NAMES):
-        plan, images = plans[k], moment.x_t[k]
+        plan, images = plans[k], view.x_t[k]
         settings = plan.settings
         if images is None:  # stopped before its first step
             return ""
-        is_whole = moment.numbers[k] == moment.steps[k]
+        is_whole = view.numbers[k] == view.steps[k]
         recipe = None
         if is_whole:
             recipe = Recipe.of(settings, images, checkpoints[k].sha256, len(images), made_by[k])
         address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe))
         shown.append(Shown(address, say(language, "compare.alt_final", name=name)))
         places = {
-            "name": name, "calls": plan.calls_after(moment.numbers[k]), "passes": f"{plan.evaluations:,}",
-            "seconds": f"{moment.seconds[k]:.1f}",
+            "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": f"{plan.evaluations:,}",
+            "seconds": f"{view.seconds[k]:.1f}",
         }  # fmt: skip
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))
         sentence = words(in_each(lambda language, places=places: say(language, "compare.cost", **places)))
         facts.append(f'{sentence} <a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>')
-    apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{moment.apart:.3f}")))
+    apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{view.apart:.3f}")))
     csv = words(in_each(lambda language: say(language, "plots.csv")))
-    facts.append(f'{apart} <a href="{parting_csv(moment.partings)}" download="ddpm-lab-compare.csv">{csv}</a>')
+    facts.append(f'{apart} <a href="{parting_csv(view.partings)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     return over(shown[0], shown[1], NAMES, say(language, "compare.slider")) + lines
 

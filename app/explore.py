@@ -7,13 +7,14 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from app.later import later
 from app.pictures import visible
-from app.runs import streamed
+from app.server.network import stream
+from app.ui.progress import Progress, WorkStep
 
 if TYPE_CHECKING:
     from diffusion.grid import Job, JobStep
@@ -68,18 +69,12 @@ def _bytes(found: Found) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class ExploreMoment:
-    """Jobs after a step. calls, of: network calls of what was to run, so far and in all.
+class Results:
+    """What jobs have found after a step. found: by key, what was known before among it.
 
-    found: results by key, those that were known before among them. current: the job at hand, with its calls so far and
-    its guesses x_0_hat, (B, H, W, C) uint8; None when none is.
+    current: the job at hand, its network calls so far and its guesses x_0_hat, (B, H, W, C) uint8; None at the end.
     """
 
-    state: Literal["running", "done", "stopped"]
-    calls: int
-    of: int
-    seconds: float
-    seconds_left: float
     found: dict[Hashable, Found]
     current: tuple[Job, int, np.ndarray] | None
 
@@ -89,22 +84,22 @@ def explore(
     known: Known,
     is_stopped: Callable[[], bool] = lambda: False,
     every_seconds: float = PREVIEW_SECONDS,
-) -> Iterator[ExploreMoment]:
-    """The moments of jobs; see `streamed`. What is known does not run again; what is found is known at once."""
-    return streamed(lambda stopped: explore_moments(jobs, known, stopped, every_seconds), is_stopped)
+) -> Iterator[Progress[Results]]:
+    """The jobs in the network's thread; see `stream`."""
+    return stream(lambda: explore_steps(jobs, known), is_stopped, every_seconds)
 
 
-def explore_moments(
-    jobs: Sequence[Job], known: Known, is_stopped: Callable[[], bool], every_seconds: float
-) -> Iterator[ExploreMoment]:
-    """The moments of jobs, in this thread."""
+def explore_steps(jobs: Sequence[Job], known: Known) -> Iterator[WorkStep[Results]]:
+    """The steps of jobs, in this thread, counted in network calls.
+
+    What is known does not run again; what is found is known at once.
+    """
     found, needed = known.of(jobs), {job.key for job in jobs}
     to_run = grid.cheap_first(job for job in jobs if job.key not in found)
-    of = sum(job.calls for job in to_run)
+    total = sum(job.calls for job in to_run)
     work = Work(sum(job.evaluations for job in to_run))
     if not to_run:
-        yield ExploreMoment("done", 0, 0, 0.0, 0.0, found, None)
-    shown = float("-inf")
+        yield WorkStep(0, 0, lambda _: Results(found, None))
     calls = 0
     for step in grid.run_jobs(to_run):
         calls += step.taken
@@ -112,14 +107,12 @@ def explore_moments(
         if step.is_last:
             found[step.job.key] = Found(step.result, work.job_seconds)
             known.keep(step.job.key, found[step.job.key], needed)
-        state = "done" if calls == of else "stopped" if is_stopped() else "running"
-        now = time.monotonic()
-        if state != "running" or step.is_last or now - shown >= every_seconds:
-            shown = now
-            current = (step.job, step.calls, visible(step.step.x_0_hat)) if state == "running" else None
-            yield ExploreMoment(state, calls, of, work.seconds, work.seconds_left, dict(found), current)
-        if state == "stopped":
-            return
+
+        def make(is_last: bool, step: JobStep = step) -> Results:
+            current = None if is_last else (step.job, step.calls, visible(step.step.x_0_hat))
+            return Results(dict(found), current)
+
+        yield WorkStep(calls, total, make, step.is_last, work.seconds_left)
 
 
 class Work:

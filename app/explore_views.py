@@ -7,7 +7,6 @@ import numpy as np
 
 from app.catalogue import Checkpoint
 from app.controls import field_words, sampler_title
-from app.explore import ExploreMoment
 from app.film import full_columns
 from app.frontier_plot import frontier_csv, said_value, sampler_name
 from app.grid_files import grid_csv, labelled, seconds_text
@@ -15,13 +14,13 @@ from app.grids import Frontier, Grid, padded
 from app.pictures import FASTEST, data_uri, png, sheet, visible
 from app.stage import Words, words
 from app.texts import in_each, say, say_name
-from app.views import duration, progress_sentence
+from app.views import duration
 from diffusion.axes import Axis
 from diffusion.frontier import Point
 from diffusion.grid import Job
 from diffusion.recipe import to_query
 
-Current = tuple[Job, int, np.ndarray]  # see ExploreMoment
+Current = tuple[Job, int, np.ndarray]  # see app.explore.Results
 
 
 # What will run -------------------------------------------------------------------------------------------------------
@@ -60,11 +59,6 @@ def _cost(jobs: Sequence[Job]) -> dict[str, str]:
         "calls": f"{sum(job.calls for job in jobs):,}",
         "evaluations": f"{sum(job.evaluations for job in jobs):,}",
     }
-
-
-def progress(moment: ExploreMoment, language: str) -> str:
-    """The progress line."""
-    return progress_sentence(moment.state, moment.calls, moment.of, moment.seconds, moment.seconds_left, language)
 
 
 # The grid ------------------------------------------------------------------------------------------------------------

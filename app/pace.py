@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from app.later import later
-from app.runs import in_network_thread
+from app.server.network import in_network_thread
 from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What the parts of the page share: options, checkpoints, the speed of the machine, and who has pressed Stop."""
+"""What the parts of the page share: options, checkpoints, the speed of the machine, and the queue."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from app.explore import VISITORS, Known
 from app.film import Frame
 from app.form import check_cost, settings_of
 from app.later import later
-from app.line import Line, Seat
 from app.messages import Refusal
 from app.options import Options
 from app.pace import Pace
-from app.runs import StopSigns
+from app.server.queue import Queue, Ticket
 from app.sessions import BySession
 
 if TYPE_CHECKING:
+    from app.server.jobs import Job
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
@@ -26,16 +26,15 @@ pairs = later("diffusion.compare")
 
 @dataclass(frozen=True)
 class Shop:
-    """One for the whole server. Nothing of a visitor is kept in it but the place in line, Stop, the last film and what
-    was explored."""
+    """One for the whole server. Nothing of a visitor is kept in it but the queued job, the last film and what was
+    explored."""
 
     options: Options
     catalogue: Catalogue
-    stop_signs: StopSigns = field(default_factory=StopSigns)
     films: BySession[list[Frame]] = field(default_factory=lambda: BySession(20))  # to ask for one as a file
     explored: BySession[Known] = field(default_factory=lambda: BySession(VISITORS))
     pace: Pace = field(default_factory=Pace)
-    line: Line = field(default_factory=Line)
+    queue: Queue = field(default_factory=Queue)
 
     def checkpoint(self, name) -> Checkpoint | None:
         """What is known of a checkpoint; None where it cannot be used or is not there."""
@@ -52,22 +51,19 @@ class Shop:
         check_cost(self.options, plan)
         return pipeline, plan
 
-    def queue_up(self, seat: Seat, *plans: Plan) -> tuple[int, float]:
-        """A visitor asks for these runs on a tab: how many others wait before, and for how many seconds.
+    def expected_seconds(self, *plans: Plan) -> float:
+        """Of these runs one after the other on an idle machine; those not known count nothing."""
+        return sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
 
-        Raises Refusal where as many wait as may.
+    def enter_queue(self, ticket: Ticket, job: Job) -> tuple[int, float]:
+        """Put a visitor's job into the queue; returns how many are before it, and for how many seconds.
+
+        Raises Refusal if the queue is full.
         """
-        return self.stand_in_line(
-            seat, sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
-        )
-
-    def stand_in_line(self, seat: Seat, seconds: float) -> tuple[int, float]:
-        """The same for a piece of work that takes so long."""
-        before = self.line.join(seat, seconds)
+        before = self.queue.join(ticket, job.seconds, job)
         if before[0] >= self.options.queue_size:
-            self.line.leave(seat)
+            self.queue.leave(ticket)
             raise Refusal("line_full", most=self.options.queue_size)
-        self.stop_signs.take_down(seat)
         return before
 
     def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:

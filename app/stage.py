@@ -8,6 +8,9 @@ import json
 from dataclasses import dataclass
 from html import escape
 
+from app.texts import in_each, say
+from app.ui.progress import Progress
+
 WIDE, NARROW = 2.0, 4 / 3  # width over height of the stage on a wide and on a narrow screen, as in style.css
 
 
@@ -173,10 +176,40 @@ def _copy_button(button: Words, done: Words) -> str:
     )
 
 
-def progress_line(sentence: Words, label: str, done: int = 0, of: int = 1) -> str:
+def idle_line(key: str, language: str) -> str:
+    """The progress line of a page on which nothing runs."""
+    return _meter(in_each(lambda language: say(language, f"status.{key}")), language)
+
+
+def waiting_line(before: tuple[int, float], language: str) -> str:
+    """The progress line of a queued job. before: how many others are before it, and for how many seconds."""
+    count, seconds = before
+    if not count:
+        return idle_line("waiting", language)
+
+    def sentence(language: str) -> str:
+        return say(language, "status.in_line", count=count, seconds=max(1, round(seconds)))
+
+    return _meter(in_each(sentence), language)
+
+
+def progress_line(progress: Progress, language: str) -> str:
+    """The progress line of a job that runs or has ended."""
+    places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
+
+    def sentence(language: str) -> str:
+        if progress.state != "running":
+            return say(language, f"status.{progress.state}", **places)
+        left = say(language, "status.left", seconds=max(1, round(progress.seconds_left)))
+        return f"{say(language, 'status.step', **places)} · {left}"
+
+    return _meter(in_each(sentence), language, progress.done, progress.total)
+
+
+def _meter(sentence: Words, language: str, done: int = 0, total: int = 1) -> str:
     """A bar and a sentence. Read aloud only when nothing runs: a sentence each quarter of a second helps nobody."""
-    is_running = 0 < done < of
+    is_running, label = 0 < done < total, say(language, "status.progress")
     return (
-        f'<div class="progress"><progress value="{done}" max="{of}" aria-label="{escape(label)}"></progress>'
+        f'<div class="progress"><progress value="{done}" max="{total}" aria-label="{escape(label)}"></progress>'
         f'<p aria-live="{"off" if is_running else "polite"}">{words(sentence)}</p></div>'
     )

@@ -10,10 +10,11 @@ from app.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
 from app.pictures import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
 from app.plots import schedule_csv, schedule_plots
 from app.readings import mismatch, readings
-from app.runs import Moment
+from app.runs import RunView
 from app.showcase import data_uri_of, samples_uri
-from app.stage import Shown, film, notice, panels, progress_line, results, words
+from app.stage import Shown, film, notice, panels, results, words
 from app.texts import in_each, percent, say, say_name
+from app.ui.progress import Progress
 from diffusion.denoisers import Description
 from diffusion.plan import Plan
 from diffusion.recipe import Recipe
@@ -41,26 +42,28 @@ def opening(checkpoint: Checkpoint, language: str) -> str:
     return panels(shown)
 
 
-def running(moment: Moment, language: str) -> str:
+def running(progress: Progress[RunView], language: str) -> str:
     """While a run goes on: x_t and the predicted x_0 side by side."""
-    shown = []
-    for key, images in (("x_t", moment.x_t), ("x_0_hat", moment.x_0_hat)):
+    view, shown = progress.content, []
+    for key, images in (("x_t", view.x_t), ("x_0_hat", view.x_0_hat)):
         _, height, width, _ = images.shape
         images = images[: max(1, PREVIEW_PIXELS // (height * width))]
         address = data_uri(png(sheet(images, square_columns(len(images))), level=FASTEST))
-        alt = say(language, f"stage.alt_{key}", step=moment.step, steps=moment.steps)
+        alt = say(language, f"stage.alt_{key}", step=progress.done, steps=progress.total)
         shown.append(Shown(address, alt, in_each(lambda language, key=key: say(language, f"stage.{key}"))))
     return panels(shown)
 
 
-def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, made_by: Description, language: str) -> str:
+def finished(
+    progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, made_by: Description, language: str
+) -> str:
     """After a run: each picture to look at and to save. After Stop it is the guess of that moment.
 
     A picture of a whole run carries its recipe, with its own seed; a guess carries none, for no settings make it.
     """
     settings = plan.settings
-    is_done = moment.state == "done"
-    images = moment.x_t if is_done else moment.x_0_hat
+    view, is_done = progress.content, progress.state == "done"
+    images = view.x_t if is_done else view.x_0_hat
 
     def recipe(start: int, stop: int) -> Recipe | None:
         """Of the pictures start..stop-1 of the run."""
@@ -75,11 +78,11 @@ def finished(moment: Moment, plan: Plan, checkpoint: Checkpoint, made_by: Descri
         alt = say(language, "stage.alt_picture", number=number + 1, what=what)
         shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1))), alt))
     everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)))
-    places = {"step": moment.step, "steps": moment.steps, "seconds": f"{moment.seconds:.1f}"}
+    places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
     def sentence(language: str) -> str:
-        said = say(language, f"stage.{moment.state}", images=_images(len(images), language), **places)
-        return said if moment.finite else f"{said} {say(language, 'stage.overflow')}"
+        said = say(language, f"stage.{progress.state}", images=_images(len(images), language), **places)
+        return said if view.is_finite else f"{said} {say(language, 'stage.overflow')}"
 
     return results(
         shown,
@@ -95,14 +98,14 @@ def file_stem(settings: SamplingSettings) -> str:
     return f"{settings.checkpoint}-{settings.sampler}-{settings.seed}"
 
 
-def film_of(moment: Moment, language: str) -> str:
+def film_of(progress: Progress[RunView], language: str) -> str:
     """The run's frames, to scrub and play through."""
-    frames = list(moment.film)
+    frames = list(progress.content.film)
     strips = []
     for kind in KINDS:
         caption = in_each(lambda language, kind=kind: say(language, f"film.{kind}", eps_range=f"{EPS_RANGE:g}"))
         strips.append(Shown(strip(frames, kind), say(language, f"film.alt_{kind}"), caption))
-    captions = [f"{frame.step} / {moment.steps} · t = {frame.t}" for frame in frames]
+    captions = [f"{frame.step} / {progress.total} · t = {frame.t}" for frame in frames]
     return film(strips, frame_size(frames), captions, say(language, "film.label"), say(language, "film.play"))
 
 
@@ -163,42 +166,6 @@ def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
     csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
     heading = f"<h2>{escape(say(language, 'readings.heading'))}</h2>"
     return schedule_plots(plan, language), f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
-
-
-def status(key: str, language: str) -> str:
-    """The progress line of a page on which nothing runs."""
-    return progress_line(in_each(lambda language: say(language, f"status.{key}")), say(language, "status.progress"))
-
-
-def waiting(before: tuple[int, float], language: str) -> str:
-    """The progress line of a run that is coming. before: how many others wait before it, and for how many seconds."""
-    count, seconds = before
-    if not count:
-        return status("waiting", language)
-
-    def sentence(language: str) -> str:
-        return say(language, "status.in_line", count=count, seconds=max(1, round(seconds)))
-
-    return progress_line(in_each(sentence), say(language, "status.progress"))
-
-
-def progress(moment: Moment, language: str) -> str:
-    """The progress line of a run after a step."""
-    left = moment.seconds_left
-    return progress_sentence(moment.state, moment.step, moment.steps, moment.seconds, left, language)
-
-
-def progress_sentence(state: str, step: int, steps: int, seconds: float, seconds_left: float, language: str) -> str:
-    """The progress line after `step` of `steps`. state: "running", "done" or "stopped"."""
-    places = {"step": step, "steps": steps, "seconds": f"{seconds:.1f}"}
-
-    def sentence(language: str) -> str:
-        if state != "running":
-            return say(language, f"status.{state}", **places)
-        left = say(language, "status.left", seconds=max(1, round(seconds_left)))
-        return f"{say(language, 'status.step', **places)} · {left}"
-
-    return progress_line(in_each(sentence), say(language, "status.progress"), step, steps)
 
 
 def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:

@@ -44,10 +44,10 @@ name = catalogue.default()
 pipeline = catalogue.quick_pipeline(name)
 loaded = time.perf_counter()
 settings = default_run(catalogue, name)
-from app.runs import watch
+from app.runs import watch_run
 def run():
     start = time.perf_counter()
-    for moment in watch(pipeline, settings):
+    for _ in watch_run(pipeline, pipeline.plan(settings)):
         pass
     return time.perf_counter() - start
 print(imported - page, loaded - loading, run(), *sorted(run() for _ in range(3)))

@@ -16,7 +16,9 @@ from collections.abc import Iterator
 from app import views
 from app.catalogue import Catalogue
 from app.options import ROOT
-from app.runs import in_network_thread, watch
+from app.runs import watch_run
+from app.server.network import in_network_thread
+from app.stage import progress_line
 from benchmarks.table import Row, print_rows
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
@@ -61,11 +63,11 @@ def alone(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> float:
 def with_page(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> tuple[float, int]:
     """Seconds of the run to its last step while it streams, and how many looks it gave."""
     looks = 0
-    for moment in watch(pipeline, settings):
+    for progress in watch_run(pipeline, pipeline.plan(settings)):
         looks += 1
-        if moment.state == "running":
-            json.dumps({"data": [views.running(moment, "en"), views.progress(moment, "en"), None]})
-    return moment.seconds, looks
+        if progress.state == "running":
+            json.dumps({"data": [views.running(progress, "en"), progress_line(progress, "en"), None]})
+    return progress.seconds, looks
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def compare_runs(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: P
     Yields after every step. Raises FieldError (see check_pair) before the first.
     """
     check_pair(a, plan_a, b, plan_b)
-    return _interleave((a.steps(plan_a.settings), b.steps(plan_b.settings)), (plan_a, plan_b))
+    return _interleave((a.steps(plan_a), b.steps(plan_b)), (plan_a, plan_b))
 
 
 def _interleave(runs: tuple[Iterator[Step], Iterator[Step]], plans: tuple[Plan, Plan]) -> Iterator[Pair]:

@@ -152,7 +152,7 @@ def run_jobs(jobs: Iterable[Job]) -> Iterator[JobStep]:
     for job in jobs:
         calls, pictures = 0, []
         for plan in job.plans:
-            for step in job.pipeline.steps(plan.settings):
+            for step in job.pipeline.steps(plan):
                 taken = plan.sampler.calls_of(step.s)
                 calls += taken
                 if calls < job.calls:

@@ -189,19 +189,19 @@ class DDPMLabPipeline(DiffusionPipeline):
         return RescheduledDenoiser(network, plan.schedule, settings.conditioning)
 
     def steps(
-        self, settings: SamplingSettings | None = None, initial_noise: Tensor | None = None, **fields
+        self, settings: SamplingSettings | Plan | None = None, initial_noise: Tensor | None = None, **fields
     ) -> Iterator[Step]:
         """The run, one Step at a time; the last Step's x_s is the picture in [-1, 1] (unless clip_sample is off).
 
-        settings, or its fields as keywords. initial_noise: (num_images, C, H, W), the state at the first timestep that
-        the run visits, if it is not to be drawn from the seed. Image i's noise comes from its own generator, seeded
-        seed + i, in one order: x_T, then every step of the trajectory. Steps left out by start_step and an
-        initial_noise that replaces x_T use up their numbers too, so that a run which goes on from step k with the x_t
-        of step k is the same run; not so with a sampler that has_history (dpmpp_2m, unipc), which starts anew there.
+        settings, or its fields as keywords, or this pipeline's plan of them. initial_noise: (num_images, C, H, W), the
+        state at the first timestep that the run visits, if it is not to be drawn from the seed. Image i's noise comes
+        from its own generator, seeded seed + i, in one order: x_T, then every step of the trajectory. Steps left out by
+        start_step and an initial_noise that replaces x_T use up their numbers too, so that a run which goes on from
+        step k with the x_t of step k is the same run; not so with a sampler that has_history, which starts anew there.
         Raises ValueError, naming the field, before it returns.
         """
-        settings = _settings(settings, fields)
-        plan = self.plan(settings)
+        plan = settings if isinstance(settings, Plan) else self.plan(_settings(settings, fields))
+        settings = plan.settings
         generators = image_generators(settings.seed, settings.num_images)
         eta = settings.effective_eta
         x = noise_like(torch.empty(settings.num_images, *self.image_shape), generators)

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
 from app.texts import percent
+from app.ui.progress import WorkStep
 from app.vega import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer
 from diffusion.bound import bits_per_dim
 from diffusion.bound_plan import BoundPlan, Pair
@@ -113,13 +114,13 @@ def on_the_network(scene: Scene, values: dict, say: Say) -> Parts:
     return *_measured(book, plan, scene, say), say("network_recorded")
 
 
-def run_on_the_network(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def run_on_the_network(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """The error of the network on held-out pictures, step by step."""
     pictures, labels = scene.test_pictures
     x_0, plan = pictures[:PICTURES], _plan(scene, values)
     denoiser = scene.denoiser(None if labels is None else labels[: len(x_0)])
     for book in ledger(denoiser, x_0, plan, image_generators(SEED, len(x_0))):
-        yield Stage(len(book.bars), book.planned, lambda book=book: _page(book, len(x_0), plan, scene, say))
+        yield WorkStep(len(book.bars), book.planned, lambda _, book=book: _page(book, len(x_0), plan, scene, say))
 
 
 def calls_on_the_network(scene: Scene, values: dict) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from app.form import is_number
 from app.maths.scene import Scene
 from app.maths.words import number_of
+from app.ui.progress import WorkStep
 from app.vega import Chart
 from diffusion.errors import FieldError
 
@@ -89,21 +90,12 @@ class Upload:
 
 
 @dataclass(frozen=True)
-class Stage:
-    """How far a run of an experiment is: `done` of `of`, and what it shows by now (made only when it is shown)."""
-
-    done: int
-    of: int
-    make: Callable[[], Parts]
-
-
-@dataclass(frozen=True)
 class Experiment:
     """Something to try. name: of its section "see NAME" in the chapter's text.
 
     parts: what it shows, from top to bottom. show(scene, values, say): the parts for values of the controls by name;
     closed forms, or what was computed once for the checkpoint, within a second; None for a part keeps what is there.
-    run(scene, values, say): on the network, stage by stage. calls(scene, values): network calls and pictures in each.
+    run(scene, values, say): on the network, step by step. calls(scene, values): network calls and pictures in each.
     wide: the parts below each other where False would put them side by side.
     """
 
@@ -111,7 +103,7 @@ class Experiment:
     parts: tuple[Part, ...]
     show: Callable[[Scene, dict, Say], Parts]
     controls: tuple[Control | Upload, ...] = ()
-    run: Callable[[Scene, dict, Say], Iterator[Stage]] | None = None
+    run: Callable[[Scene, dict, Say], Iterator[WorkStep[Parts]]] | None = None
     calls: Callable[[Scene, dict], tuple[int, int]] | None = None
     wide: bool = False
 

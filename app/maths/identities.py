@@ -4,9 +4,10 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.scene import Scene
+from app.ui.progress import WorkStep
 from diffusion.derivation.identities import ROWS, RowResult, Subject, run_identities
 from diffusion.derivation.judging import spoiled
 from diffusion.pipeline import DDPMLabPipeline
@@ -51,12 +52,12 @@ def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
     return run_identities(subject, OTHERS)
 
 
-def all_rows(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def all_rows(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """All rows, one after another."""
     found = list(algebra_of(scene))
     for result in others_of(scene, values["weights"]):
         found.append(result)
-        yield Stage(len(found), len(ROWS), lambda found=tuple(found): (_table(found, scene, say),))
+        yield WorkStep(len(found), len(ROWS), lambda _, found=tuple(found): (_table(found, scene, say),))
 
 
 def _table(found: Sequence[RowResult], scene: Scene, say: Say) -> str:

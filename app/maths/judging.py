@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import rows_of_figures, table
 from app.maths.scene import Scene
+from app.ui.progress import WorkStep
 from app.vega import EXACT, NETWORK, PLAIN, Axis, Chart, Layer
 from diffusion.derivation.judging import (
     CurvePoint,
@@ -78,7 +79,7 @@ def recorded_curves(scene: Scene, values: dict, say: Say) -> Parts:
     return _curves(lessons.t.tolist(), *curves, scene.T, say), said
 
 
-def measured_curves(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def measured_curves(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """The curves, one t after another."""
     known, unknown = scene.training_pictures[0], scene.test_pictures[0]
     exact, timesteps = DataDenoiser(known, scene.schedule), some_timesteps(scene.schedule, CURVE_STEPS)
@@ -87,7 +88,7 @@ def measured_curves(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
     points: list[CurvePoint] = []
     for point in four_curves(scene.denoiser(), exact, *sets, timesteps, generators):
         points.append(point)
-        yield Stage(len(points), len(timesteps), lambda so_far=tuple(points): _of_points(so_far, scene.T, say))
+        yield WorkStep(len(points), len(timesteps), lambda _, so_far=tuple(points): _of_points(so_far, scene.T, say))
 
 
 def _of_points(points: tuple[CurvePoint, ...], T: int, say: Say) -> Parts:
@@ -151,7 +152,7 @@ def _sampling(scene: Scene, seed: int) -> SamplingSettings:
     )
 
 
-def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """Samples of the network as they come out of the noise, and their nearest training pictures."""
     settings = _sampling(scene, values["seed"])
     pool, held_out = scene.training_pictures[0], evenly(scene.test_pictures[0], HELD_OUT)
@@ -169,7 +170,7 @@ def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[Stage]
     steps = len(scene.pipeline.plan(settings).run_pairs)
     for done, step in enumerate(scene.pipeline.steps(settings), 1):
         make = at_the_end if done == steps else on_the_way
-        yield Stage(done, steps, lambda x=step.x_s, make=make: make(x))
+        yield WorkStep(done, steps, lambda _, x=step.x_s, make=make: make(x))
 
 
 SEED_CONTROL = Control("seed", 0, maximum=99, live=False)

@@ -6,11 +6,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage, Upload
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Upload
 from app.maths.figures import figures, power_of_ten, table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
 from app.texts import say_name
+from app.ui.progress import WorkStep
 from app.vega import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer, blank
 from diffusion.bound import BoundVariance
 from diffusion.bound_plan import BoundPlan
@@ -116,7 +117,7 @@ def _whole(schedule: NoiseSchedule, decoder_draws: int = 1) -> BoundPlan:
     return BoundPlan.all_steps(schedule, visited_timesteps(len(schedule), len(schedule)), decoder_draws)
 
 
-def measured(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def measured(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """The ledger of one picture, term by term."""
     x_0, label = _picture(scene, values)
     plan = _plan(scene, values)
@@ -133,7 +134,7 @@ def measured(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
         return None, *_bill(book, say), f"{_totals(book, say)}\n\n{said}"
 
     for book in ledger(scene.denoiser(label), x_0, plan, generators, fitted):
-        yield Stage(len(book.bars), book.planned, lambda book=book: parts(book))
+        yield WorkStep(len(book.bars), book.planned, lambda _, book=book: parts(book))
 
 
 def calls(scene: Scene, values: dict) -> tuple[int, int]:

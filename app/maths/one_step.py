@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import figures, table
 from app.maths.scene import Scene
+from app.ui.progress import WorkStep
 from app.vega import NETWORK, PLAIN, Axis, Chart, Layer
 from diffusion.derivation.listings import listing
 from diffusion.derivation.one_step import Batch, TrainingStep, draw_batch, sampling_step, training_trials
@@ -19,7 +20,7 @@ PICTURES = 8
 # of each algorithm: the listing that does the box's line "ALGORITHM_NUMBER" of the words
 LINES = {
     "training": ("algorithm-1-draws", "q-sample", "algorithm-1", "algorithm-1-step"),
-    "sampling": ("algorithm-2", "algorithm-2-mean", "step-coefficients"),
+    "sampling": ("algorithm-2", "algorithm-2-step", "algorithm-2-mean", "step-coefficients"),
 }
 EXPONENTS = [-4 + 0.5 * k for k in range(11)]  # of the learning rates that the curve goes through
 RATIOS = (-1.0, 1.2)  # shown; far below 0 all that counts is that the loss rose
@@ -68,14 +69,14 @@ def training_batch(scene: Scene, values: dict, say: Say) -> Parts:
     return shown, _ratios([], 10.0 ** values["log_rate"], say), said
 
 
-def one_training_step(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def one_training_step(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """Algorithm 1's step with one learning rate after another, the chosen one first."""
     batch, labels = _batch(scene, values["batch"])
     rates = _rates(values["log_rate"])
     prediction_type = scene.pipeline.scheduler.config.prediction_type
     steps = training_trials(scene.pipeline.with_weights().unet, batch, scene.schedule, rates, prediction_type, labels)
     for done, step in enumerate(steps, 1):
-        yield Stage(done, len(rates) + 1, lambda step=step: (None, *_after(step, rates[0], say)))
+        yield WorkStep(done, len(rates) + 1, lambda _, step=step: (None, *_after(step, rates[0], say)))
 
 
 def _rates(log_rate: float) -> list[float]:

@@ -5,11 +5,12 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Stage
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import rows_of_figures, table
 from app.maths.grids import evenly
 from app.maths.scene import Scene
 from app.texts import percent
+from app.ui.progress import WorkStep
 from app.vega import NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from diffusion.derivation.reversal import (
     EtaParts,
@@ -148,7 +149,7 @@ def one_noise(scene: Scene, values: dict, say: Say) -> Parts:
     return _walks(found, values["look"], said, say)
 
 
-def run_one_noise(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
+def run_one_noise(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """The same on the network, the three walks side by side."""
     settings = _settings(scene, values)
     steps = settings.num_inference_steps
@@ -158,7 +159,7 @@ def run_one_noise(scene: Scene, values: dict, say: Say) -> Iterator[Stage]:
     for done, snapshot in enumerate(eta_runs(scene.pipeline, settings, ETAS, steps), 1):
         if snapshot.number in looks:
             found.append(snapshot)
-        yield Stage(done, len(ETAS) * steps, lambda: _walks(found, values["look"], said, say))
+        yield WorkStep(done, len(ETAS) * steps, lambda _: _walks(found, values["look"], said, say))
 
 
 def calls_of_one_noise(scene: Scene, values: dict) -> tuple[int, int]:

@@ -1,27 +1,25 @@
 """One experiment of a chapter on the page: its components, drawn with a result in them, and its events."""
 
 import logging
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from app import views
 from app.form import check_evaluations
-from app.line import Seat
 from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.messages import explain
-from app.runs import at_the_desk, streamed
+from app.server.jobs import Job, JobEvents
+from app.server.network import in_cpu_thread
 from app.shop import Shop
 from app.stage import plan_line, words
-from app.tabs.events import NETWORK_EVENT, PRIVATE, UNCHANGED, Component, Sent, Shown, refusals, seat, to_the_end
+from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.tabs.recipe import AsSent, noted_link, page_address, uploaded
 from app.texts import in_each, say
+from app.ui.progress import Progress
 from app.vega import Chart
 from diffusion.recipe import to_query
 
@@ -52,21 +50,6 @@ class Page(NamedTuple):
             return Scene.of(shop, self.generate)
         except ValueError:
             return None
-
-
-@dataclass(frozen=True)
-class Look:
-    """A run of an experiment at a moment; see app.runs.streamed."""
-
-    state: Literal["running", "done", "stopped"]
-    done: int
-    of: int
-    seconds: float
-    parts: Parts
-
-    @property
-    def seconds_left(self) -> float:
-        return self.seconds / self.done * (self.of - self.done) if self.done else 0.0
 
 
 class Bench:
@@ -178,11 +161,12 @@ class Bench:
                 gr.on(events, handler, {self.dials} | controls, outputs, trigger_mode="always_last", **raw)
         if self.start is None:
             return
-        running = {self.progress, self.start, self.stop} | controls
-        begun = self.start.click(self.begin, controls, running, **raw | {"queue": True, "concurrency_limit": None})
-        # No event after it: when the reader has turned the page by then, Gradio knows none of this chapter any more
-        begun.success(self.run, controls, running | {*self.parts}, preprocess=False, **NETWORK_EVENT)
-        self.stop.click(self.halt, None, {self.stop}, **PRIVATE)
+        # The dials rest while it runs: another picture above these numbers would be a lie
+        events = JobEvents(
+            self.shop, "maths", [self.start], self.stop, self.progress,
+            language=lambda _: self.page.language, resting=controls, explained=self.explain,
+        )  # fmt: skip
+        events.wire(self.start, self.plan_job, controls, {*self.parts}, is_rendered=True)
 
     @property
     def shown(self) -> set[Component]:
@@ -211,7 +195,7 @@ class Bench:
             return "", self._rendered(self.experiment.show(scene, self.checked(values, scene), self.page.text.say))
 
         try:
-            return at_the_desk(shown)
+            return in_cpu_thread(shown)
         except ValueError as error:
             said = self.explain(error, self.page.language)
         except Exception:
@@ -256,67 +240,24 @@ class Bench:
                 dials[key] = value
         return {self.dials: dials, self.link: chapter_link(request, self.page, self.chapter, scene, dials)}
 
-    def begin(self, request: gr.Request, sent: Sent) -> Shown:
-        """Run was pressed: refuse at once what cannot run, else say that it is coming."""
-        language = self.page.language
-        with refusals(language, self.explain):
-            scene, values = self._ready(sent)
-            calls, pictures = self.experiment.calls(scene, values)
-            check_evaluations(self.shop.options, calls * pictures)
-            seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
-            before = self.shop.stand_in_line(seat(request, "maths"), seconds or 0.0)
-        # The dials rest while it runs: another picture above these numbers would be a lie
-        return dict.fromkeys(self.controls.values(), gr.update(interactive=False)) | {
-            self.progress: views.waiting(before, language),
-            self.start: gr.update(interactive=False),
-            self.stop: gr.update(interactive=True),
-        }
-
-    def _ready(self, sent: Sent) -> tuple[Scene, dict]:
+    def plan_job(self, request: gr.Request, sent: Sent) -> Job[Parts]:
+        """Run was pressed."""
         scene = Scene.of(self.shop, self.page.generate)
-        return scene, self.checked(self.values(sent), scene)
+        values = self.checked(self.values(sent), scene)
+        calls, pictures = self.experiment.calls(scene, values)
+        check_evaluations(self.shop.options, calls * pictures)
+        seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
 
-    def run(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
-        """The experiment on the network, a few looks at it; holds the network until it ends."""
-        language, mine = self.page.language, seat(request, "maths")
-        failed = {self.progress: views.status("failed", language)} | self._rested()
-        try:
-            yield from to_the_end(self._looks(mine, sent), failed, language, self.explain)
-        finally:
-            self.shop.line.leave(mine)
+        def show(progress: Progress[Parts]) -> Shown:
+            return self._in_place(self._rendered(progress.content))
 
-    def _looks(self, mine: Seat, sent: Sent) -> Iterator[Shown]:
-        self.shop.line.begin(mine)
-        scene, values = self._ready(sent)
-        for look in streamed(
-            lambda is_stopped: self._stages(scene, values, is_stopped), lambda: self.shop.stop_signs.is_up(mine)
-        ):
-            progress = views.progress_sentence(
-                look.state, look.done, look.of, look.seconds, look.seconds_left, self.page.language
-            )
-            shown = {self.progress: progress} | self._in_place(self._rendered(look.parts))
-            yield shown if look.state == "running" else shown | self._rested()
-
-    def _stages(self, scene: Scene, values: dict, is_stopped) -> Iterator[Look]:
-        start, shown = time.monotonic(), float("-inf")
-        for stage in self.experiment.run(scene, values, self.page.text.say):
-            state = "done" if stage.done == stage.of else "stopped" if is_stopped() else "running"
-            now = time.monotonic()
-            if state != "running" or now - shown >= SHOW_SECONDS:
-                shown = now
-                yield Look(state, stage.done, stage.of, now - start, stage.make())
-            if state == "stopped":
-                return
-
-    def _rested(self) -> Shown:
-        """The buttons and the controls when nothing runs."""
-        on = gr.update(interactive=True)
-        return {self.start: on, self.stop: gr.update(interactive=False)} | dict.fromkeys(self.controls.values(), on)
-
-    def halt(self, request: gr.Request) -> Shown:
-        """Stop was pressed: the run ends after the step at hand, and shows what it has."""
-        self.shop.stop_signs.put_up(seat(request, "maths"))
-        return {self.stop: gr.update(interactive=False)}
+        return Job(
+            self.page.language,
+            lambda: self.experiment.run(scene, values, self.page.text.say),
+            show,
+            seconds or 0.0,
+            SHOW_SECONDS,
+        )
 
     def explain(self, error: ValueError, language: str) -> str:
         """An error with the chapter's own word for the control that it names."""

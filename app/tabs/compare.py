@@ -1,6 +1,5 @@
 """Compare: two runs side by side from the same first noise."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
 
@@ -8,31 +7,21 @@ import gradio as gr
 
 from app.form import controls_of, defaults
 from app.later import later
-from app.line import Seat
 from app.messages import explain
 from app.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
+from app.server.jobs import Job, JobEvents
 from app.shop import Shop
-from app.stage import plan_line
-from app.tabs.events import (
-    NETWORK_EVENT,
-    PRIVATE,
-    UNCHANGED,
-    Component,
-    Sent,
-    Shown,
-    on_choice,
-    on_end,
-    refusals,
-    seat,
-    to_the_end,
-)
+from app.stage import idle_line, plan_line
+from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
+from app.ui.progress import Progress
 from diffusion.errors import PartError
 from diffusion.recipe import from_query, to_query
 
 if TYPE_CHECKING:
+    from app.duel import ComparisonView
     from diffusion.plan import Plan
 
 duels, plots = later("app.duel"), later("app.plots")
@@ -129,13 +118,20 @@ class CompareTab:
             chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
             form.on_edit(self._adapt(side), self.inputs, told, **raw)
-        go = {self.start, self.stop, self.progress}
-        begun = self.start.click(self.begin, self.inputs, go, **raw | {"queue": True, "concurrency_limit": None})
-        run = begun.success(self.run, self.inputs, self.shown, preprocess=False, **NETWORK_EVENT)
-        on_end(run, self.end, None, {self.start, self.stop}, **PRIVATE)
-        self.stop.click(self.halt, None, {self.stop}, **PRIVATE)
+        events = JobEvents(
+            self.shop,
+            "compare",
+            [self.start],
+            self.stop,
+            self.progress,
+            lambda sent: self._language(sent),
+        )
+        events.wire(self.start, self.plan_job, self.inputs, {self.strips, self.outcome, self.plot})
 
     # Handlers --------------------------------------------------------------------------------------------------------
+
+    def _language(self, sent: Sent) -> str:
+        return known_language(sent[self.language])
 
     def values(self, sent: Sent) -> list[dict]:
         """Both runs' values."""
@@ -181,7 +177,7 @@ class CompareTab:
 
     def _rested(self, language: str, preset: str, values: list[dict], address: str = "") -> Shown:
         return self.rewrite(language, preset, values, with_values=True, address=address) | {
-            self.progress: views.status("ready", language),
+            self.progress: idle_line("ready", language),
             self.strips: "",
             self.outcome: "",
             self.plot: gr.update(visible=False),
@@ -225,7 +221,7 @@ class CompareTab:
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""
-        language, preset, values = known_language(sent[self.language]), sent[self.preset], self.values(sent)
+        language, preset, values = self._language(sent), sent[self.preset], self.values(sent)
         checkpoint = self.shop.checkpoint(values[0]["checkpoint"])
         if checkpoint is None or not isinstance(preset, str) or preset not in PRESETS:
             return UNCHANGED
@@ -250,14 +246,14 @@ class CompareTab:
             if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
                 kept.add("num_inference_steps")
             fresh = {name: value for name, value in defaults(checkpoint, self.shop.options).items() if name not in kept}
-            return form.rewrite(known_language(sent[self.language]), of_run | fresh, fresh)
+            return form.rewrite(self._language(sent), of_run | fresh, fresh)
 
         return choose
 
     def _adapt(self, side: int):
         def adapt(request: gr.Request, sent: Sent) -> Shown:
             """A control of one run was changed."""
-            values, language = self.values(sent), known_language(sent[self.language])
+            values, language = self.values(sent), self._language(sent)
             return self.forms[side].adapt(values[side]) | self.tell(language, values, page_address(request))
 
         return adapt
@@ -265,64 +261,31 @@ class CompareTab:
     def _reset(self, side: int):
         def reset(request: gr.Request, sent: Sent) -> Shown:
             """Set one run's noise schedule back to the trained one."""
-            values, language = self.values(sent), known_language(sent[self.language])
+            values, language = self.values(sent), self._language(sent)
             trained = self.forms[side].trained(values[side])
             values[side] = values[side] | trained
             return self.forms[side].adapt(values[side], trained) | self.tell(language, values, page_address(request))
 
         return reset
 
-    def begin(self, request: gr.Request, sent: Sent) -> Shown:
-        """Compare was pressed: refuse at once what cannot run, else say that it is coming."""
-        language = known_language(sent[self.language])
-        with refusals(language):
-            plans = [plan for _, plan in self._checked(self.values(sent))]
-            before = self.shop.queue_up(seat(request, "compare"), *plans)
-        return {
-            self.start: gr.update(interactive=False),
-            self.stop: gr.update(interactive=True),
-            self.progress: views.waiting(before, language),
-        }
-
-    def _checked(self, values: list[dict]) -> list:
-        """(pipeline, plan) of both runs, which fit together and cost no more than the server allows."""
-        found = self.plans(values)
-        (a, plan_a), (b, plan_b) = found
+    def plan_job(self, request: gr.Request, sent: Sent) -> "Job[ComparisonView]":
+        """Compare was pressed."""
+        language = self._language(sent)
+        (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
         self.shop.check_duel(a, plan_a, b, plan_b)
-        return found
-
-    def run(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
-        """Both runs, step by step; holds the network until they end."""
-        language = known_language(sent[self.language])
-        looks = self._looks(seat(request, "compare"), language, self.values(sent))
-        failed = {self.progress: views.status("failed", language)}
-        yield from to_the_end(looks, failed, language)
-
-    def _looks(self, mine: Seat, language: str, values: list[dict]) -> Iterator[Shown]:
-        self.shop.line.begin(mine)
-        (a, plan_a), (b, plan_b) = self._checked(values)
         checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
         made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
-        for moment in duels.duel(a, plan_a, b, plan_b, lambda: self.shop.stop_signs.is_up(mine)):
-            shown = {
-                self.strips: duel_views.strips_of(moment, language),
-                self.progress: duel_views.progress(moment, language),
-            }
-            if moment.state == "running":
-                yield shown | {self.outcome: "", self.plot: gr.update(visible=False)}
-                continue
-            plot = plots.parting(moment.partings, language)
-            yield shown | {
-                self.outcome: duel_views.outcome(moment, (plan_a, plan_b), checkpoints, made_by, language),
-                self.plot: gr.update(value=plot, visible=bool(moment.partings)),
+
+        def show(progress: "Progress[ComparisonView]") -> Shown:
+            view = progress.content
+            shown: Shown = {self.strips: duel_views.strips_of(view, language)}
+            if progress.state == "running":
+                return shown | {self.outcome: "", self.plot: gr.update(visible=False)}
+            plot = plots.parting(view.partings, language)
+            return shown | {
+                self.outcome: duel_views.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
+                self.plot: gr.update(value=plot, visible=bool(view.partings)),
             }
 
-    def end(self, request: gr.Request) -> Shown:
-        """Both runs are over, one way or the other."""
-        self.shop.line.leave(seat(request, "compare"))
-        return {self.start: gr.update(interactive=True), self.stop: gr.update(interactive=False)}
-
-    def halt(self, request: gr.Request) -> Shown:
-        """Stop was pressed: the comparison ends after the step at hand, and shows what it has."""
-        self.shop.stop_signs.put_up(seat(request, "compare"))
-        return {self.stop: gr.update(interactive=False)}
+        seconds = self.shop.expected_seconds(plan_a, plan_b)
+        return Job(language, lambda: duels.comparison_steps(a, plan_a, b, plan_b), show, seconds)

@@ -9,9 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from app.line import Seat
 from app.messages import explain
-from app.runs import NETWORK
 from app.texts import say
 
 logger = logging.getLogger(__name__)
@@ -26,12 +24,6 @@ UNCHANGED: Shown = gr.skip()  # every component stays as it is; Gradio takes no 
 # An event that answers at once, whatever the network does. No progress on any component: Gradio's browser side would
 # look for each of them in the tree of all components, twice an event, which took seconds
 PRIVATE = {"queue": False, "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
-# One that runs the network, and waits for its turn
-NETWORK_EVENT = {
-    "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private",
-    "concurrency_id": NETWORK, "concurrency_limit": 1,
-}  # fmt: skip
-
 # A dropdown says `input` twice for one choice (the option, then the list is left), and once where its list is left
 # without any. So the page itself notes what stood there when the list was entered, or was written there since, and
 # whether an option has been picked: by hand, the standing one too, or another one in any way
@@ -75,19 +67,6 @@ def on_choice(
         listener(None, dropdown, None, js=script(text), **PRIVATE)
     how = {"js": script(CHOSEN), "preprocess": False, "trigger_mode": "always_last", **PRIVATE}
     return dropdown.input(answered, inputs, outputs, **how)
-
-
-def on_end(
-    run: gr.events.Dependency, handler: Callable, inputs: Set[Component] | None, outputs: Set[Component], **how
-) -> None:
-    """Call a handler when a run is over, one way or the other. (`then` alone isn't called after a failure.)"""
-    run.success(handler, inputs, outputs, **how)
-    run.failure(handler, inputs, outputs, **how)
-
-
-def seat(request: gr.Request, tab: str) -> Seat:
-    """The place of this visitor's run on a tab."""
-    return Seat(request.session_hash, tab)
 
 
 def failure(message: str) -> gr.Error:

@@ -1,39 +1,29 @@
 """Explore: a grid of runs over up to three settings, and what quality costs in network calls."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app.explore import ExploreMoment, Known, explore
+from app.explore import PREVIEW_SECONDS, Known, Results, explore_steps
 from app.form import check_cost
 from app.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
 from app.later import later
 from app.messages import explain
+from app.server.jobs import Job, JobEvents
 from app.shop import Shop
-from app.stage import plan_line
-from app.tabs.events import (
-    NETWORK_EVENT,
-    PRIVATE,
-    UNCHANGED,
-    Component,
-    Sent,
-    Shown,
-    on_choice,
-    on_end,
-    refusals,
-    seat,
-    to_the_end,
-)
+from app.stage import idle_line, plan_line
+from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.tabs.explore_controls import OWN_GRID, ExploreControls
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say
+from app.ui.progress import Progress
 
 if TYPE_CHECKING:
-    from diffusion.grid import Job
+    from diffusion.grid import Job as PicturesJob
 
-explore_views, views = later("app.explore_views"), later("app.views")
+explore_views = later("app.explore_views")
 frontier_plot = later("app.frontier_plot")
 
 # A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
@@ -139,22 +129,24 @@ class ExploreTab:
         self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
-        queued = raw | {"queue": True, "concurrency_limit": None}
-        buttons = {self.start, self.measure_button, self.stop}
-        for button, begin, run, shown in (
-            (self.start, self.begin, self.run, {self.grid, self.outcome}),
-            (self.measure_button, self.begin_frontier, self.run_frontier, self.measured),
+        starts = [self.start, self.measure_button]
+        events = JobEvents(self.shop, "explore", starts, self.stop, self.progress, self._language)
+        for button, plan, shown in (
+            (self.start, self.plan_grid, {self.grid, self.outcome}),
+            (self.measure_button, self.plan_frontier, self.measured),
         ):
-            begun = button.click(begin, self.inputs, buttons | {self.progress}, **queued)
-            ran = begun.success(run, self.inputs, {self.progress} | shown, preprocess=False, **NETWORK_EVENT)
-            on_end(ran, self.end, self.inputs, buttons | self.planned, **raw)
-        self.stop.click(self.halt, None, {self.stop}, **PRIVATE)
+            run = events.wire(button, plan, self.inputs, shown)
+            run.success(self.replan, self.inputs, self.planned, **raw)  # what is known now need not run again
+            run.failure(self.replan, self.inputs, self.planned, **raw)
 
     def wire_measured(self, event) -> None:
         """After an event from which on it is known how long runs take."""
         event.then(self.edit, self.inputs, self.told, preprocess=False, **PRIVATE)
 
     # What is asked ---------------------------------------------------------------------------------------------------
+
+    def _language(self, sent: Sent) -> str:
+        return known_language(sent[self.language])
 
     def values(self, sent: Sent) -> tuple[dict, dict]:
         """The values of the own controls and of the run's."""
@@ -166,14 +158,14 @@ class ExploreTab:
     def _frontier(self, own: dict, values: dict) -> Frontier:
         return frontier_of(own, values, self.shop.catalogue, self.shop.options)
 
-    def _to_run(self, jobs: "Sequence[Job]", known: Known) -> "list[Job]":
+    def _to_run(self, jobs: "Sequence[PicturesJob]", known: Known) -> "list[PicturesJob]":
         """Each job once, but for those whose results are known. Raises ValueError where they cost too much."""
         found = known.of(jobs)
         to_run = list({job.key: job for job in jobs if job.key not in found}.values())
         check_cost(self.shop.options, *to_run)
         return to_run
 
-    def _expected_seconds(self, jobs: "Sequence[Job]") -> float | None:
+    def _expected_seconds(self, jobs: "Sequence[PicturesJob]") -> float | None:
         pace = self.shop.pace
         each = [pace.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
         return None if None in each else sum(each)
@@ -202,7 +194,7 @@ class ExploreTab:
 
     def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         shown = self.rewrite(language, own, values, request, with_values=True)
-        shown |= {self.progress: views.status("ready", language), self.table: ""}
+        shown |= {self.progress: idle_line("ready", language), self.table: ""}
         return shown | dict.fromkeys(self.plots, gr.update(visible=False)) | dict.fromkeys(self.captions, "")
 
     def rewrite(
@@ -266,7 +258,7 @@ class ExploreTab:
         if checkpoint is None or own["preset"] not in presets_of(checkpoint):
             return UNCHANGED
         of_preset = self.axes.of_preset(own["preset"], checkpoint.name)
-        return self._rested(known_language(sent[self.language]), *of_preset, request)
+        return self._rested(self._language(sent), *of_preset, request)
 
     def choose_checkpoint(self, request: gr.Request, sent: Sent) -> Shown:
         """Another checkpoint: the same grid on it, but what all cells share begins anew, for its betas are its own."""
@@ -277,12 +269,12 @@ class ExploreTab:
         preset = own["preset"] if own["preset"] in presets_of(checkpoint) else DEFAULT_PRESET
         fresh, values = self.axes.of_preset(preset, checkpoint.name)
         own = own if own["preset"] == OWN_GRID else fresh
-        return self.rewrite(known_language(sent[self.language]), own, values, request, with_values=True)
+        return self.rewrite(self._language(sent), own, values, request, with_values=True)
 
     def _choose_field(self, axis: str):
         def choose(request: gr.Request, sent: Sent) -> Shown:
             """Another field on an axis: values to begin with."""
-            language = known_language(sent[self.language])
+            language = self._language(sent)
             own, values = self.values(sent)
             checkpoint = self.shop.checkpoint(values["checkpoint"])
             own = self.axes.with_field(own, axis, checkpoint)
@@ -294,80 +286,56 @@ class ExploreTab:
 
     def edit(self, request: gr.Request, sent: Sent) -> Shown:
         """The values of an axis, or what the frontier measures, were changed."""
-        return self.tell(known_language(sent[self.language]), *self.values(sent), request)
+        return self.tell(self._language(sent), *self.values(sent), request)
 
     def adapt(self, request: gr.Request, sent: Sent) -> Shown:
         """A setting that all cells share was changed."""
         own, values = self.values(sent)
-        return self.form.adapt(values) | self.tell(known_language(sent[self.language]), own, values, request)
+        return self.form.adapt(values) | self.tell(self._language(sent), own, values, request)
 
     def reset(self, request: gr.Request, sent: Sent) -> Shown:
         """Set the noise schedule of all cells back to the trained one."""
         own, values = self.values(sent)
         trained = self.form.trained(values)
         values |= trained
-        return self.form.adapt(values, trained) | self.tell(known_language(sent[self.language]), own, values, request)
+        return self.form.adapt(values, trained) | self.tell(self._language(sent), own, values, request)
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def begin(self, request: gr.Request, sent: Sent) -> Shown:
-        """Explore was pressed: refuse at once what cannot run, else say that it is coming."""
-        return self._begin(request, sent, self._grid)
+    def plan_grid(self, request: gr.Request, sent: Sent) -> Job[Results]:
+        """Explore was pressed: the grid, cell by cell."""
+        language, grid = self._language(sent), self._grid(*self.values(sent))
 
-    def begin_frontier(self, request: gr.Request, sent: Sent) -> Shown:
-        """Measure was pressed."""
-        return self._begin(request, sent, self._frontier)
+        def show(progress: Progress[Results]) -> Shown:
+            found, current = progress.content.found, progress.content.current
+            shown: Shown = {self.grid: self._grid_html(language, grid, found, current)}
+            is_last = progress.state != "running"
+            return shown | ({self.outcome: explore_views.outcome(grid, found)} if is_last else {})
 
-    def _begin(self, request: gr.Request, sent: Sent, asked) -> Shown:
-        language = known_language(sent[self.language])
-        with refusals(language):
-            to_run = self._to_run(asked(*self.values(sent)).jobs, self._known(request))
-            before = self.shop.queue_up(seat(request, "explore"), *(plan for job in to_run for plan in job.plans))
-        return {
-            self.start: gr.update(interactive=False),
-            self.measure_button: gr.update(interactive=False),
-            self.stop: gr.update(interactive=True),
-            self.progress: views.waiting(before, language),
-        }
+        return self._job(request, language, grid.jobs, show)
 
-    def run(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
-        """The grid, cell by cell; holds the network until it ends."""
-        language = known_language(sent[self.language])
+    def plan_frontier(self, request: gr.Request, sent: Sent) -> Job[Results]:
+        """Measure was pressed: the frontier, point by point."""
+        language, frontier = self._language(sent), self._frontier(*self.values(sent))
+        count = None
 
-        def shown(grid: Grid, moment: ExploreMoment) -> Shown:
-            html = {self.grid: self._grid_html(language, grid, moment.found, moment.current)}
-            is_last = moment.state != "running"
-            return html | ({self.outcome: explore_views.outcome(grid, moment.found)} if is_last else {})
-
-        failed = {self.progress: views.status("failed", language)}
-        yield from to_the_end(self._looks(request, language, sent, self._grid, shown), failed, language)
-
-    def run_frontier(self, request: gr.Request, sent: Sent) -> Iterator[Shown]:
-        """The frontier, point by point; holds the network until it ends."""
-        language, count = known_language(sent[self.language]), None
-
-        def shown(frontier: Frontier, moment: ExploreMoment) -> Shown:
+        def show(progress: Progress[Results]) -> Shown:
             nonlocal count
-            before, count = count, len(moment.found)
-            if before == count and moment.state == "running":
+            before, count = count, len(progress.content.found)
+            if before == count and progress.state == "running":
                 return {}
-            return self._frontier_shown(language, frontier, moment)
+            return self._frontier_shown(language, frontier, progress.content)
 
-        failed = {self.progress: views.status("failed", language)}
-        yield from to_the_end(self._looks(request, language, sent, self._frontier, shown), failed, language)
+        return self._job(request, language, frontier.jobs, show)
 
-    def _looks(self, request: gr.Request, language: str, sent: Sent, asked, shown) -> Iterator[Shown]:
-        """The progress line, and what `shown` makes of what was `asked` and a moment of it."""
-        mine = seat(request, "explore")
+    def _job(self, request: gr.Request, language: str, jobs: "Sequence[PicturesJob]", show) -> Job[Results]:
         known = self.shop.explored.own(request.session_hash, Known)
-        self.shop.line.begin(mine)
-        what = asked(*self.values(sent))
-        self._to_run(what.jobs, known)
-        for moment in explore(what.jobs, known, lambda: self.shop.stop_signs.is_up(mine)):
-            yield {self.progress: explore_views.progress(moment, language)} | shown(what, moment)
+        to_run = self._to_run(jobs, known)
+        seconds = self.shop.expected_seconds(*(plan for job in to_run for plan in job.plans))
+        return Job(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
 
-    def _frontier_shown(self, language: str, frontier: Frontier, moment: ExploreMoment) -> Shown:
-        found = {key: one.result for key, one in moment.found.items()}
+    def _frontier_shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
+        found = {key: one.result for key, one in results.found.items()}
         points = [point for one in frontier.measurements if (point := one.point(found))]
         plots = [gr.update(visible=False) if plot is None else gr.update(value=plot, visible=True)
                  for plot in frontier_plot.frontier_plots(points, language)]  # fmt: skip
@@ -375,19 +343,9 @@ class ExploreTab:
         shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
         return shown | {self.table: explore_views.frontier_html(points)}
 
-    def end(self, request: gr.Request, sent: Sent) -> Shown:
-        """The run is over, one way or the other: what is known now need not run again."""
-        self.shop.line.leave(seat(request, "explore"))
-        return self._plans(known_language(sent[self.language]), *self.values(sent), request) | {
-            self.start: gr.update(interactive=True),
-            self.measure_button: gr.update(interactive=True),
-            self.stop: gr.update(interactive=False),
-        }
-
-    def halt(self, request: gr.Request) -> Shown:
-        """Stop was pressed: what runs ends after the step at hand, and what is there stays."""
-        self.shop.stop_signs.put_up(seat(request, "explore"))
-        return {self.stop: gr.update(interactive=False)}
+    def replan(self, request: gr.Request, sent: Sent) -> Shown:
+        """A job has ended: what both buttons would do now."""
+        return self._plans(self._language(sent), *self.values(sent), request)
 
 
 def _frontier_words(language: str) -> str:

@@ -12,9 +12,10 @@ import gradio as gr
 from app.later import later
 from app.maths.words import NAMES, chapter_words, number_of
 from app.messages import explain
+from app.server.queue import Ticket
 from app.shop import Shop
 from app.stage import plan_line
-from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown, seat
+from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.tabs.recipe import query_fields
 from app.tabs.run_controls import RunControls
 from app.texts import DEFAULT, known_language, say, say_name
@@ -136,7 +137,7 @@ class MathsTab:
         place = NAMES.index(name) if name else 0
         page = benches.Page(name, language, generate) if name else None
         if page != drawn:
-            self.shop.stop_signs.put_up(seat(request, "maths"))  # what still runs in the chapter that is left
+            self.shop.queue.stop(Ticket(request.session_hash, "maths"))  # what still runs in the chapter that is left
         link = (
             benches.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.dials]) if scene and name else ""
         )

@@ -1,35 +1,37 @@
 """The recipe of a run, in and out: a link, a Python script, a saved picture, and the runs of this browser."""
 
 import os
-from collections.abc import Iterator
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import gradio as gr
 from gradio.data_classes import GradioRootModel
 from gradio.utils import get_upload_folder
+from PIL.Image import Image
 
 from app.controls import sampler_title
 from app.form import check_cost, check_images, controls_of
 from app.later import later
 from app.messages import Refusal
 from app.pictures import as_saved
-from app.runs import watch
+from app.runs import RunView
 from app.shop import Shop
 from app.stage import Words, copy_line, copy_script
-from app.tabs.events import Component, Shown, seat, to_the_end
+from app.tabs.events import Component, Shown
 from app.texts import DEFAULT, in_each, say, say_name
+from app.ui.progress import Progress
 from diffusion.errors import FieldError
-from diffusion.recipe import MAX_FILE, compare, from_query, pixels_sha256, read_png, to_query
+from diffusion.recipe import MAX_FILE, Recipe, compare, from_query, pixels_sha256, read_png, to_query
 from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-engines, scripts, views = later("diffusion.engine"), later("diffusion.script"), later("app.views")
+engines, scripts = later("diffusion.engine"), later("diffusion.script")
 
 HISTORY = 20  # runs that a browser remembers
 MAX_QUERY, MAX_FIELDS = 20_000, 100
@@ -39,14 +41,6 @@ class AsSent(GradioRootModel):
     """Whatever was sent for the file, for `uploaded` to look at: Gradio's own check ends in an error without words."""
 
     root: Any = None
-
-
-class RunPlaces(NamedTuple):
-    """Where a run shows itself: its pictures, how far it is, and its film."""
-
-    stage: Component
-    progress: Component
-    film: Component
 
 
 class RecipePanel:
@@ -87,10 +81,10 @@ class RecipePanel:
 
     # Out -------------------------------------------------------------------------------------------------------------
 
-    def describe(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan") -> Shown:
-        """The link and the script of a run."""
+    def describe(self, address: str, language: str, pipeline: "DDPMLabPipeline", plan: "Plan") -> Shown:
+        """The link and the script of a run. address: of the page."""
         settings = plan.settings
-        address = f"{page_address(request)}?{to_query(settings)}"
+        address = f"{address}?{to_query(settings)}"
         script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint)
         return {
             self.link: link_line(address, say(language, "recipe.link")),
@@ -131,46 +125,44 @@ class RecipePanel:
             said = f"{said} {say(language, 'recipe.other_checkpoint')}"
         return values, message(said)
 
-    def verify(self, request: gr.Request, language: str, sent, show: RunPlaces) -> Iterator[Shown]:
-        """Make the pictures of a saved file again, and say how they agree."""
-        failed = {show.progress: views.status("failed", language)}
-        yield from to_the_end(self._looks(request, language, sent, show), failed, language)
-
-    def _looks(self, request: gr.Request, language: str, sent, show: RunPlaces) -> Iterator[Shown]:
-        mine = seat(request, "generate")
-        self.shop.line.begin(mine)
+    def verification(self, sent) -> "Verification":
+        """What makes the pictures of a saved file again. Raises FieldError."""
         if sent is None:
             raise Refusal("no_file")
         recipe, saved = read_png(uploaded(sent))
-        settings = recipe.settings
-        checkpoint = self.shop.catalogue.checkpoint(settings.checkpoint)
+        checkpoint = self.shop.catalogue.checkpoint(recipe.settings.checkpoint)
         pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
         if recipe.engine == engines.TorchEngine.name:
             pipeline = pipeline.with_engine(None)
-        check_images(settings, self.shop.options)
-        plan = pipeline.plan(settings)
+        check_images(recipe.settings, self.shop.options)
+        plan = pipeline.plan(recipe.settings)
         check_cost(self.shop.options, plan)
-        made_by = pipeline.denoiser(plan).description
-        for moment in watch(pipeline, settings, lambda: self.shop.stop_signs.is_up(mine)):
-            if moment.state == "running":
-                yield {show.stage: views.running(moment, language), show.progress: views.progress(moment, language)}
-        self.shop.films.keep(request.session_hash, list(moment.film))
-        said, is_good = self._verdict(recipe, saved, moment, checkpoint.sha256, language)
-        yield {
-            self.said: message(said, is_good),
-            show.stage: views.finished(moment, plan, checkpoint, made_by, language),
-            show.progress: views.progress(moment, language),
-            show.film: views.film_of(moment, language),
-        }
+        return Verification(recipe, saved, checkpoint.sha256, pipeline, plan)
 
-    def _verdict(self, recipe, saved, moment, sha256: str, language: str) -> tuple[str, bool]:
-        if moment.state != "done":
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """A saved picture, and the run that should make it again. sha256: of the checkpoint that is here now."""
+
+    recipe: Recipe
+    saved: Image
+    sha256: str
+    pipeline: "DDPMLabPipeline"
+    plan: "Plan"
+
+    def verdict(self, progress: Progress[RunView], language: str) -> str:
+        """How the pictures of the ended run agree with the saved one, as HTML."""
+        return message(*self._verdict(progress, language))
+
+    def _verdict(self, progress: Progress[RunView], language: str) -> tuple[str, bool]:
+        if progress.state != "done":
             return say(language, "recipe.stopped"), False
-        verdict, most, count = compare(*as_saved(moment.x_t, saved))
-        if verdict == "different" and pixels_sha256(moment.x_t) == recipe.pixels_sha256:
+        pixels = progress.content.x_t
+        verdict, most, count = compare(*as_saved(pixels, self.saved))
+        if verdict == "different" and pixels_sha256(pixels) == self.recipe.pixels_sha256:
             return say(language, "recipe.edited"), False
         said = say(language, f"recipe.{verdict}", most=most, count=f"{count:,}")
-        if verdict == "different" and recipe.checkpoint_sha256 != sha256:
+        if verdict == "different" and self.recipe.checkpoint_sha256 != self.sha256:
             said = f"{said} {say(language, 'recipe.other_checkpoint')}"
         return said, verdict != "different"
 

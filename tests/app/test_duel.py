@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app import duel_views
-from app.duel import COLUMNS, duel, strip_columns
+from app.duel import COLUMNS, strip_columns, watch_comparison
 from app.form import controls_of
 from app.options import Options
 from app.presets import PRESETS, preset_settings
@@ -31,9 +31,10 @@ def planned(pipeline, **fields):
 
 def test_the_last_moment_is_what_both_runs_make_alone(pipeline):
     plans = planned(pipeline, num_inference_steps=5), planned(pipeline, num_inference_steps=30, sampler="ddpm")
-    *_, last = duel(pipeline, plans[0], pipeline, plans[1])
-    assert (last.state, last.numbers, last.steps) == ("done", (5, 30), (5, 30))
-    assert last.seconds[1] > last.seconds[0] > 0 and len(last.partings) == 5 and last.seconds_left == 0
+    *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
+    last = ended.content
+    assert (ended.state, last.numbers, last.steps) == ("done", (5, 30), (5, 30))
+    assert last.seconds[1] > last.seconds[0] > 0 and len(last.partings) == 5 and ended.seconds_left == 0
     for side, plan in enumerate(plans):
         steps = list(pipeline.steps(plan.settings))
         assert np.array_equal(last.x_t[side], to_uint8(steps[-1].x_s))
@@ -62,8 +63,10 @@ def test_columns_hold_both_ends(pipeline, S, columns, spacing):
 def test_stop_keeps_what_both_have(pipeline):
     plans = [planned(pipeline, num_inference_steps=1000)] * 2
     seen = []
-    *_, last = duel(pipeline, plans[0], pipeline, plans[1], lambda: len(seen) > 20 or seen.append(0) or False)
-    assert last.state == "stopped" and sum(last.numbers) == 22 and last.x_t[0] is not None
+    is_stopped = lambda: len(seen) > 20 or seen.append(0) or False  # noqa: E731
+    *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1], is_stopped)
+    last = ended.content
+    assert ended.state == "stopped" and sum(last.numbers) == 22 and last.x_t[0] is not None
     assert last.cells[0][0] is not None and last.cells[0][-1] is None
 
 
@@ -90,7 +93,8 @@ def test_an_unknown_preset_is_named(catalogue):
 
 def test_both_results_are_saved_with_their_recipes(catalogue, pipeline):
     plans = planned(pipeline, num_inference_steps=2), planned(pipeline, num_inference_steps=3, sampler="ddpm")
-    *_, last = duel(pipeline, plans[0], pipeline, plans[1])
+    *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
+    last = ended.content
     known, made_by = catalogue.checkpoint("clothes"), pipeline.denoiser(plans[0]).description
     html = duel_views.outcome(last, plans, (known, known), (made_by, made_by), "en")
     links = re.findall(r'<a href="data:image/png;base64,([^"]+)"', html)

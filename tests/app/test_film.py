@@ -10,7 +10,7 @@ from PIL import Image, ImageSequence
 
 from app import views
 from app.film import FRAMES, animation, frame_size, frame_steps, full_columns, strip
-from app.runs import watch
+from app.runs import watch_run
 from app.sessions import BySession
 from diffusion.settings import SamplingSettings
 
@@ -22,9 +22,9 @@ def pipeline(catalogue):
 
 @pytest.fixture(scope="module")
 def run(pipeline):
-    """The settings of a run, its steps and its last moment."""
+    """The settings of a run, its steps and how it ended."""
     settings = SamplingSettings(num_inference_steps=30, num_images=5, seed=3)
-    *_, last = watch(pipeline, settings)
+    *_, last = watch_run(pipeline, pipeline.plan(settings))
     return settings, list(pipeline.steps(settings)), last
 
 
@@ -38,8 +38,8 @@ def test_frames_are_even_and_hold_both_ends(steps):
 
 def test_frames_are_the_steps_of_the_sampler(run):
     _, steps, last = run
-    assert len(last.film) == FRAMES
-    for frame in last.film:
+    assert len(last.content.film) == FRAMES
+    for frame in last.content.film:
         step = steps[frame.step - 1]
         assert frame.t == step.t
         for name, tensor in (("x_t", step.x_s), ("x_0_hat", step.x_0_hat), ("eps_hat", step.eps_hat / 2.5)):
@@ -50,12 +50,12 @@ def test_frames_are_the_steps_of_the_sampler(run):
 
 def test_a_stopped_run_has_the_film_of_what_it_did(pipeline):
     settings, seen = SamplingSettings(num_inference_steps=100), []
-    *_, last = watch(pipeline, settings, lambda: len(seen) >= 59 or seen.append(0) or False)
-    assert last.state == "stopped" and last.film[-1].step == last.step == 60 and last.film[0].step == 1
+    *_, last = watch_run(pipeline, pipeline.plan(settings), lambda: len(seen) >= 59 or seen.append(0) or False)
+    assert last.state == "stopped" and last.content.film[-1].step == last.done == 60 and last.content.film[0].step == 1
 
 
 def test_strips_hold_all_frames_below_each_other(run):
-    frames = list(run[2].film)
+    frames = list(run[2].content.film)
     width, height = frame_size(frames)
     image = Image.open(BytesIO(base64.b64decode(strip(frames, "x_t").partition(",")[2])))
     assert image.size == (width, height * FRAMES)
@@ -64,7 +64,7 @@ def test_strips_hold_all_frames_below_each_other(run):
 
 
 def test_the_animation_plays_every_frame_and_repeats(run):
-    frames = list(run[2].film)
+    frames = list(run[2].content.film)
     image = Image.open(BytesIO(animation(frames)))
     assert image.format == "GIF" and image.n_frames == FRAMES and image.info["loop"] == 0
     assert image.width > 400
@@ -80,7 +80,7 @@ def test_sheets_have_few_empty_places(count, columns):
 
 
 def test_films_are_of_one_visitor_and_the_oldest_are_forgotten(run):
-    frames, films = list(run[2].film), BySession(size=2)
+    frames, films = list(run[2].content.film), BySession(size=2)
     for session in ("a", "b", "a", "c"):
         films.keep(session, frames[:1] if session == "c" else frames)
     assert films.of("b") is None and len(films.of("a")) == FRAMES and len(films.of("c")) == 1
@@ -101,4 +101,4 @@ def test_the_slider_goes_over_the_frames(run):
     (slider,) = found["input"]
     assert slider["max"] == str(FRAMES - 1) and slider["aria-valuetext"] == "30 / 30 · t = 2"
     assert len([one for one in found["div"] if one.get("role") == "img" and one["aria-label"]]) == 3
-    assert settings.num_inference_steps == last.step
+    assert settings.num_inference_steps == last.total

@@ -25,9 +25,9 @@ from app.maths.scene import Scene
 from app.maths.words import chapter_words
 from app.messages import Refusal
 from app.options import Options
+from app.server.queue import Ticket
 from app.shop import Shop
 from app.tabs.bench import Bench, Page
-from app.tabs.events import seat
 from app.tabs.maths import MathsTab
 from app.tabs.run_controls import START_VALUES, RunControls
 from app.texts import LANGUAGES
@@ -166,8 +166,10 @@ def test_every_run_goes_on_step_by_step(shop, chapter, experiment):
     calls, pictures = experiment.calls(scene, values)
     assert 1 <= calls * pictures <= shop.options.max_cost
     stages = list(islice(experiment.run(scene, values, chapter_words(chapter.name, "en").say), 3))
-    assert [stage.done for stage in stages] == sorted({stage.done for stage in stages}) and stages[0].of >= len(stages)
-    check_parts(stages[-1].make(), experiment, "en", has_all=False)
+    assert [stage.done for stage in stages] == sorted({stage.done for stage in stages}) and stages[0].total >= len(
+        stages
+    )
+    check_parts(stages[-1].make(False), experiment, "en", has_all=False)
 
 
 @pytest.mark.slow
@@ -226,7 +228,7 @@ def test_a_picture_of_ones_own_has_a_ledger(shop, mode):
     say = chapter_words("06-every-term", "en").say
     assert "your picture" in experiment.show(scene, values, say)[0]
     *_, last = islice(experiment.run(scene, values, say), 2)
-    assert len(last.make()) == len(experiment.parts)
+    assert len(last.make(True)) == len(experiment.parts)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"0" * 100])
@@ -357,13 +359,15 @@ def test_what_is_drawn_already_stays(tab):
 
 
 def test_a_turn_stops_what_runs_in_the_chapter_that_is_left(tab):
-    mine = seat(REQUEST, "maths")
+    mine = Ticket(REQUEST.session_hash, "maths")
     page = turned(tab, NAMES[2])["page"]
-    tab.shop.stop_signs.take_down(mine)
+    tab.shop.queue.join(mine, 1.0)
+    place = tab.shop.queue.begin(mine)
     turned(tab, NAMES[2], drawn=page)
-    assert not tab.shop.stop_signs.is_up(mine)
+    assert not place.is_stopped
     turned(tab, NAMES[3], drawn=page)
-    assert tab.shop.stop_signs.is_up(mine)
+    assert place.is_stopped
+    tab.shop.queue.leave(mine)
 
 
 def test_the_buttons_lead_to_the_neighbours(tab):
@@ -450,8 +454,8 @@ def test_a_checkpoint_that_is_not_there_is_said_and_the_chapter_can_be_read(tab)
     assert bench.edit(REQUEST, sent_to(bench, values)) == gr.skip()
     bench = bench_of(tab, RUNS[0][1].name, found["page"].generate)
     values = {control.name: control.value for control in bench.experiment.controls}
-    with pytest.raises(gr.Error, match="nobody"):
-        bench.begin(REQUEST, sent_to(bench, values))
+    with pytest.raises(ValueError, match="nobody"):
+        bench.plan_job(REQUEST, sent_to(bench, values))
 
 
 def test_experiments_have_names_of_their_own():

@@ -1,5 +1,7 @@
 """The page as Gradio knows it: every event brings and answers values by component, never by position."""
 
+from types import SimpleNamespace
+
 import gradio as gr
 import pytest
 
@@ -69,3 +71,59 @@ def test_every_place_of_a_tab_is_answered_in_both_languages(tabs):
     for tab in tabs:
         shown = {language: tab.open(language) for language in ("en", "zh")}
         assert set(shown["en"]) == set(shown["zh"]) == tab.whole - {compare.link}
+
+
+class Counting:
+    """A catalogue whose pipelines count what they plan."""
+
+    def __init__(self, catalogue):
+        self._catalogue, self.planned = catalogue, 0
+
+    def __getattr__(self, name):
+        return getattr(self._catalogue, name)
+
+    def pipeline(self, name):
+        return CountingPipeline(self, self._catalogue.pipeline(name))
+
+    quick_pipeline = pipeline
+
+
+class CountingPipeline:
+    """Plans what its pipeline plans."""
+
+    def __init__(self, counting: Counting, pipeline):
+        self._counting, self._pipeline = counting, pipeline
+
+    def __getattr__(self, name):
+        return getattr(self._pipeline, name)
+
+    def plan(self, settings):
+        self._counting.planned += 1
+        return self._pipeline.plan(settings)
+
+
+def test_a_run_is_planned_once_a_click_and_once_a_move(checkpoints, catalogue):
+    counting = Counting(catalogue)
+    shop = Shop(Options(checkpoints=checkpoints), counting)
+    request = SimpleNamespace(session_hash="x", headers={"referer": "http://localhost/"})
+    with gr.Blocks() as blocks:
+        language = gr.Radio(["en", "zh"])
+        tabs = {"generate": GenerateTab(shop, language, gr.BrowserState([])), "compare": CompareTab(shop, language)}
+    runs = {"generate": 1, "compare": 2}
+    for name, tab in tabs.items():
+        shown = tab.open("en")
+        values = {
+            part: update["value"] for part, update in shown.items() if isinstance(update, dict) and "value" in update
+        }
+        sent = {part: values.get(part) for part in tab.inputs} | {language: "en"}
+        move = next(fn.fn for fn in blocks.fns.values() if fn.name == "adapt" and tab.inputs <= set(fn.inputs))
+        before = counting.planned
+        assert move(request, sent)
+        assert counting.planned == before + runs[name]
+        (click,) = [fn for fn in blocks.fns.values() if fn.name == "begin" and tab.inputs <= set(fn.inputs)]
+        before = counting.planned
+        click.fn(request, dict.fromkeys(click.inputs) | sent)
+        assert counting.planned == before + runs[name]
+        (run,) = [fn for fn in blocks.fns.values() if fn.name == "run" and tab.progress in fn.outputs][:1]
+        *_, last = run.fn(request)
+        assert tab.progress in last and counting.planned == before + runs[name]

@@ -11,10 +11,11 @@ import pytest
 from PIL import Image
 
 from app import views
-from app.line import Seat
 from app.pictures import as_saved, enlarged, picture, png, sheet, square_columns, tiles_of, together
-from app.runs import StopSigns, at_the_desk, streamed, watch
+from app.runs import run_steps, watch_run
+from app.server.network import in_cpu_thread, stream
 from app.stage import NARROW, WIDE, best_columns, notice, plan_line
+from app.ui.progress import WorkStep, paced
 from diffusion.denoisers import Description
 from diffusion.recipe import KEYWORD, Recipe, compare, pixels_sha256, read_png
 from diffusion.settings import SamplingSettings
@@ -40,6 +41,11 @@ class Images(HTMLParser):
             self.found[tag].append(dict(attributes))
 
 
+def watch(pipeline, settings, *more, **how):
+    """A run of these settings, in the network's thread."""
+    return watch_run(pipeline, pipeline.plan(settings), *more, **how)
+
+
 def opened(address: str) -> Image.Image:
     return Image.open(BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
 
@@ -47,14 +53,14 @@ def opened(address: str) -> Image.Image:
 def test_the_last_moment_is_what_the_pipeline_makes(pipeline):
     settings = SamplingSettings(checkpoint="clothes", num_inference_steps=7, num_images=3, sampler="ddpm", seed=5)
     *_, last = watch(pipeline, settings)
-    assert (last.state, last.step, last.steps, last.finite) == ("done", 7, 7, True)
+    assert (last.state, last.done, last.total, last.content.is_finite) == ("done", 7, 7, True)
     expected = np.stack([np.asarray(image) for image in pipeline(settings).images])[..., None]
-    assert np.array_equal(last.x_t, expected)
+    assert np.array_equal(last.content.x_t, expected)
 
 
 def test_moments_are_rare(pipeline):
     settings = SamplingSettings(num_inference_steps=40)
-    assert [moment.step for moment in watch(pipeline, settings, every_seconds=1000)] == [1, 40]
+    assert [progress.done for progress in watch(pipeline, settings, every_seconds=1000)] == [1, 40]
     assert len(list(watch(pipeline, settings, every_seconds=0))) >= 2
 
 
@@ -68,8 +74,8 @@ def test_stop_ends_within_a_step_and_keeps_what_is_there(pipeline):
         return seen == 5
 
     *_, last = watch(pipeline, settings, is_stopped)
-    assert (last.state, last.step) == ("stopped", 5)
-    assert last.x_0_hat.shape == (1, 8, 8, 1)
+    assert (last.state, last.done) == ("stopped", 5)
+    assert last.content.x_0_hat.shape == (1, 8, 8, 1)
 
 
 def test_a_closed_run_frees_the_network(catalogue, pipeline):
@@ -77,13 +83,20 @@ def test_a_closed_run_frees_the_network(catalogue, pipeline):
     next(slow)
     start = time.monotonic()
     slow.close()
-    assert [moment.state for moment in watch(pipeline, SamplingSettings(num_inference_steps=1))] == ["done"]
+    assert [progress.state for progress in watch(pipeline, SamplingSettings(num_inference_steps=1))] == ["done"]
     assert time.monotonic() - start < 5
 
 
 def test_an_error_in_a_run_arrives(pipeline):
-    with pytest.raises(ValueError, match="num_inference_steps"):
-        list(watch(pipeline, SamplingSettings(num_inference_steps=5000)))
+    def broken():
+        yield from run_steps(pipeline, pipeline.plan(SamplingSettings(num_inference_steps=2)))
+        raise ZeroDivisionError
+
+    def steps():
+        return (WorkStep(step.done, 3, step.make) for step in broken())
+
+    with pytest.raises(ZeroDivisionError):
+        list(stream(steps, lambda: False, 0.0))
     assert len(list(watch(pipeline, SamplingSettings(num_inference_steps=1)))) == 1
 
 
@@ -91,23 +104,9 @@ def test_numbers_that_overflow_are_said_and_are_no_nan(catalogue, pipeline, monk
     monkeypatch.setattr(pipeline.unet.conv_out.bias, "data", pipeline.unet.conv_out.bias.data + 1e38)
     settings = SamplingSettings(num_inference_steps=20, clip_sample=False)
     *_, last = watch(pipeline, settings)
-    assert not last.finite
+    assert not last.content.is_finite
     html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "en")
     assert "outgrew" in html
-
-
-def test_stop_signs_are_one_runs_own():
-    signs = StopSigns(size=2)
-    a, b = Seat("a", "generate"), Seat("a", "explore")
-    signs.put_up(a)
-    assert signs.is_up(a) and not signs.is_up(b) and not signs.is_up(Seat("b", "generate"))
-    signs.take_down(a)
-    signs.take_down(Seat("nobody", "generate"))
-    assert not signs.is_up(a)
-    seats = [Seat(name, "generate") for name in "abc"]
-    for seat in seats:
-        signs.put_up(seat)
-    assert [signs.is_up(seat) for seat in seats] == [False, True, True]
 
 
 def test_saved_pictures_carry_their_settings(catalogue, pipeline):
@@ -124,17 +123,17 @@ def test_saved_pictures_carry_their_settings(catalogue, pipeline):
         recipe = Recipe.from_json(saved.text[KEYWORD])
         own = recipe.settings
         assert recipe.checkpoint_sha256 == catalogue.checkpoint("clothes").sha256 and recipe.batch == 3
-        assert recipe.pixels_sha256 == pixels_sha256(last.x_t[number : number + 1])
+        assert recipe.pixels_sha256 == pixels_sha256(last.content.x_t[number : number + 1])
         assert own == settings.part(number, number + 1) and own.seed == 9 + number
         small = np.asarray(saved.resize((8, 8), Image.Resampling.NEAREST))
-        assert np.array_equal(small, last.x_t[number, ..., 0])
+        assert np.array_equal(small, last.content.x_t[number, ..., 0])
         assert np.array_equal(np.asarray(pipeline(own).images[0]), small) or own.num_images == 1
         assert image["alt"]
     content = base64.b64decode(found["a"][3]["href"].partition(",")[2])
     recipe, sheet_of_all = read_png(content)
-    assert recipe.settings == settings and recipe.pixels_sha256 == pixels_sha256(last.x_t)
-    assert compare(*as_saved(last.x_t, sheet_of_all))[0] == "identical"
-    assert compare(*as_saved(255 - last.x_t, sheet_of_all))[0] == "different"
+    assert recipe.settings == settings and recipe.pixels_sha256 == pixels_sha256(last.content.x_t)
+    assert compare(*as_saved(last.content.x_t, sheet_of_all))[0] == "identical"
+    assert compare(*as_saved(255 - last.content.x_t, sheet_of_all))[0] == "different"
 
 
 def test_a_stopped_guess_carries_no_settings(catalogue, pipeline):
@@ -147,10 +146,10 @@ def test_a_stopped_guess_carries_no_settings(catalogue, pipeline):
 
 def test_previews_have_a_limit(pipeline):
     settings = SamplingSettings(num_inference_steps=2, num_images=4)
-    moment = next(watch(pipeline, settings))
+    progress = next(watch(pipeline, settings))
     large = np.zeros((64, 128, 128, 3), dtype=np.uint8)
-    object.__setattr__(moment, "x_t", large)
-    shown = opened(Images(views.running(moment, "en")).found["img"][0]["src"])
+    object.__setattr__(progress.content, "x_t", large)
+    shown = opened(Images(views.running(progress, "en")).found["img"][0]["src"])
     assert shown.width * shown.height <= 2**16 * 1.1
 
 
@@ -202,12 +201,36 @@ def test_what_a_visitor_typed_is_no_html():
 
 
 def test_work_that_breaks_off_is_an_error_and_no_wait_for_ever():
-    with pytest.raises(RuntimeError, match="without a last moment"):
-        list(streamed(lambda is_stopped: iter(()), lambda: False))
+    with pytest.raises(RuntimeError, match="before its last step"):
+        list(stream(lambda: iter(()), lambda: False, 0.0))
 
 
-def test_the_desk_answers_one_after_the_other_and_turns_nobody_away_for_long():
+def test_every_result_is_shown_and_nothing_else_in_between():
+    made = []
+
+    def steps():
+        for done in range(1, 8):
+            yield WorkStep(
+                done, 7, lambda is_last, done=done: made.append((done, is_last)) or done, done == 4, 9.0 / done
+            )
+
+    shown = list(paced(steps(), lambda: False, 1000))
+    assert [(one.state, one.done, one.total, one.content) for one in shown] == [
+        ("running", 1, 7, 1), ("running", 4, 7, 4), ("done", 7, 7, 7),
+    ]  # fmt: skip
+    assert made == [(1, False), (4, False), (7, True)]
+    assert [one.seconds_left for one in shown] == [9.0, 2.25, 9.0 / 7]
+
+
+def test_the_time_left_is_as_if_each_unit_took_as_long_as_those_before():
+    *_, last = paced((WorkStep(done, 8, lambda _: None) for done in (2, 6)), lambda: False, 0.0)
+    assert last.state == "running" and last.seconds_left == pytest.approx(last.seconds / 3)
+    (nothing,) = paced([WorkStep(0, 0, lambda _: "known")], lambda: False, 0.0)
+    assert (nothing.state, nothing.seconds_left, nothing.content) == ("done", 0.0, "known")
+
+
+def test_the_cpu_thread_answers_one_after_the_other_and_turns_nobody_away_for_long():
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda n: at_the_desk(lambda: n * n), range(30))) == [n * n for n in range(30)]
+        assert list(pool.map(lambda n: in_cpu_thread(lambda: n * n), range(30))) == [n * n for n in range(30)]
     with pytest.raises(ZeroDivisionError):
-        at_the_desk(lambda: 1 / 0)
+        in_cpu_thread(lambda: 1 / 0)

@@ -6,7 +6,7 @@ import pytest
 from app.catalogue import Catalogue
 from app.form import defaults, settings_of
 from app.options import Options
-from app.runs import watch
+from app.runs import watch_run
 from app.showcase import data_uri_of, samples_uri
 from app.texts import LANGUAGES, texts
 
@@ -24,8 +24,9 @@ def test_loads_and_generates(name):
     values = {"checkpoint": name} | defaults(checkpoint, options) | {"num_images": 2, "num_inference_steps": 5}
     for sampler in ("ddim", "ddpm"):
         settings = settings_of(values | {"sampler": sampler}, checkpoint, options)
-        *_, last = watch(SHIPPED.pipeline(name), settings)
-        assert last.finite and np.ptp(last.x_t) > 50
+        pipeline = SHIPPED.pipeline(name)
+        *_, last = watch_run(pipeline, pipeline.plan(settings))
+        assert last.content.is_finite and np.ptp(last.content.x_t) > 50
     assert samples_uri(checkpoint) and data_uri_of(checkpoint)
 
 

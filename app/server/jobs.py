@@ -1,0 +1,140 @@
+"""A visitor's job on the page, from the click on its button to its last look: begin, stream, stop, end."""
+
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import gradio as gr
+
+from app.messages import Refusal, explain
+from app.server.network import NETWORK, stream
+from app.server.queue import Ticket
+from app.stage import idle_line, progress_line, waiting_line
+from app.tabs.events import PRIVATE, Component, Sent, Shown, refusals, to_the_end
+from app.texts import language_of
+from app.ui.progress import Progress, WorkStep
+
+if TYPE_CHECKING:
+    from app.shop import Shop
+
+T = TypeVar("T")
+
+# Queued, though it is quick: Gradio shows the error of an event only if it went through the queue
+CLICK = {"preprocess": False, **PRIVATE, "queue": True, "concurrency_limit": None}
+# Waits for its turn on the network
+NETWORK_EVENT = {
+    "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private",
+    "concurrency_id": NETWORK, "concurrency_limit": 1,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Job(Generic[T]):
+    """What a click asked for, planned once. steps() runs in the network's thread; show(progress) -> what changes.
+
+    seconds: expected on an idle machine; 0 where unknown.
+    """
+
+    language: str
+    steps: Callable[[], Iterator[WorkStep[T]]]
+    show: Callable[[Progress[T]], Shown]
+    seconds: float = 0.0
+    every_seconds: float = 0.25
+
+
+class JobEvents:
+    """The buttons and the progress line that the jobs of one tab share; `wire` connects a kind of job to its button.
+
+    starts: disabled while a job runs, as is everything in `resting`. language(sent): of the page.
+    """
+
+    def __init__(
+        self,
+        shop: "Shop",
+        tab: str,
+        starts: Sequence[gr.Button],
+        stop: gr.Button,
+        progress: gr.HTML,
+        language: Callable[[Sent], str],
+        resting: Set[Component] = frozenset(),
+        explained: Callable[[ValueError, str], str] = explain,
+    ):
+        self.shop, self.tab = shop, tab
+        self.starts, self.stop, self.progress = starts, stop, progress
+        self._language, self._resting, self._explained = language, resting, explained
+        stop.click(self.halt, None, {stop}, **PRIVATE)
+
+    def wire(
+        self,
+        button: gr.Button,
+        plan: Callable[[gr.Request, Sent], Job],
+        inputs: Set[Component],
+        outputs: Set[Component],
+        cleared: Shown | None = None,
+        ended: Shown | None = None,
+        is_rendered: bool = False,
+    ) -> gr.events.Dependency:
+        """Plan a job at each click on a button, then run it when the network is free; returns the event of its run.
+
+        plan(request, sent): refuses by a FieldError. outputs: of the job's `show`. cleared, ended: what else changes at
+        its begin and at its end, however it ends. is_rendered: the components may be gone when it ends (gr.render), and
+        then Gradio knows of no event after it.
+        """
+        cleared, ended = cleared or {}, ended or {}
+        buttons = {*self.starts, self.stop, *self._resting}
+        rested = self._buttons(is_running=False) | ended
+
+        def begin(request: gr.Request, sent: Sent) -> Shown:
+            """Refuse at once what cannot run, else put it into the queue and say that it is coming."""
+            language = self._language(sent)
+            with refusals(language, self._explained):
+                before = self.shop.enter_queue(self.ticket(request), plan(request, sent))
+            return self._buttons(is_running=True) | {self.progress: waiting_line(before, language)} | cleared
+
+        def run(request: gr.Request) -> Iterator[Shown]:
+            """The job, look by look; holds the network until it ends."""
+            yield from self._run(request, rested)
+
+        def rest(request: gr.Request) -> Shown:
+            """The run could not begin, or broke off."""
+            self.shop.queue.leave(self.ticket(request))
+            return rested
+
+        begun = button.click(begin, inputs, buttons | {self.progress} | set(cleared), **CLICK)
+        running = begun.success(run, None, buttons | {self.progress} | outputs | set(ended), **NETWORK_EVENT)
+        if not is_rendered:
+            running.failure(rest, None, buttons | set(ended), **PRIVATE)
+        return running
+
+    def _run(self, request: gr.Request, rested: Shown) -> Iterator[Shown]:
+        ticket = self.ticket(request)
+        place = self.shop.queue.begin(ticket)
+        job: Job | None = place and place.job
+        language = job.language if job else language_of(request.headers.get("accept-language"))
+        failed = {self.progress: idle_line("failed", language)} | rested
+
+        def looks() -> Iterator[Shown]:
+            if job is None:
+                raise Refusal("no_job")
+            for progress in stream(job.steps, lambda: place.is_stopped, job.every_seconds):
+                shown = {self.progress: progress_line(progress, language)} | job.show(progress)
+                yield shown if progress.state == "running" else shown | rested
+
+        try:
+            yield from to_the_end(looks(), failed, language, self._explained)
+        finally:
+            if place is not None:
+                self.shop.queue.leave(ticket, place)
+
+    def halt(self, request: gr.Request) -> Shown:
+        """Stop was pressed: the job ends after the step at hand, and what is there stays."""
+        self.shop.queue.stop(self.ticket(request))
+        return {self.stop: gr.update(interactive=False)}
+
+    def ticket(self, request: gr.Request) -> Ticket:
+        """Of this visitor's job on the tab."""
+        return Ticket(request.session_hash, self.tab)
+
+    def _buttons(self, is_running: bool) -> Shown:
+        idle = gr.update(interactive=not is_running)
+        return dict.fromkeys([*self.starts, *self._resting], idle) | {self.stop: gr.update(interactive=is_running)}

@@ -1,0 +1,74 @@
+"""The network's thread: one job at a time, streamed to whoever shows it; and a thread for what answers at once."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import TypeVar
+
+from app.memory import give_back
+from app.messages import Refusal
+from app.ui.progress import Progress, WorkStep, paced
+
+T = TypeVar("T")
+
+NETWORK = "network"  # the concurrency_id of everything that runs the network: one job at a time
+CPU_PLACES, CPU_SECONDS = 12, 20
+
+# One thread for all jobs: OpenMP keeps a pool of threads for each thread that calls it
+_network_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=NETWORK)
+# Another for what answers at once, so that many sliders at a time are no load: it waits for no job, and none for it
+_cpu_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpu")
+_cpu_places = threading.BoundedSemaphore(CPU_PLACES)
+
+
+def in_cpu_thread(work: Callable[[], T]) -> T:
+    """Return what `work` returns, computed after those before it. Raises Refusal if too many wait."""
+    if not _cpu_places.acquire(timeout=CPU_SECONDS):
+        raise Refusal("busy")
+    try:
+        return _cpu_executor.submit(work).result()
+    finally:
+        _cpu_places.release()
+
+
+def in_network_thread(work: Callable[[], T]) -> T:
+    """Return what `work` returns, computed when the network is free."""
+    return _network_executor.submit(work).result()
+
+
+def stream(
+    steps: Callable[[], Iterator[WorkStep[T]]], is_stopped: Callable[[], bool], every_seconds: float
+) -> Iterator[Progress[T]]:
+    """The progress of a job, computed in the network's thread: showing it does not delay the network.
+
+    See `paced` for which steps are shown; where several arrive before the caller asks, only the newest is. Closing the
+    generator ends the work within a step. Raises what the work raises.
+    """
+    arrived: SimpleQueue = SimpleQueue()
+    closed = threading.Event()
+
+    def work():
+        try:
+            for progress in paced(steps(), lambda: closed.is_set() or is_stopped(), every_seconds):
+                arrived.put(progress)
+        except Exception as error:
+            arrived.put(error)
+        else:  # the caller has stopped reading by then, unless the steps ended before their total
+            arrived.put(RuntimeError("the work ended before its last step"))
+
+    running = _network_executor.submit(work)
+    try:
+        state = "running"
+        while state == "running":
+            progress = arrived.get()
+            while not arrived.empty() and not isinstance(progress, Exception) and progress.state == "running":
+                progress = arrived.get()
+            if isinstance(progress, Exception):
+                raise progress
+            state = progress.state
+            yield progress
+    finally:
+        closed.set()
+        running.exception()  # waits for the step at hand
+        give_back()

@@ -1,0 +1,86 @@
+"""Who waits for the network, in their order, and the jobs that wait with them."""
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+FORGOTTEN_SECONDS = 3600  # a job whose turn never came: its visitor had left
+
+
+class Ticket(NamedTuple):
+    """Whose job on which tab."""
+
+    session: str | None
+    tab: str
+
+
+@dataclass(eq=False)
+class Place:
+    """A job in the queue. job: planned when the visitor asked for it. is_stopped: whether it is to end early."""
+
+    seconds: float
+    joined: float
+    job: Any = None
+    began: float | None = None
+    is_stopped: bool = False
+
+    def seconds_left(self, now: float) -> float:
+        """Seconds until the job ends; 0 once it takes longer than expected."""
+        return self.seconds if self.began is None else max(0.0, self.seconds - (now - self.began))
+
+
+class Queue:
+    """At most one queued job per (session, tab). Thread-safe."""
+
+    def __init__(self, clock=time.monotonic):
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._places: OrderedDict[Ticket, Place] = OrderedDict()
+
+    def join(self, ticket: Ticket, seconds: float | None, job: Any = None) -> tuple[int, float]:
+        """Put a job at the end; returns how many are before it, and the seconds that those will still take.
+
+        A job that already has this ticket is stopped.
+        """
+        now = self._clock()
+        with self._lock:
+            self._drop(ticket)
+            for other, place in list(self._places.items()):
+                if place.began is None and now - place.joined > FORGOTTEN_SECONDS:
+                    del self._places[other]
+            before = len(self._places), sum(place.seconds_left(now) for place in self._places.values())
+            self._places[ticket] = Place(seconds or 0.0, now, job)
+        return before
+
+    def begin(self, ticket: Ticket) -> Place | None:
+        """Start the job of this ticket; None if there is none, or it has begun."""
+        with self._lock:
+            place = self._places.get(ticket)
+            if place is None or place.began is not None:
+                return None
+            place.began = self._clock()
+        return place
+
+    def leave(self, ticket: Ticket, place: Place | None = None) -> None:
+        """Remove the job of this ticket; place: only if it is still this one."""
+        with self._lock:
+            if place is None or self._places.get(ticket) is place:
+                self._places.pop(ticket, None)
+
+    def stop(self, ticket: Ticket) -> None:
+        """Make the job of this ticket end after the step at hand."""
+        with self._lock:
+            if place := self._places.get(ticket):
+                place.is_stopped = True
+
+    def leave_all(self, session: str | None) -> None:
+        """Stop and remove the jobs of a visitor who has left."""
+        with self._lock:
+            for ticket in [ticket for ticket in self._places if ticket.session == session]:
+                self._drop(ticket)
+
+    def _drop(self, ticket: Ticket) -> None:
+        if place := self._places.pop(ticket, None):
+            place.is_stopped = True

@@ -1,0 +1,1 @@
+"""What every screen is built from: words as HTML, pictures, charts, events, progress."""
