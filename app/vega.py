@@ -18,6 +18,7 @@ from gradio.components.plot import PlotData
 
 PICTURE, NOISE, NETWORK, EXACT, PLAIN = "#3f7fc4", "#d2701c", "#a065c0", "#3d8f63", "#8a8a8a"
 HEIGHT = 170
+DASHES = (5, 4)
 LEGEND_ROOM = 42  # letters that a phone shows in one row of names; a Chinese one counts as two
 
 INK = {key: "currentColor" for key in ("labelColor", "titleColor", "domainColor", "tickColor", "gridColor")}
@@ -37,24 +38,6 @@ CONFIG = {
 }  # fmt: skip
 
 
-def plot_data(spec: dict) -> PlotData:
-    """A specification as gr.Plot takes it."""
-    return PlotData(type="altair", plot=json.dumps(spec, ensure_ascii=False, allow_nan=False))
-
-
-def layered(description: str, layers: list[dict], height: int = HEIGHT, width: int | None = None) -> dict:
-    """The specification of a plot of these layers, by default as wide as its place on the page."""
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
-        "description": description,
-        "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
-        "config": CONFIG,
-        "width": "container" if width is None else width,
-        "height": height,
-        "layer": layers,
-    }
-
-
 def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None]]) -> str:
     """An address that holds a CSV file. Fractions to six digits; None is left empty."""
     text = io.StringIO()
@@ -69,7 +52,8 @@ def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None
 class Axis:
     """An axis. domain: (least, most), or None for what the data need. values: of the ticks, or None for Vega's own.
 
-    labels: of the ticks, one for each of `values`, in place of their numbers.
+    labels: of the ticks, one for each of `values`, in place of their numbers. padding: pixels beyond the data. zero:
+    whether 0 is always on it. name: of the column in the CSV and of the tooltip's line, by default the title.
     """
 
     title: str | None = None
@@ -78,14 +62,19 @@ class Axis:
     values: Sequence[float] | None = None
     reverse: bool = False
     labels: Sequence[str] | None = None
+    padding: int = 0
+    has_grid: bool = True
+    zero: bool = False
+    name: str | None = None
 
     @property
     def encoding(self) -> dict:
         """Of a channel that has this axis."""
-        scale = {"nice": False, "reverse": self.reverse} | ({"type": "log"} if self.log else {"zero": False})
+        scale = {"nice": False, "reverse": self.reverse} | ({"type": "log"} if self.log else {"zero": self.zero})
+        scale |= {"padding": self.padding} if self.padding else {}
         if self.domain is not None:
             scale["domain"] = list(self.domain)
-        axis = {"tickCount": 5} | ({"format": "~g"} if self.log else {})
+        axis = {"tickCount": 5} | ({"format": "~g"} if self.log else {}) | ({} if self.has_grid else {"grid": False})
         if self.values is not None:
             axis["values"] = list(self.values)
         if self.labels is not None:
@@ -94,12 +83,30 @@ class Axis:
         return {"type": "quantitative", "title": self.title, "axis": axis, "scale": scale}
 
 
+MARKS = {
+    "line": {"type": "line", "strokeWidth": 2, "clip": True},
+    "area": {"type": "area", "line": False, "clip": True},
+    "bar": {"type": "bar", "clip": True},
+    "step": {"type": "rect", "clip": True},
+    "point": {"type": "point", "filled": True, "size": 28, "clip": True},
+    "below": {"type": "point", "shape": "triangle-down", "size": 60, "filled": False, "strokeWidth": 1.5},
+    "span": {"type": "rule", "strokeWidth": 1.5},
+    "rug": {"type": "tick", "color": "currentColor", "thickness": 1, "size": 9},
+}
+BASED = ("bar", "step", "area", "span")  # drawn from a base to y
+
+
 @dataclass(frozen=True)
 class Layer:
-    """Numbers to draw: "line", "area" (from 0), "bar" (from 0), "step" (bars without gaps, of one width) or "point".
+    """Numbers to draw, of one of the kinds in MARKS.
 
-    name: in the legend and in the CSV. x, y: of one length; what is no finite number is left out, and on a logarithmic
-    axis what is not above 0. width: of bars, in units of x, or None for thin ones. base: the least y of an area or bar.
+    "line", "area", "bar" and "step" (bars without gaps, of one width) go from 0; "span" is a stroke from its base to y,
+    as of an error; "below" hangs from the value that it lies below; "rug" is a stroke for each x at the plot's foot.
+
+    name: in the legend and in the CSV; "" keeps it out of the legend. x, y: of one length. Non-finite values are
+    dropped, and on a logarithmic axis those not above 0. width: of bars, in units of x; None for thin ones. base: the
+    least y of an area, a bar or a span. dots: the size of a mark at each point of a line; 0 for none. said: what stands
+    in the tooltip, in place of y.
     """
 
     kind: str
@@ -111,6 +118,8 @@ class Layer:
     width: float | None = None
     opacity: float = 1.0
     base: Sequence[float] | None = None
+    dots: int = 0
+    said: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -132,12 +141,23 @@ class Chart:
     @property
     def plot(self) -> PlotData:
         """For gr.Plot."""
-        names = dict.fromkeys((layer.name, layer.color) for layer in self.layers)
-        scale = {"domain": [name for name, _ in names], "range": [color for _, color in names]}
-        drawn = [self._drawn(layer, scale) for layer in self.layers]
+        return PlotData(type="altair", plot=json.dumps(self.spec, ensure_ascii=False, allow_nan=False))
+
+    @property
+    def spec(self) -> dict:
+        """The Vega-Lite specification."""
+        drawn = [self._drawn(layer) for layer in self.layers]
         drawn += [self._rule("x", value, label) for value, label in self.marks if self._shows(value, self.x)]
         drawn += [self._rule("y", value, label) for value, label in self.levels if self._shows(value, self.y)]
-        return plot_data(layered(self.alt, drawn, self.height, self.width))
+        return {
+            "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
+            "description": self.alt,
+            "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
+            "config": CONFIG,
+            "width": "container" if self.width is None else self.width,
+            "height": self.height,
+            "layer": drawn,
+        }
 
     @property
     def csv(self) -> str:
@@ -146,53 +166,96 @@ class Chart:
         for layer in self.layers:
             for x, y, base in zip(layer.x, layer.y, layer.base or [0.0] * len(layer.x), strict=True):
                 rows.append((layer.name, float(x), float(y - base) if math.isfinite(y) else None))
-        return csv_address(("name", self.x.title or "x", self.y.title or "y"), rows)
+        return csv_address(("name", self._title("x"), self._title("y")), rows)
 
-    def _drawn(self, layer: Layer, scale: dict) -> dict:
-        rows = []
-        bases = [None] * len(layer.x) if layer.base is None else layer.base
-        for x, y, base in zip(layer.x, layer.y, bases, strict=True):
+    def _title(self, channel: str) -> str:
+        axis = self.x if channel == "x" else self.y
+        return axis.name or axis.title or channel
+
+    def _drawn(self, layer: Layer) -> dict:
+        mark = MARKS[layer.kind] | {"opacity": layer.opacity}
+        x, y = {"field": "x", **self.x.encoding}, {"field": "y", **self.y.encoding}
+        encoding = {"x": x, "y": y}
+        if layer.kind == "rug":
+            encoding["y"] = {"value": self.height - 5}
+        if layer.kind in BASED:
+            encoding["y2"] = {"field": "base"}
+        if layer.kind in ("bar", "step"):
+            if layer.width:
+                encoding |= {"x": x | {"field": "left"}, "x2": {"field": "right"}}
+            elif layer.kind == "bar":
+                mark["size"] = 3
+        if layer.dots:
+            mark["point"] = {"size": layer.dots, "filled": True}
+        if layer.name:
+            encoding |= {"color": self._color, "tooltip": self._tooltip(layer)}
+            if layer.kind == "line":
+                encoding |= self._dashes
+        elif layer.kind != "rug":
+            mark["color"] = layer.color
+        if layer.dashed and "strokeDash" not in encoding:
+            mark["strokeDash"] = list(DASHES)
+        return {"data": {"values": self._rows(layer)}, "mark": mark, "encoding": encoding}
+
+    def _rows(self, layer: Layer) -> list[dict]:
+        rows, count = [], len(layer.x)
+        bases, said = layer.base or [None] * count, layer.said or [None] * count
+        for x, y, base, text in zip(layer.x, layer.y, bases, said, strict=True):
             if not self._shows(x, self.x) or not self._shows(y, self.y):
                 continue
             row = {"x": _digits(x), "y": _digits(y), "value": _digits(y - (base or 0.0)), "name": layer.name}
             if layer.kind in ("bar", "step"):
                 half = (layer.width or 0) / 2
                 row |= {"left": _digits(x - half), "right": _digits(x + half)}
-            if layer.kind in ("bar", "step", "area"):
+            if layer.kind in BASED:
                 row["base"] = _digits(base if base is not None else self._floor)
+            if text is not None:
+                row["said"] = text
             rows.append(row)
-        x, y = {"field": "x", **self.x.encoding}, {"field": "y", **self.y.encoding}
-        tips = [{"field": "name", "type": "nominal", "title": " "}]
-        tips += [
-            {"field": "x", "type": "quantitative", "title": self.x.title or "x", "format": ".5~g"},
-            {"field": "value", "type": "quantitative", "title": self.y.title or "y", "format": ".5~g"},
+        return rows
+
+    @property
+    def _named(self) -> dict[str, Layer]:
+        """The first layer of each name, in their order."""
+        named: dict[str, Layer] = {}
+        for layer in self.layers:
+            if layer.name:
+                named.setdefault(layer.name, layer)
+        return named
+
+    @property
+    def _color(self) -> dict:
+        named = self._named
+        scale = {"domain": list(named), "range": [layer.color for layer in named.values()]}
+        color: dict = {"field": "name", "type": "nominal", "scale": scale}
+        if len(named) == 1:
+            return color | {"legend": None}
+        color["legend"] = {} if _letters(named) <= LEGEND_ROOM else {"columns": 2}
+        if not any(one.kind == "line" for one in self.layers):
+            # a stroke shows no filled mark's colour
+            color["legend"] |= {"symbolType": "square", "symbolStrokeWidth": 0}
+        return color
+
+    @property
+    def _dashes(self) -> dict:
+        """The encoding that makes the legend show dashes too; none where a name has both dashed and whole lines."""
+        lines = [layer for layer in self.layers if layer.kind == "line" and layer.name]
+        dashed = {layer.name for layer in lines if layer.dashed}
+        if not dashed or dashed & {layer.name for layer in lines if not layer.dashed}:
+            return {}
+        names = list(self._named)
+        scale = {"domain": names, "range": [list(DASHES) if name in dashed else [1, 0] for name in names]}
+        return {"strokeDash": self._color | {"scale": scale}}
+
+    def _tooltip(self, layer: Layer) -> list[dict]:
+        y = {"field": "value", "type": "quantitative", "format": ".5~g"}
+        if layer.said is not None:
+            y = {"field": "said", "type": "nominal"}
+        return [
+            {"field": "name", "type": "nominal", "title": " "},
+            {"field": "x", "type": "quantitative", "title": self._title("x"), "format": ".5~g"},
+            y | {"title": self._title("y")},
         ]
-        color = {"field": "name", "type": "nominal", "scale": scale}
-        if len(scale["domain"]) == 1:
-            color["legend"] = None
-        else:
-            color["legend"] = {} if _letters(scale["domain"]) <= LEGEND_ROOM else {"columns": 2}
-            if not any(one.kind == "line" for one in self.layers):
-                # a stroke shows no filled mark's colour
-                color["legend"] |= {"symbolType": "square", "symbolStrokeWidth": 0}
-        encoding = {"x": x, "y": y, "color": color, "tooltip": tips}
-        if layer.kind == "line" and any(one.dashed for one in self.layers):  # so that the legend shows dashes too
-            lines = {one.name: [5, 4] if one.dashed else [1, 0] for one in self.layers if one.kind == "line"}
-            dashes = {"domain": scale["domain"], "range": [lines.get(name, [1, 0]) for name in scale["domain"]]}
-            encoding["strokeDash"] = color | {"scale": dashes}
-        if layer.kind in ("bar", "step", "area"):
-            encoding["y2"] = {"field": "base"}
-        if layer.kind in ("bar", "step") and layer.width:
-            encoding |= {"x": x | {"field": "left"}, "x2": {"field": "right"}}
-        mark = {
-            "line": {"type": "line", "strokeWidth": 2, "clip": True},
-            "area": {"type": "area", "line": False, "clip": True},
-            "bar": {"type": "bar", "clip": True} | ({} if layer.width else {"size": 3}),
-            "step": {"type": "rect", "clip": True},
-            "point": {"type": "point", "filled": True, "size": 28, "clip": True},
-        }[layer.kind]
-        mark = mark | {"opacity": layer.opacity}
-        return {"data": {"values": rows}, "mark": mark, "encoding": encoding}
 
     @property
     def _floor(self) -> float:
@@ -227,7 +290,7 @@ def blank(alt: str) -> Chart:
     return Chart(alt, axis, axis, [Layer("line", "", PLAIN, [], [])])
 
 
-def _letters(names: Sequence[str]) -> int:
+def _letters(names: Iterable[str]) -> int:
     """How long a legend of these names is, with two letters for each symbol."""
     return sum(2 + sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name) for name in names)
 

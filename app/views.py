@@ -165,7 +165,9 @@ def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in readings(plan, language))
     csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
     heading = f"<h2>{escape(say(language, 'readings.heading'))}</h2>"
-    return schedule_plots(plan, language), f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
+    return [
+        chart.plot for chart in schedule_plots(plan, language)
+    ], f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
 
 
 def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:

@@ -281,7 +281,7 @@ class CompareTab:
             shown: Shown = {self.strips: duel_views.strips_of(view, language)}
             if progress.state == "running":
                 return shown | {self.outcome: "", self.plot: gr.update(visible=False)}
-            plot = plots.parting(view.partings, language)
+            plot = plots.parting(view.partings, language).plot
             return shown | {
                 self.outcome: duel_views.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
                 self.plot: gr.update(value=plot, visible=bool(view.partings)),

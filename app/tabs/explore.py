@@ -337,8 +337,8 @@ class ExploreTab:
     def _frontier_shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
         found = {key: one.result for key, one in results.found.items()}
         points = [point for one in frontier.measurements if (point := one.point(found))]
-        plots = [gr.update(visible=False) if plot is None else gr.update(value=plot, visible=True)
-                 for plot in frontier_plot.frontier_plots(points, language)]  # fmt: skip
+        plots = [gr.update(visible=False) if chart is None else gr.update(value=chart.plot, visible=True)
+                 for chart in frontier_plot.frontier_plots(points, language)]  # fmt: skip
         captions = [explore_views.caption(points, measure, language) for measure in ("rms", "kid")]
         shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
         return shown | {self.table: explore_views.frontier_html(points)}

@@ -406,23 +406,23 @@ POINTS = [
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_frontier_is_one_line_a_sampler_on_logarithmic_axes(language):
-    plots = frontier_plots(POINTS, language)
-    specs = [json.loads(plot.plot) for plot in plots]
-    for spec in specs:
-        altair.Chart.from_dict(spec, validate=True)
-        for layer in spec["layer"]:
+    charts = frontier_plots(POINTS, language)
+    for chart in charts:
+        altair.Chart.from_dict(json.loads(chart.plot.plot), validate=True)
+        for layer in chart.spec["layer"]:
             assert layer["encoding"]["x"]["scale"]["type"] == layer["encoding"]["y"]["scale"]["type"] == "log"
-            assert all(row["y"] > 0 and row.get("low", 1) > 0 for row in layer["data"]["values"])
-    rms, kid = specs
-    assert [row["calls"] for row in rms["layer"][0]["data"]["values"]] == [2, 10, 10]  # the reference itself is at 0
-    colors = rms["layer"][0]["encoding"]["color"]["scale"]
+            assert all(row["y"] > 0 and row.get("base", 1) > 0 for row in layer["data"]["values"])
+    rms, kid = ({kind: [(row["x"], row["y"], row["name"], row.get("base")) for layer in chart.spec["layer"]
+                        if layer["mark"]["type"] == kind for row in layer["data"]["values"]]
+                 for kind in ("line", "rule", "point")} for chart in charts)  # fmt: skip
+    assert [x for x, *_ in rms["line"]] == [2, 10, 10]  # the reference itself is at 0
+    colors = charts[0].spec["layer"][0]["encoding"]["color"]["scale"]
     assert colors["domain"][1] == "UniPC" and len(colors["domain"]) == len(set(colors["range"])) == 2
-    assert [row["calls"] for row in kid["layer"][0]["data"]["values"]] == [2]
-    bars = kid["layer"][1]["data"]["values"]
-    assert (bars[0]["low"], bars[0]["high"]) == pytest.approx((1.3, 1.7))
-    unsure = kid["layer"][2]["data"]["values"]
-    assert [row["y"] for row in unsure] == pytest.approx([0.05, 0.08])  # below so much
-    assert len(kid["layer"][0]["encoding"]["color"]["scale"]["domain"]) == 2
+    assert [x for x, *_ in kid["line"]] == [2]
+    ((_, high, _, low),) = kid["rule"]
+    assert (low, high) == pytest.approx((1.3, 1.7))
+    assert sorted(y for _, y, *_ in kid["point"]) == pytest.approx([0.05, 0.08])  # below so much
+    assert len(charts[1].spec["layer"][0]["encoding"]["color"]["scale"]["domain"]) == 2
     assert frontier_plots(POINTS[:1], language)[1] is None
 
 

@@ -25,8 +25,13 @@ def planned(**fields):
     return plan_run(SamplingSettings(**fields), CONFIG, classes=10)
 
 
-def rows(spec: dict, layer: int = 0) -> list[dict]:
-    return spec["layer"][layer]["data"]["values"]
+def layers(chart, kind: str) -> list[dict]:
+    """What a chart draws of one kind of mark."""
+    return [layer for layer in chart.spec["layer"] if layer["mark"]["type"] == kind]
+
+
+def rows(chart, kind: str = "line") -> list[dict]:
+    return [row for layer in layers(chart, kind) for row in layer["data"]["values"]]
 
 
 @pytest.mark.parametrize(
@@ -34,8 +39,8 @@ def rows(spec: dict, layer: int = 0) -> list[dict]:
 )
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_the_plots_are_valid_vega_lite(fields, language):
-    for plot in plots.schedule_plots(planned(**fields), language):
-        spec = json.loads(plot.plot)
+    for chart in plots.schedule_plots(planned(**fields), language):
+        spec = json.loads(chart.plot.plot)
         altair.Chart.from_dict(spec, validate=True)
         assert (spec["description"] and re.search("[一-鿿]", json.dumps(spec, ensure_ascii=False)) is not None) or (
             language == "en"
@@ -43,12 +48,13 @@ def test_the_plots_are_valid_vega_lite(fields, language):
 
 
 def test_signal_and_noise_are_those_of_the_paper():
-    spec = plots.amplitudes(planned(), "en")
-    names = [layer for layer in spec["layer"][0]["encoding"]["color"]["scale"]["domain"]]
-    for row in rows(spec):
-        truth = ABAR[row["t"]] if row["name"] == names[0] else 1 - ABAR[row["t"]]
-        assert row["y"] == pytest.approx(np.sqrt(truth), rel=1e-4) and not row["dashed"]
-    assert {row["t"] for row in rows(spec)} >= {0, 999}
+    chart = plots.amplitudes(planned(), "en")
+    names = chart.spec["layer"][0]["encoding"]["color"]["scale"]["domain"]
+    for row in rows(chart):
+        alpha_bar = ABAR[int(row["x"])]
+        truth = alpha_bar if row["name"] == names[0] else 1 - alpha_bar
+        assert row["y"] == pytest.approx(np.sqrt(truth), rel=1e-4)
+    assert {row["x"] for row in rows(chart)} >= {0, 999} and "strokeDash" not in json.dumps(chart.spec["layer"])
 
 
 @pytest.mark.parametrize(
@@ -57,16 +63,18 @@ def test_signal_and_noise_are_those_of_the_paper():
 )
 def test_the_steps_of_the_run_are_marked(spacing, timesteps):
     plan = planned(num_inference_steps=7, timestep_spacing=spacing)
-    spec = plots.amplitudes(plan, "en")
-    assert [row["t"] for row in rows(spec, 1)] == timesteps
-    assert [row["y"] for row in rows(spec, 2)] == pytest.approx(np.sqrt(ABAR[timesteps]))
+    chart = plots.amplitudes(plan, "en")
+    assert [row["x"] for row in rows(chart, "tick")] == timesteps
+    assert [row["y"] for row in rows(chart, "point")] == pytest.approx(np.sqrt(ABAR[timesteps]), rel=1e-4)
 
 
 def test_the_trained_schedule_is_dashed_beside_another():
-    spec = plots.betas(planned(beta_end=0.04), "en")
-    last = {row["dashed"]: row["y"] for row in rows(spec) if row["t"] == 999}
-    assert last == {True: pytest.approx(0.02), False: pytest.approx(0.04)}
-    assert not any(row["dashed"] for row in rows(plots.betas(planned(), "en")))
+    trained, own = layers(plots.betas(planned(beta_end=0.04), "en"), "line")
+    assert trained["mark"]["strokeDash"] and "strokeDash" not in json.dumps(own)
+    last = [row["y"] for layer in (trained, own) for row in layer["data"]["values"] if row["x"] == 999]
+    assert last == [pytest.approx(0.02), pytest.approx(0.04)]
+    (alone,) = layers(plots.betas(planned(), "en"), "line")
+    assert "strokeDash" not in json.dumps(alone)
 
 
 def test_naive_betas_show_what_the_network_is_fed_and_told():
@@ -79,7 +87,7 @@ def test_naive_betas_show_what_the_network_is_fed_and_told():
     assert mismatch(plan)[0] == "differs"
     by_name = {}
     for row in rows(plots.log_snrs(plan, "en")):
-        by_name.setdefault(row["name"], {})[row["t"]] = row["y"]
+        by_name.setdefault(row["name"], {})[row["x"]] = row["y"]
     fed, told = by_name.values()
     other = np.cumprod(1 - np.linspace(1e-4, 0.01, 1000))
     assert fed[999] == pytest.approx(np.log(other[999] / (1 - other[999])), rel=1e-3)
