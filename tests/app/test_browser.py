@@ -6,6 +6,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from diffusion.samplers.registry import SAMPLERS
 from tests.app.pages import (
     RUN_SECONDS,
     choose,
@@ -166,8 +167,9 @@ def test_chinese_browsers_get_chinese(open_page, locale):
     expect(page).to_have_title("DDPM 实验室")
     assert page.evaluate("document.documentElement.lang") == "zh-Hans"
     seen = page.locator("#page").inner_text()
-    names = "DDPM|DDIM|DPM-Solver|UniPC|MNIST|PNG|CSV|Python|English|Language|clothes|faces|slow|diffusers"
-    known = names + r"|x_t|x_T|log SNR|\bt\b"
+    names = "DPM-Solver|MNIST|PNG|CSV|Python|English|Language|clothes|faces|slow|diffusers"
+    samplers = "|".join(re.escape(sampler.title) for sampler in SAMPLERS.values())
+    known = rf"{samplers}|{names}|x_t|x_T|log SNR|\bt\b"
     assert re.findall(r"[A-Za-z]{2,}", re.sub(known, "", seen)) == []
     assert "__i18n__" not in page.content()
 
