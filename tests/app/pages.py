@@ -1,9 +1,12 @@
 """What the browser tests of all tabs do on a page."""
 
 import os
+import re
 import shutil
 
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+
+from diffusion.samplers.registry import SAMPLERS
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -84,3 +87,11 @@ def grave_findings(page: Page) -> list:
         for violation in Axe().run(page).response["violations"]
         if violation["impact"] in ("serious", "critical")
     ]
+
+
+def untranslated(page: Page, *names: str) -> list[str]:
+    """The Latin words on a Chinese page, but for what has no other name: samplers, file kinds, and the given names."""
+    samplers = [name for key, sampler in SAMPLERS.items() for name in (sampler.title, key)]
+    own = ("DPM-Solver", "PNG", "CSV", "Python", "English", "Language", "log SNR", "x_t", "x_T")
+    known = "|".join(map(re.escape, sorted([*samplers, *own, *names], key=len, reverse=True)))
+    return re.findall(r"[A-Za-z]{2,}", re.sub(known, "", page.locator("#page").inner_text()))

@@ -200,7 +200,7 @@ def test_a_run_that_is_refused_leaves_the_buttons_as_they_were(open_page):
     page, _ = measured(open_page)
     page.get_by_role("button", name="Recipe").click()
     page.get_by_role("button", name="Verify").click()
-    expect(page.locator(".progress")).to_contain_text("That run failed")
+    expect(page.get_by_test_id("toast-body")).to_contain_text("drop a saved picture there first")
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
     expect(page.get_by_role("button", name="Stop", exact=True)).to_be_disabled()
     generate(page)
