@@ -7,12 +7,10 @@ from typing import Self
 
 from diffusion.errors import AxisError, FieldError, shortened
 from diffusion.recipe import from_text
+from diffusion.settings import SETTINGS
 
-WHOLE_NUMBERS = ("num_inference_steps", "seed", "class_label")
-NUMBERS = ("eta", "beta_start", "beta_end", "guidance_scale")
-NAMES = ("sampler", "beta_schedule", "conditioning", "checkpoint")
-FIELDS = ("num_inference_steps", "sampler", "eta", "beta_start", "beta_end", "beta_schedule", "conditioning", "seed",
-          "class_label", "guidance_scale", "checkpoint")  # fmt: skip
+AXES = {name: setting for name, setting in SETTINGS.items() if setting.axis}
+FIELDS = tuple(sorted(AXES, key=lambda name: AXES[name].axis.place))
 MAX_AXES, MAX_VALUES, MAX_CELLS = 3, 20, 120
 MAX_TEXT = 500  # characters of an axis
 SAMPLERS_AND_ETAS = "samplers"  # of a frontier's axis alone: names, and numbers for the eta of DDIM
@@ -74,14 +72,15 @@ def parsed(name: str, field: str, text: str) -> list:
 
 
 def _part(name: str, position: int, field: str, text: str) -> list:
-    if field in NAMES:
-        return [text if field == "checkpoint" else text.lower()]
     if field == SAMPLERS_AND_ETAS:
         found = _part(name, position, "eta", text)
         return [value.lower() if isinstance(value, str) else value for value in found]
-    if field == "class_label" and text.lower() == "none":
+    setting = AXES[field]
+    if not setting.is_number:
+        return [text.lower()] if setting.choices else [from_text(field, text)]
+    if setting.axis.has_none and text.lower() == "none":
         return [None]
-    is_whole = field in WHOLE_NUMBERS
+    is_whole = setting.is_whole
     if (found := SPREAD.fullmatch(text)) and isfinite(float(found[1])) and isfinite(float(found[2])):
         first, last, count = float(found[1]), float(found[2]), int(found[3])
         if not 2 <= count <= MAX_VALUES:

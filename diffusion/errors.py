@@ -46,6 +46,7 @@ SENTENCES = {
     "variance_of_ddpm": "beta belongs to ddpm; in ddim eta decides the noise",
     "seed_sum": "seed + num_images must not exceed {bound}, got {got}",
     "classes_count": "needs one class or {count} (one a picture), got {got}",
+    "no_meaning": "has no meaning with this {field}, got {got}",
     "needs_class": "needs a class_label to guide to, got {got}",
     "no_classes": "this checkpoint has no classes, got {got}",
     "other_checkpoint": "these settings are for {own}, not for {other}",

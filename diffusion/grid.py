@@ -16,9 +16,8 @@ from diffusion.axes import MAX_AXES, MAX_CELLS, Axis
 from diffusion.errors import AxisError, FieldError
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
-from diffusion.samplers.registry import reads, unread
 from diffusion.sampling import Step
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SETTINGS, SamplingSettings
 
 
 def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettings:
@@ -28,24 +27,21 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
     class, and so without guidance. Raises FieldError.
     """
     fields = dict(base) | dict(changes)
-    if "sampler" in changes:
-        fields |= unread(fields["sampler"])
-    if "class_label" in changes and fields["class_label"] is None:
-        fields["guidance_scale"] = 1.0
-    if fields["beta_schedule"] == "squaredcos_cap_v2" and "beta_schedule" in changes:
-        fields |= {"beta_start": None, "beta_end": None}
+    for name, setting in SETTINGS.items():
+        if setting.when and setting.when.on in changes and not setting.applies(fields):
+            fields[name] = setting.default
     return SamplingSettings(**fields)
 
 
 def same_pictures(plan: Plan) -> SamplingSettings:
     """One and the same settings for all plans of a checkpoint that make the same pictures in different words."""
-    settings = plan.settings
-    changes: dict[str, Any] = {"eta": settings.eta or None if reads(settings.sampler, "eta") else None}
-    if plan.on_trained_betas:
-        changes |= {"beta_schedule": None, "beta_start": None, "beta_end": None, "conditioning": "matched"}
-    if settings.num_inference_steps == len(plan.trained):
-        changes["timestep_spacing"] = "even"  # every spacing visits all timesteps then
-    return settings.replace(**changes)
+    facts, changes = plan.settings.facts, {}
+    for name, setting in SETTINGS.items():
+        if not setting.holds(facts):
+            changes[name] = setting.default
+        elif setting.cached_as:
+            changes[name] = setting.cached_as.value(plan)
+    return plan.settings.replace(**changes)
 
 
 @dataclass(frozen=True, eq=False)

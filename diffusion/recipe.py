@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Annotated, Literal, Self, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlencode
 
 import numpy as np
@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from diffusion.errors import FieldError, of_validation
-from diffusion.settings import SamplingSettings
+from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
     from diffusion.denoisers import Description
@@ -156,7 +156,7 @@ def from_query(query: Mapping[str, str]) -> SamplingSettings | None:
 
     Raises FieldError.
     """
-    known = {name: query[name] for name in SamplingSettings.model_fields if name in query}
+    known = {name: query[name] for name in SETTINGS if name in query}
     return SamplingSettings(**{name: from_text(name, text) for name, text in known.items()}) if known else None
 
 
@@ -171,7 +171,7 @@ def from_text(field: str, text: str):
     text = str(text)
     if len(text) > MAX_VALUE:
         raise FieldError(field, "too_long", most=MAX_VALUE, got=len(text))
-    kinds = _kinds(SamplingSettings.model_fields[field].annotation)
+    kinds = SETTINGS[field].kinds
     if tuple in kinds and "," in text:
         return tuple(_number(part, int) for part in text.split(","))
     if bool in kinds:
@@ -180,13 +180,6 @@ def from_text(field: str, text: str):
         if kind in kinds:
             return _number(text, kind)
     return text
-
-
-def _kinds(annotation) -> set:
-    """The plain types inside an annotation."""
-    inner = [a for a in get_args(annotation) if isinstance(a, type) or get_origin(a) is not None]
-    own = {get_origin(annotation) or annotation}
-    return own.union(*(_kinds(a) for a in inner)) if get_origin(annotation) is not Literal else {str}
 
 
 def _number(text: str, kind: type):

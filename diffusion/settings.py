@@ -5,15 +5,17 @@ limits that depend on one (steps, classes, betas) are checked where a run is pla
 """
 
 import json
-from typing import Annotated, Self
+from collections.abc import Callable
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
-from diffusion.errors import FieldError, of_validation
+from diffusion.errors import FieldError, of_validation, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
+from diffusion.setting import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
-from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
+from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance, has_range
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536
@@ -29,6 +31,11 @@ SamplerName = Annotated[str, BeforeValidator(_known_sampler)]
 ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
 
 
+def _none_as_trained(field: str) -> Callable:
+    """The field's value in a key: none for betas that are the trained ones, in whatever words."""
+    return lambda plan: None if plan.on_trained_betas else getattr(plan.settings, field)
+
+
 class SamplingSettings(BaseModel):
     """A run: which pictures a checkpoint's sampler makes. Types are strict (no bool for a number, no text for one).
 
@@ -37,46 +44,123 @@ class SamplingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
-    checkpoint: str | None = Field(
-        None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the checkpoint; none is any."
-    )
+    # A field declares here all that the program knows of it: see diffusion/setting.py. New fields go below the others,
+    # since /generate takes its parameters in this order too
+
+    checkpoint: Annotated[
+        str | None,
+        Control(group="basics", place=1, kind="dropdown", codec="checkpoint", in_foot=True),
+        OnAxis(place=11),
+        DecidesLevels(),
+    ] = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the checkpoint's folder.")
 
     # The sampler
-    sampler: SamplerName = Field(
+    sampler: Annotated[
+        SamplerName,
+        Choices(lambda: {name: known.title for name, known in SAMPLERS.items()}),
+        Control(group="basics", place=3, in_foot=True),
+        OnAxis(place=2),
+    ] = Field(
         "ddim", description="; ".join(f"{name}: {known.title}, {known.source}" for name, known in SAMPLERS.items())
     )
-    num_inference_steps: int = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
-    timestep_spacing: TimestepSpacing = Field(
+    num_inference_steps: Annotated[
+        int,
+        Control(group="basics", place=4, most=lambda limits: limits.num_train_timesteps, step=1, in_foot=True),
+        OnAxis("4, 10, 50", place=1),
+        DecidesLevels(),
+    ] = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
+    timestep_spacing: Annotated[
+        TimestepSpacing,
+        Control(group="sampler", place=3),
+        # With all T steps every spacing visits all timesteps
+        CachedAs(lambda plan: "even" if len(plan.pairs) == len(plan.trained) else plan.settings.timestep_spacing),
+        DecidesLevels(),
+    ] = Field(
         "trailing",
         description="Which timesteps: all but leading start at T-1, whatever S; even, quadratic and linspace end at 0; "
         "leading, linspace and trailing are as diffusers means them.",
     )
-    start_step: int = Field(
+    start_step: Annotated[int, DecidesLevels()] = Field(
         0, ge=0, lt=2**31, description="Steps left out at the noisy end, in [0, num_inference_steps)."
     )
-    eta: float | None = Field(
+    eta: Annotated[
+        float | None,
+        Control(group="sampler", place=1, step=0.01, default=0.0, told_by="sampler"),
+        OnAxis("0-1[5]", place=3),
+        When("sampler", lambda sampler: reads(sampler, "eta"), error=None),
+        CachedAs(lambda plan: plan.settings.eta or None),
+    ] = Field(
         None, ge=0, le=1, description="ddim: share of fresh noise, by default 0; 1 is ddpm. Others: leave it out."
     )
-    reverse_variance: ReverseVariance = Field(
-        "posterior", description="ddpm: posterior (beta tilde, diffusers' fixed_small) or beta (fixed_large)."
+    reverse_variance: Annotated[
+        ReverseVariance,
+        Control(group="sampler", place=2, told_by="sampler"),
+        When("sampler", lambda sampler: reads(sampler, "reverse_variance"), error="variance_of_ddpm"),
+    ] = Field("posterior", description="ddpm: posterior (beta tilde, diffusers' fixed_small) or beta (fixed_large).")
+    clip_sample: Annotated[bool, Control(group="sampler", place=4)] = Field(
+        True, description="Clamp each predicted picture to [-1, 1]."
     )
-    clip_sample: bool = Field(True, description="Clamp each predicted picture to [-1, 1].")
 
     # The noise schedule; what is left out is as trained
-    beta_schedule: BetaScheduleName | None = Field(None, description="Shape of the betas; by default as trained.")
-    beta_start: float | None = Field(None, gt=0, lt=1, description="First beta; by default as trained.")
-    beta_end: float | None = Field(None, gt=0, lt=1, description="Last beta; by default as trained.")
-    conditioning: Conditioning = Field(
+    beta_schedule: Annotated[
+        BetaScheduleName | None,
+        Control(group="schedule", place=1, kind="dropdown", codec="shape"),
+        OnAxis(place=6),
+        CachedAs(_none_as_trained("beta_schedule")),
+        DecidesLevels(),
+    ] = Field(None, description="Shape of the betas; as trained if left out.")
+    beta_start: Annotated[
+        float | None,
+        Control(group="schedule", place=2, least=1e-5, most=0.01, step=1e-5, codec="betas", told_by="beta_schedule"),
+        OnAxis("0.0001, 0.0005, 0.002", place=4),
+        When("beta_schedule", has_range, error=None),
+        CachedAs(_none_as_trained("beta_start")),
+        DecidesLevels(),
+    ] = Field(None, gt=0, lt=1, description="First beta; as trained if left out.")
+    beta_end: Annotated[
+        float | None,
+        Control(group="schedule", place=3, least=5e-4, most=0.2, step=5e-4, codec="betas", told_by="beta_schedule"),
+        OnAxis("0.01, 0.02, 0.04", place=5),
+        When("beta_schedule", has_range, error=None),
+        CachedAs(_none_as_trained("beta_end")),
+        DecidesLevels(),
+    ] = Field(None, gt=0, lt=1, description="Last beta; as trained if left out.")
+    conditioning: Annotated[
+        Conditioning,
+        Control(group="schedule", place=4),
+        OnAxis(place=7),
+        When("has_own_betas", bool, is_greyed=True, error=None),
+        CachedAs(lambda plan: "matched" if plan.on_trained_betas else plan.settings.conditioning),
+        DecidesLevels(),
+    ] = Field(
         "matched", description="On other betas: tell the network the same noise level, or (naive) the same number."
     )
 
     # The pictures
-    seed: int = Field(0, ge=0, lt=SEEDS, description="Picture i is made from seed + i alone.")
-    num_images: int = Field(1, ge=1, le=MAX_IMAGES, description="How many pictures.")
-    class_label: ClassIndex | tuple[ClassIndex, ...] | None = Field(
-        None, description="Class of all pictures, or one class for each; none is without a class."
-    )
-    guidance_scale: float = Field(
+    seed: Annotated[
+        int,
+        Control(group="seed", kind="number", most=lambda limits: SEEDS - limits.max_images, in_foot=True),
+        OnAxis("0-4", place=8),
+    ] = Field(0, ge=0, lt=SEEDS, description="Picture i is made from seed + i alone.")
+    num_images: Annotated[
+        int,
+        # At first three rows of six, which fill the stage
+        Control(group="count", most=lambda limits: limits.max_images, step=1, default=18, told_by="seed", in_foot=True),
+    ] = Field(1, ge=1, le=MAX_IMAGES, description="How many pictures.")
+    class_label: Annotated[
+        ClassIndex | tuple[ClassIndex, ...] | None,
+        Control(
+            group="basics", place=2, kind="dropdown", name="class_choice", codec="classes", told_by="guidance_scale"
+        ),
+        OnAxis(place=9, has_none=True),
+        When("classes", bool, error=None),
+    ] = Field(None, description="Class of all pictures, or a list with one for each; none is without a class.")
+    guidance_scale: Annotated[
+        float,
+        Control(group="guidance", most=8, step=0.1, in_foot=True),
+        OnAxis("0, 1, 2, 4", place=10),
+        When("class_label", lambda label: label is not None, error="needs_class"),
+    ] = Field(
         1.0, ge=0, le=100, description="1: the conditional network; 0: the unconditional one; above 1: exaggerated."
     )
 
@@ -100,9 +184,7 @@ class SamplingSettings(BaseModel):
             raise FieldError("eta", "eta_of_ddpm", sampler=self.sampler, eta=f"{own_eta:g}", got=self.eta)
         if own_eta == 0 and self.eta not in (None, 0):
             raise FieldError("eta", "eta_of_solver", sampler=self.sampler, got=self.eta)
-        if not reads(self.sampler, "reverse_variance") and self.reverse_variance != "posterior":
-            raise FieldError("reverse_variance", "variance_of_ddpm")
-        if self.beta_schedule == "squaredcos_cap_v2" and (self.beta_start, self.beta_end) != (None, None):
+        if not has_range(self.beta_schedule) and (self.beta_start, self.beta_end) != (None, None):
             raise FieldError("beta_start, beta_end", "no_range")
         if None not in (self.beta_start, self.beta_end) and self.beta_end < self.beta_start:
             raise FieldError("beta_end", "beta_end", least=self.beta_start, got=self.beta_end)
@@ -110,8 +192,10 @@ class SamplingSettings(BaseModel):
             raise FieldError("seed", "seed_sum", bound=SEEDS, got=f"{self.seed} + {self.num_images}")
         if isinstance(self.class_label, tuple) and len(self.class_label) != self.num_images:
             raise FieldError("class_label", "classes_count", count=self.num_images, got=len(self.class_label))
-        if self.class_label is None and self.guidance_scale != 1:
-            raise FieldError("guidance_scale", "needs_class", got=self.guidance_scale)
+        facts = self.facts
+        for name, setting in SETTINGS.items():
+            if facts[name] != setting.default and not setting.applies(facts) and setting.when.error:
+                raise FieldError(name, setting.when.error, field=setting.when.on, got=shortened(facts[name]))
         return self
 
     @property
@@ -123,6 +207,11 @@ class SamplingSettings(BaseModel):
     def read_by_sampler(self) -> dict:
         """The settings that this sampler reads and others do not."""
         return {field: getattr(self, field) for field in SAMPLERS[self.sampler].reads}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What `When` may ask of a run: its fields, and whether it has its own betas."""
+        return dict(self) | {"has_own_betas": self.has_own_betas}
 
     @property
     def has_own_betas(self) -> bool:
@@ -158,6 +247,10 @@ class SamplingSettings(BaseModel):
         if not isinstance(fields, dict):
             raise FieldError("settings", "json_object", kind=type(fields).__name__)
         return cls(**fields)
+
+
+SETTINGS = read_settings(SamplingSettings)
+"""What each field declares, by name."""
 
 
 def _no_constant(name: str):

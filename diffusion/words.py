@@ -8,3 +8,11 @@ from typing import Literal
 BetaScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 Conditioning = Literal["matched", "naive"]
 ReverseVariance = Literal["posterior", "beta"]
+
+COSINE = "squaredcos_cap_v2"
+ONE_BY_ONE = "trained"  # what stands for betas that were given one by one, where a name is wanted
+
+
+def has_range(beta_schedule) -> bool:
+    """Whether a schedule of this name goes from a first to a last beta. None, as trained, may."""
+    return beta_schedule not in (COSINE, ONE_BY_ONE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from diffusion.gaussian import Level, Prediction, StepCoefficients
     from diffusion.sampling import Step
     from diffusion.schedule import NoiseSchedule
-
-UNREAD: dict[str, Any] = {"eta": None, "reverse_variance": "posterior"}
-"""The settings that only some samplers read, as they stand beside a sampler that does not."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +47,11 @@ class Sampler(ABC):
     """How a run gets from noise to a picture: all that the program knows of it.
 
     name: in settings, links and recipes. title: in scripts, and on a page whose texts have no other. source: who had
-    it. reads: which settings of UNREAD it reads. eta: its fresh noise, 0 for none (a seed's path is one path) and 1 for
-    as much as the posterior has; None where the setting eta says it. calls: of the network in a step;
-    calls_to_picture: in the last step, to s = -1. has_history: whether a step leans on the steps before it, so that a
-    run which goes on from some x_t is not the rest of the run that came there. spacing: the timesteps that suit it.
-    imports: what its script takes from diffusers.
+    it. reads: of the settings that not all samplers read, those that it does. eta: its fresh noise, 0 for none (a
+    seed's path is one path) and 1 for as much as the posterior has; None where the setting eta says it. calls: of the
+    network in a step; calls_to_picture: in the last step, to s = -1. has_history: whether a step leans on the steps
+    before it, so that a run which goes on from some x_t is not the rest of the run that came there. spacing: the
+    timesteps that suit it. imports: what its script takes from diffusers.
     """
 
     name: str

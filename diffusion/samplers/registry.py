@@ -1,7 +1,7 @@
 """Which samplers there are. Whatever lists them, checks a name or counts calls looks here; without torch."""
 
 from diffusion.samplers.ancestral import DDIM, DDPM
-from diffusion.samplers.base import UNREAD, Sampler
+from diffusion.samplers.base import Sampler
 from diffusion.samplers.heun import HEUN
 from diffusion.samplers.multistep import DPMPP_2M, UNIPC
 
@@ -19,13 +19,8 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def reads(name, field: str) -> bool:
-    """Whether the sampler of this name reads a setting of UNREAD. name: whatever was sent; what is none reads none."""
+    """Whether the sampler of this name reads a setting that not all samplers read. name: whatever was sent."""
     return isinstance(name, str) and name in SAMPLERS and field in SAMPLERS[name].reads
-
-
-def unread(name) -> dict:
-    """The settings that the sampler of this name does not read, as they stand beside it."""
-    return {field: value for field, value in UNREAD.items() if not reads(name, field)}
 
 
 def choices() -> str:

@@ -7,10 +7,11 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from diffusion.errors import PYDANTIC, SENTENCES, AxisError, CheckpointError, FieldError, PartError, of_validation
+from diffusion.settings import SETTINGS
 
 DIFFUSION = Path(__file__).resolve().parents[2] / "diffusion"
 RAISERS = {"FieldError", "FieldError.of", "CheckpointError", "FeatureError", "super().__init__", "cls"}
-INNER = {"axis", "axis_value", "part"}  # raised by classes of their own
+INNER = {"axis", "axis_value", "part", "no_meaning"}  # raised by classes of their own, or what a field says by default
 
 
 def named_keys() -> set[str]:
@@ -29,7 +30,7 @@ def named_keys() -> set[str]:
                     "cls",
                 ):
                     found.add(node.args[1].value)
-    return found
+    return found | {setting.when.error for setting in SETTINGS.values() if setting.when and setting.when.error}
 
 
 def test_every_key_has_a_sentence_and_every_sentence_is_said():

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from diffusion import recipe as module
 from diffusion.denoisers import Description
 from diffusion.recipe import KEYWORD, Recipe, compare, from_query, pixels_sha256, png_text, read_png, to_query
+from diffusion.setting import kinds_of
 from diffusion.settings import SamplingSettings
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
@@ -180,5 +180,5 @@ def test_verdicts():
 def test_all_settings_travel():
     """Whoever adds a field to the settings has it in addresses and recipes too."""
     assert set(json.loads(made().to_json())["settings"]) == set(SamplingSettings.model_fields)
-    kinds = {name: module._kinds(field.annotation) for name, field in SamplingSettings.model_fields.items()}
+    kinds = {name: kinds_of(field.annotation) for name, field in SamplingSettings.model_fields.items()}
     assert all(found & {int, float, bool, str, tuple} for found in kinds.values())
