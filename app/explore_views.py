@@ -6,14 +6,15 @@ from html import escape
 import numpy as np
 
 from app.catalogue import Checkpoint
-from app.controls import field_words, sampler_title
+from app.codecs import CODECS
+from app.controls import field_words
 from app.film import full_columns
 from app.frontier_plot import frontier_csv, said_value, sampler_name
 from app.grid_files import grid_csv, labelled, seconds_text
 from app.grids import Frontier, Grid, padded
 from app.pictures import FASTEST, data_uri, png, sheet, visible
 from app.stage import Words, words
-from app.texts import in_each, say, say_name
+from app.texts import in_each, say
 from app.views import duration
 from diffusion.axes import Axis
 from diffusion.frontier import Point
@@ -66,21 +67,7 @@ def _cost(jobs: Sequence[Job]) -> dict[str, str]:
 
 def value_words(axis: Axis, value, checkpoint: Checkpoint, language: str) -> str:
     """A value as it stands at the head of its row or column. checkpoint: whose classes they are."""
-    if axis.field == "sampler":
-        return sampler_title(value, language)
-    if axis.field == "beta_schedule":
-        return say(language, f"controls.beta_schedule.{value}")
-    if axis.field == "conditioning":
-        return say(language, f"explore.{value}")
-    if axis.field == "checkpoint":
-        return say_name(language, "checkpoints", value)
-    if axis.field == "class_label":
-        if value is None:
-            return say(language, "explore.no_class")
-        return (
-            say_name(language, "classes", checkpoint.class_names[value]) if value < checkpoint.classes else str(value)
-        )
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return CODECS[axis.field].value_words(value, checkpoint, language)
 
 
 def grid_html(grid: Grid, found: Mapping, checkpoint: Checkpoint, language: str, current: Current | None = None) -> str:

@@ -2,57 +2,47 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from app.catalogue import Checkpoint
+from app.codecs import CONTROLS, trained_betas
 from app.messages import Refusal
 from app.options import Options
-from diffusion.errors import FieldError, shortened
-from diffusion.samplers.registry import reads
-from diffusion.settings import SamplingSettings
+from diffusion.errors import shortened
+from diffusion.setting import Limits
+from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
+    from app.catalogue import Checkpoint
     from diffusion.grid import Job
     from diffusion.plan import Plan
 
-MIXED, NO_CLASS = "mixed", "none"
-TRAINED_ONE_BY_ONE = "trained"  # the choice of schedule that stands for betas without a name
-COSINE = "squaredcos_cap_v2"
-USUAL_BETAS = (1e-4, 0.02)  # Ho et al. 2020, where a checkpoint has no range of its own
 
-DEFAULTS = {
-    "class_choice": MIXED,
-    "sampler": "ddim",
-    "num_inference_steps": 50,
-    "seed": 0,
-    "num_images": 18,  # three rows of six fill the stage
-    "guidance_scale": 1.0,
-    "eta": 0.0,
-    "reverse_variance": "posterior",
-    "timestep_spacing": "trailing",
-    "clip_sample": True,
-    "conditioning": "matched",
-}
+def limits_of(checkpoint: Checkpoint | None, options: Options) -> Limits:
+    """What a checkpoint and this server leave of the settings' ranges."""
+    known = {"num_train_timesteps": checkpoint.num_train_timesteps} if checkpoint else {}
+    return Limits(max_images=options.max_images, **known)
 
 
-def defaults(checkpoint: Checkpoint, options: Options) -> dict:
+def first_values(checkpoint: Checkpoint | None, limits: Limits) -> dict[str, Any]:
+    """What the controls hold at first: every control but the checkpoint's own."""
+    return {name: codec.first(checkpoint, limits) for name, codec in CONTROLS.items() if name != "checkpoint"}
+
+
+DEFAULTS = first_values(None, Limits())  # without any checkpoint
+
+
+def defaults(checkpoint: Checkpoint, options: Options) -> dict[str, Any]:
     """What the controls of a checkpoint hold at first: every control but the checkpoint's own."""
-    return DEFAULTS | trained_betas(checkpoint) | {
-        "num_inference_steps": min(DEFAULTS["num_inference_steps"], checkpoint.num_train_timesteps),
-        "num_images": min(DEFAULTS["num_images"], options.max_images),
-    }  # fmt: skip
+    return first_values(checkpoint, limits_of(checkpoint, options))
 
 
-def trained_betas(checkpoint: Checkpoint) -> dict:
-    """The controls of the noise schedule, as trained."""
-    start, end = USUAL_BETAS
-    return {
-        "beta_schedule": checkpoint.beta_schedule or TRAINED_ONE_BY_ONE,
-        "beta_start": start if checkpoint.beta_start is None else checkpoint.beta_start,
-        "beta_end": end if checkpoint.beta_end is None else checkpoint.beta_end,
-    }
+def facts_of(values: Mapping, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """What `When` may ask of the run that the controls describe. values: whatever a browser sent."""
+    said = {codec.setting.name: codec.fact(values, checkpoint) for codec in CONTROLS.values()}
+    trained = trained_betas(checkpoint) if checkpoint else {}
+    said["has_own_betas"] = any(values[name] != value for name, value in trained.items())
+    return said | {"classes": checkpoint.classes if checkpoint else 0}
 
 
 def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> SamplingSettings:
@@ -60,73 +50,35 @@ def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> Sa
 
     values: a control's name -> its value, whatever a browser sent. Raises FieldError.
     """
-    sampler = values["sampler"]
-    settings = SamplingSettings(
-        checkpoint=checkpoint.name,
-        sampler=sampler,
-        num_inference_steps=_whole(values["num_inference_steps"]),
-        timestep_spacing=values["timestep_spacing"],
-        eta=_given(values, "eta") if reads(sampler, "eta") else None,
-        reverse_variance=values["reverse_variance"] if reads(sampler, "reverse_variance") else "posterior",
-        clip_sample=values["clip_sample"],
-        conditioning=values["conditioning"],
-        seed=_whole(values["seed"]),
-        num_images=_whole(values["num_images"]),
-        **_betas(values, checkpoint),
-    )
-    check_images(settings, options)
-    label = class_label(values["class_choice"], settings.num_images, checkpoint.classes)
-    return settings if label is None else settings.replace(class_label=label, guidance_scale=values["guidance_scale"])
+    facts = facts_of(values, checkpoint)
+    held = [codec for codec in CONTROLS.values() if codec.setting.holds(facts)]
+    of_class = [codec for codec in held if _is_of_class(codec.setting)]
+    fields = {}
+    for codec in held:
+        if codec not in of_class:
+            fields |= codec.fields(values, checkpoint)
+    settings = SamplingSettings(**fields)
+    check_images(settings, options)  # before a class is named for each of them
+    for_class = {}
+    for codec in of_class:
+        for_class |= codec.fields(values, checkpoint)
+    return settings.replace(**for_class) if for_class else settings
 
 
-def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict:
+def _is_of_class(setting) -> bool:
+    return "class_label" in (setting.name, setting.when and setting.when.on)
+
+
+def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict[str, Any]:
     """What the controls hold to describe a run: the inverse of settings_of. Raises Refusal for what has no control."""
-    if settings.start_step:
-        raise Refusal("no_control", field="start_step", got=settings.start_step)
-    trained = trained_betas(checkpoint)
-    betas = {}
-    if settings.has_own_betas:
-        betas = {field: getattr(settings, field) for field in ("beta_schedule", "beta_start", "beta_end")}
-        betas = {field: trained[field] if value is None else value for field, value in betas.items()}
+    for name, setting in SETTINGS.items():
+        if setting.control is None and (value := getattr(settings, name)) != setting.default:
+            raise Refusal("no_control", field=name, got=shortened(value))
+    facts = settings.facts | {"classes": checkpoint.classes}
     return {
-        "checkpoint": checkpoint.name,
-        "class_choice": _class_choice(settings, checkpoint.classes),
-        "sampler": settings.sampler,
-        "num_inference_steps": settings.num_inference_steps,
-        "seed": settings.seed,
-        "num_images": settings.num_images,
-        "guidance_scale": settings.guidance_scale,
-        "eta": DEFAULTS["eta"] if settings.eta is None or not reads(settings.sampler, "eta") else settings.eta,
-        "reverse_variance": settings.reverse_variance,
-        "timestep_spacing": settings.timestep_spacing,
-        "clip_sample": settings.clip_sample,
-        "conditioning": settings.conditioning,
-        **trained,
-        **betas,
+        name: codec.shown(settings, checkpoint) if codec.setting.holds(facts) else codec.first(checkpoint, Limits())
+        for name, codec in CONTROLS.items()
     }
-
-
-def _class_choice(settings: SamplingSettings, classes: int) -> str:
-    label, count = settings.class_label, settings.num_images
-    if label is None:
-        return NO_CLASS if classes else MIXED
-    labels = label if isinstance(label, tuple) else (label,) * count
-    if len(set(labels)) == 1:
-        return str(labels[0])
-    if labels == class_label(MIXED, count, classes):
-        return MIXED
-    raise Refusal("no_control", field="class_label", got=shortened(label))
-
-
-def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | None:
-    """The classes of `count` pictures: "mixed" takes each class in turn, "none" gives none, else a class's number."""
-    if not classes or choice == NO_CLASS:
-        return None
-    if choice == MIXED:
-        return tuple(number % classes for number in range(count))
-    if choice in [str(number) for number in range(classes)]:
-        return int(choice)
-    raise Refusal("class_choice", got=shortened(choice))
 
 
 def check_images(settings: SamplingSettings, options: Options) -> None:
@@ -144,43 +96,3 @@ def check_evaluations(options: Options, asked: int) -> None:
     """The same for so many pictures that go through the network."""
     if asked > options.max_cost:
         raise Refusal("cost", asked=f"{asked:,}", most=f"{options.max_cost:,}")
-
-
-def _betas(values: Mapping, checkpoint: Checkpoint) -> dict:
-    trained = trained_betas(checkpoint)
-    schedule = _given(values, "beta_schedule")
-    if schedule == TRAINED_ONE_BY_ONE == trained["beta_schedule"]:
-        return {}
-    if schedule == COSINE:
-        return {} if trained["beta_schedule"] == COSINE else {"beta_schedule": COSINE}
-    # A slider's arithmetic may hand back 0.020000000000000004; what equals the trained value is the trained value
-    ends = {
-        field: trained[field] if _close(values[field], trained[field]) else _given(values, field)
-        for field in ("beta_start", "beta_end")
-    }
-    chosen = {"beta_schedule": schedule, **ends}
-    return {} if chosen == trained else chosen
-
-
-def _given(values: Mapping, field: str):
-    """A value that the settings may leave out, but a control may not."""
-    if values[field] is None:
-        raise FieldError(field, "missing")
-    return values[field]
-
-
-def _whole(value):
-    """JavaScript has no integers: 50.0 is one. Anything else is left for the settings to refuse."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _close(a, b: float) -> bool:
-    return is_number(a) and math.isclose(a, b, rel_tol=1e-9)
-
-
-def is_number(value) -> bool:
-    """Whether it is a finite number that a float can hold."""
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:
-        return False

@@ -15,11 +15,11 @@ from app.pictures import enlarged, sheet, visible
 from app.vega import csv_address
 from diffusion.axes import Axis
 from diffusion.recipe import pixels_sha256
+from diffusion.settings import SETTINGS
 
 CELL_SIDE, LEAST_WIDTH, GAP = 168, 96, 12
 PAPER, INK, GREY = (250, 249, 247), (26, 26, 26), (110, 108, 104)
 LARGE, SMALL = 15, 12  # heights of the letters
-SHARED = ("checkpoint", "sampler", "num_inference_steps", "seed", "num_images", "guidance_scale")  # worth a word below
 
 
 def grid_csv(grid: Grid, found: Mapping[object, Found]) -> str:
@@ -93,5 +93,6 @@ def _text(axis: Axis, value) -> str:
 def _foot(grid: Grid) -> str:
     """What all cells share."""
     on_axes = {axis.field for axis in grid.axes}
-    shared = [(name, getattr(grid.base, name)) for name in SHARED if name not in on_axes]
+    named = [name for name, setting in SETTINGS.items() if setting.control and setting.control.in_foot]
+    shared = [(name, getattr(grid.base, name)) for name in named if name not in on_axes]
     return "DDPM Lab: " + ", ".join(f"{name} {value}" for name, value in shared if value is not None)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from app.catalogue import Catalogue, Checkpoint
-from app.form import MIXED, class_label, settings_of
+from app.codecs import CODECS, MIXED, class_label
+from app.form import limits_of, settings_of
 from app.later import later
 from app.options import Options
-from app.texts import say
+from app.texts import say, texts
 from diffusion.axes import FIELDS, SAMPLERS_AND_ETAS, Axis
-from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
@@ -88,33 +88,21 @@ def preset_settings(name: str, checkpoint: Checkpoint, num_images: int) -> Sampl
 
 def example(of: str, checkpoint: Checkpoint | None, catalogue: Catalogue) -> str:
     """Values to begin with when a field is put on an axis."""
-    classes = checkpoint.classes if checkpoint else 0
-    return {
-        "num_inference_steps": "4, 10, 50",
-        "sampler": ", ".join(SAMPLERS),
-        "eta": "0-1[5]",
-        "beta_start": "0.0001, 0.0005, 0.002",
-        "beta_end": "0.01, 0.02, 0.04",
-        "beta_schedule": "linear, scaled_linear, squaredcos_cap_v2, sigmoid",
-        "conditioning": "matched, naive",
-        "seed": "0-4",
-        "class_label": f"none, 0-{min(classes, 4) - 1}" if classes else "none",
-        "guidance_scale": "0, 1, 2, 4",
-        "checkpoint": ", ".join(name for name in catalogue.names() if catalogue.error_of(name) is None),
-    }.get(of, "")
+    return CODECS[of].example(checkpoint, catalogue) if of in FIELDS else ""
 
 
 def values_hint(of: str, checkpoint: Checkpoint | None, language: str) -> str:
     """Which values a field takes, and how they are written."""
     if of not in FIELDS:
         return say(language, "grids.values.nothing")
-    classes = checkpoint.classes if checkpoint else 0
-    places = {
-        "most": checkpoint.num_train_timesteps if checkpoint else 1000,
-        "last": max(0, classes - 1),
-        "samplers": ", ".join(SAMPLERS),
-    }
-    return say(language, f"grids.values.{of}", **places)
+    codec, key = CODECS[of], f"grids.values.{of}"
+    places = codec.places(language, checkpoint, limits_of(checkpoint, Options()))
+    if key in texts(language):
+        return say(language, key, **places)
+    if codec.setting.is_number:
+        range = {"least": codec.setting.least, "most": codec.setting.most}
+        return say(language, "grids.values.numbers", example=codec.setting.axis.example, **range)
+    return f"{places['choices']}."
 
 
 @dataclass(frozen=True, eq=False)

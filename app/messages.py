@@ -5,8 +5,7 @@ from collections.abc import Mapping
 
 from app.texts import say, say_name, texts
 from diffusion.errors import CheckpointError, FieldError
-
-FIELD_LABELS = {"class_label": "class_choice"}  # a setting whose control has another name
+from diffusion.settings import SETTINGS
 
 logger = logging.getLogger(__name__)
 
@@ -72,5 +71,5 @@ def _places(error: FieldError, language: str, labels: Mapping[str, str]) -> dict
 def _label(field: str, language: str, labels: Mapping[str, str]) -> str:
     """What the page calls a field; its own name where the page has no word for it."""
     known = texts(language)
-    control = known.get(f"controls.{FIELD_LABELS.get(field, field)}.label")
+    control = known.get(f"controls.{SETTINGS[field].control_name if field in SETTINGS else field}.label")
     return labels.get(field) or control or known.get(f"recipe.fields.{field}", field)

@@ -1,32 +1,45 @@
 """What each control does to the run at hand: one sentence a control, with the run's own numbers in it."""
 
+from collections.abc import Callable
+
 import torch
 
+from app.codecs import CODECS
+from app.controls import field_words
 from app.texts import DEFAULT, percent, say, texts
 from diffusion.gaussian import StepCoefficients, step_coefficients
 from diffusion.plan import Plan
 from diffusion.samplers.ancestral import Ancestral
+from diffusion.settings import SETTINGS
 
 NEAR_ONE = 0.005  # a mismatch within this of 1 is none
 
 
 def readings(plan: Plan, language: str) -> list[tuple[str, str]]:
     """(name of the control, sentence) for each control that has a say in this run."""
-    found = {
-        "sampler": _sampler,
-        "num_inference_steps": _steps,
-        "timestep_spacing": _spacing,
-        "beta_schedule": _betas,
-        "conditioning": mismatch,
-        "guidance_scale": _guidance,
-        "seed": _seed,
-        "clip_sample": _clip,
-    }
-    said = [(say(language, f"controls.{name}.label"), sentence(plan)) for name, sentence in found.items()]
-    return [(label, say(language, f"readings.{key[0]}", **key[1])) for label, key in said if key]
+    said = [(field, sentence(plan)) for field, sentence in SENTENCES.items()]
+    said += [(field, _other(plan, field, language)) for field in SETTINGS if _is_other(field)]
+    return [(field_words(field, language), say(language, f"readings.{key[0]}", **key[1])) for field, key in said if key]
 
 
 Reading = tuple[str, dict] | None  # a key of the texts with its values; None where there is nothing to say
+
+
+def _is_other(field: str) -> bool:
+    """Whether a control has neither a sentence of its own here nor a part in another one's."""
+    control = SETTINGS[field].control
+    return control is not None and control.codec != "checkpoint" and not control.told_by and field not in SENTENCES
+
+
+def _other(plan: Plan, field: str, language: str) -> Reading:
+    """The text of the setting, filled with its value; without a text what its description says."""
+    setting, facts = SETTINGS[field], plan.settings.facts
+    if not setting.holds(facts):
+        return None
+    value = CODECS[field].value_words(facts[field], None, language)
+    if f"readings.{field}" in texts(language):
+        return field, {"value": value}
+    return "other", {"value": value, "info": setting.description}
 
 
 def mismatch(plan: Plan) -> Reading:
@@ -102,3 +115,16 @@ def _seed(plan: Plan) -> Reading:
 
 def _clip(plan: Plan) -> Reading:
     return "clipped" if plan.settings.clip_sample else "not_clipped", {}
+
+
+SENTENCES: dict[str, Callable[[Plan], Reading]] = {
+    "sampler": _sampler,
+    "num_inference_steps": _steps,
+    "timestep_spacing": _spacing,
+    "beta_schedule": _betas,
+    "conditioning": mismatch,
+    "guidance_scale": _guidance,
+    "seed": _seed,
+    "clip_sample": _clip,
+}
+"""Those that take more than the value of their setting, in the order of the page."""

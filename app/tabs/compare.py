@@ -14,7 +14,7 @@ from app.shop import Shop
 from app.stage import idle_line, plan_line
 from app.tabs.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.tabs.recipe import noted_link, page_address, query_fields, values_of
-from app.tabs.run_controls import START_VALUES, RunControls
+from app.tabs.run_controls import OF_BOTH, START_VALUES, RunControls
 from app.texts import DEFAULT, known_language, say
 from app.ui.progress import Progress
 from diffusion.errors import PartError
@@ -58,7 +58,7 @@ class CompareTab:
         with gr.Row(elem_classes="duellists"):
             with gr.Column(min_width=300), self._side("a"):
                 self._lay_out_run(a)
-            b = RunControls(self.shop, {name: a.own[name] for name in ("seed", "num_images")})
+            b = RunControls(self.shop, {name: a.own[name] for name in OF_BOTH})
             with gr.Column(min_width=300), self._side("b"):
                 self._lay_out_run(b)
         self.forms = (a, b)
@@ -226,7 +226,7 @@ class CompareTab:
         if checkpoint is None or not isinstance(preset, str) or preset not in PRESETS:
             return UNCHANGED
         settings = preset_settings(preset, checkpoint, 0, self._count())
-        kept = {name: values[0][name] for name in ("seed", "num_images")}
+        kept = {name: values[0][name] for name in OF_BOTH}
         return self._rested(
             language, preset, [controls_of(s, checkpoint) | kept for s in settings], page_address(request)
         )
@@ -241,7 +241,7 @@ class CompareTab:
             checkpoint = self.shop.checkpoint(of_run["checkpoint"])
             if checkpoint is None:
                 return UNCHANGED
-            kept = {"seed", "num_images", "sampler", "timestep_spacing"}
+            kept = {*OF_BOTH, "sampler", "timestep_spacing"}
             steps = of_run["num_inference_steps"]
             if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
                 kept.add("num_inference_steps")

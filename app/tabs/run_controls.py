@@ -5,18 +5,26 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import gradio as gr
 
-from app.controls import checkpoint_choices, control_meanings, control_props
-from app.form import DEFAULTS, USUAL_BETAS, trained_betas
+from app.codecs import CONTROLS, BetasCodec, trained_betas
+from app.controls import checkpoint_props, control_meanings, control_props
+from app.form import DEFAULTS as START_VALUES
 from app.shop import Shop
 from app.tabs.events import PRIVATE, Component, Sent, Shown
 from app.texts import DEFAULT, say
 from diffusion.samplers.registry import SAMPLERS
 
-START_VALUES = DEFAULTS | {"beta_schedule": "linear", "beta_start": USUAL_BETAS[0], "beta_end": USUAL_BETAS[1]}
-ADAPTED = (
-    "beta_schedule", "beta_start", "beta_end", "conditioning", "class_choice", "guidance_scale", "eta",
-    "reverse_variance",
-)  # fmt: skip
+# What each kind of control is on the page. A slider's own reset knows the first checkpoint's value only
+KINDS: dict[str, tuple[Callable, dict]] = {
+    "slider": (gr.Slider, {"buttons": []}),
+    "number": (gr.Number, {}),
+    "radio": (gr.Radio, {}),
+    "dropdown": (gr.Dropdown, {"filterable": False}),
+    "checkbox": (gr.Checkbox, {}),
+}
+# What another control hides or greys out, and what the schedule's way back sets
+ADAPTED = tuple(name for name, codec in CONTROLS.items() if codec.setting.when or isinstance(codec, BetasCodec))
+# What the runs of a comparison share
+OF_BOTH = tuple(name for name, codec in CONTROLS.items() if codec.setting.control.group in ("seed", "count"))
 # The timesteps follow the sampler; what was chosen by hand stays, and what a link or a picture brought
 SUITED = "(sampler, spacing) => Object.values(SPACINGS).includes(spacing) ? SPACINGS[sampler] : spacing"
 
@@ -42,39 +50,30 @@ class RunControls:
 
     def lay_out_basics(self) -> None:
         """Checkpoint, class, sampler and steps."""
-        self._control("checkpoint", gr.Dropdown, filterable=False)
-        self._control("class_choice", gr.Dropdown, filterable=False)
-        self._control("sampler", gr.Radio)
-        self._control("num_inference_steps", gr.Slider)
+        self._lay_out("basics")
 
     def lay_out_seed(self) -> None:
         """The seed alone."""
-        self._control("seed", gr.Number)
+        self._lay_out("seed")
 
     def lay_out_count(self) -> None:
         """The number of pictures alone."""
-        self._control("num_images", gr.Slider)
+        self._lay_out("count")
 
     def lay_out_guidance(self) -> None:
         """The guidance scale alone."""
-        self._control("guidance_scale", gr.Slider)
+        self._lay_out("guidance")
 
     def lay_out_schedule(self) -> None:
         """The noise schedule, with its own way back."""
         with self.group("schedule"):
-            self._control("beta_schedule", gr.Dropdown, filterable=False)
-            self._control("beta_start", gr.Slider)
-            self._control("beta_end", gr.Slider)
-            self._control("conditioning", gr.Radio)
+            self._lay_out("schedule")
             self.reset = gr.Button(say(DEFAULT, "buttons.reset"), size="sm")
 
     def lay_out_sampler(self) -> None:
         """The sampler in detail."""
         with self.group("sampler"):
-            self._control("eta", gr.Slider)
-            self._control("reverse_variance", gr.Radio)
-            self._control("timestep_spacing", gr.Radio)
-            self._control("clip_sample", gr.Checkbox)
+            self._lay_out("sampler")
         sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
         suited = SUITED.replace("SPACINGS", json.dumps({name: known.spacing for name, known in SAMPLERS.items()}))
         self._suited = sampler.input(
@@ -86,11 +85,13 @@ class RunControls:
         self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False)
         return self.groups[name]
 
-    def _control(self, name: str, kind, **more) -> None:
-        if kind is gr.Slider:
-            more["buttons"] = []  # its own reset knows the first checkpoint's value only
-        value = {"value": START_VALUES.get(name)}
-        self.own[name] = kind(**value | self._props.get(name, {}) | self._meanings.get(name, {}) | more)
+    def _lay_out(self, group: str) -> None:
+        """The controls of a group, in their places."""
+        controls = [codec for codec in CONTROLS.values() if codec.setting.control.group == group]
+        for codec in sorted(controls, key=lambda codec: codec.setting.control.place):
+            name, (kind, own) = codec.name, KINDS[codec.setting.control_kind]
+            value = {"value": START_VALUES.get(name)}
+            self.own[name] = kind(**value | self._props[name] | self._meanings.get(name, {}) | own)
 
     # What events need ------------------------------------------------------------------------------------------------
 
@@ -112,7 +113,7 @@ class RunControls:
     @property
     def adapted(self) -> set[Component]:
         """The controls whose meaning hangs on others: the outputs of `adapt`."""
-        return {self.own[name] for name in ADAPTED}
+        return {self.own[name] for name in ADAPTED if name in self.own}
 
     def on_edit(
         self, handler: Callable, inputs: Set[Component], outputs: Set[Component], more: Sequence = (), **how
@@ -139,11 +140,7 @@ class RunControls:
         """Every word in a language; with_values: all controls, or those it names, are set to `values`, not left."""
         checkpoint = self.shop.checkpoint(values["checkpoint"])
         props = control_props(language, checkpoint, self.shop.options)
-        props["checkpoint"] = {
-            "label": say(language, "controls.checkpoint.label"),
-            "info": say(language, "controls.checkpoint.info"),
-            "choices": checkpoint_choices(language, self.shop.catalogue),
-        }
+        props["checkpoint"] = checkpoint_props(language, self.shop.catalogue)
         meanings = control_meanings(values, checkpoint)
         shown: Shown = {}
         for name, control in self.own.items():
@@ -161,6 +158,7 @@ class RunControls:
         return {
             self.own[name]: gr.update(**meanings.get(name, {}), **({"value": changed[name]} if name in changed else {}))
             for name in ADAPTED
+            if name in self.own
         }
 
     def trained(self, values: dict) -> dict:

@@ -5,8 +5,9 @@ import math
 import gradio as gr
 import pytest
 
+from app.codecs import class_label, trained_betas
 from app.controls import control_meanings, control_props
-from app.form import DEFAULTS, class_label, controls_of, defaults, settings_of, trained_betas
+from app.form import DEFAULTS, controls_of, defaults, settings_of
 from app.messages import Refusal
 from app.options import Options, parse
 from app.shop import Shop

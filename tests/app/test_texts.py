@@ -5,10 +5,12 @@ import string
 
 import pytest
 
-from app.controls import CHOICES, SCHEDULES, control_props
+from app.codecs import CONTROLS
+from app.controls import control_props
 from app.messages import PageError, Refusal, explain
 from app.options import Options
-from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say, say_name, texts
+from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say_name, texts
+from diffusion.axes import AXES
 from diffusion.errors import SENTENCES, CheckpointError, FieldError, PartError
 from diffusion.recipe import Recipe
 from diffusion.samplers.registry import SAMPLERS
@@ -84,8 +86,10 @@ def test_every_control_has_words():
     for language in LANGUAGES:
         for name, props in control_props(language, None, Options()).items():
             assert props["label"] and props["info"], name
-    for name, values in {**CHOICES, "sampler": SAMPLERS, "beta_schedule": SCHEDULES}.items():
-        assert all(say(DEFAULT, f"controls.{name}.{value}") for value in values)
+    for codec in CONTROLS.values():
+        parts = ["label", "info", *codec.setting.choices]
+        assert all(f"controls.{codec.name}.{part}" in texts(DEFAULT) for part in parts), codec.name
+    assert all(f"grids.values.{field}" in texts(DEFAULT) for field in AXES)
 
 
 @pytest.mark.parametrize(
