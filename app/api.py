@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import gradio as gr
 import numpy as np
 
+from app.api_fields import fields_of, with_settings
 from app.form import check_cost, check_images
 from app.later import later
 from app.messages import PageError
@@ -17,10 +18,7 @@ from app.runs import watch_run
 from app.shop import Shop
 from diffusion.errors import PartError
 from diffusion.recipe import Recipe
-from diffusion.samplers.registry import SAMPLERS
-from diffusion.settings import SamplingSettings
-from diffusion.trajectory import TimestepSpacing
-from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance
+from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
@@ -33,54 +31,20 @@ PROGRESS_SECONDS = 1.0
 
 def make_generate(shop: Shop) -> Callable:
     """The function behind /generate."""
-    known = Literal[tuple(SAMPLERS)]  # as the endpoint's description lists them
 
-    def generate(
-        checkpoint: str,
-        sampler: known = "ddim",
-        num_inference_steps: int = 50,
-        timestep_spacing: TimestepSpacing = "trailing",
-        start_step: int = 0,
-        eta: float | None = None,
-        reverse_variance: ReverseVariance = "posterior",
-        clip_sample: bool = True,
-        beta_schedule: BetaScheduleName | None = None,
-        beta_start: float | None = None,
-        beta_end: float | None = None,
-        conditioning: Conditioning = "matched",
-        seed: int = 0,
-        num_images: int = 1,
-        class_label: int | list[int] | None = None,
-        guidance_scale: float = 1.0,
-    ) -> tuple[list[str], dict]:
+    def generate(*given, **named) -> tuple[list[str], dict]:
         """Draw pictures with a checkpoint, by one of the samplers.
 
         Args:
-            checkpoint: Name of the checkpoint's folder.
-            sampler: How the steps are taken: one of the names listed.
-            num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: trailing, even, quadratic, power, leading or linspace.
-            start_step: Steps left out at the noisy end.
-            eta: Size of the fresh noise in ddim, 0 to 1; at 1 it is ddpm.
-            reverse_variance: Variance of a ddpm step: posterior or beta.
-            clip_sample: Clamp each predicted picture to [-1, 1].
-            beta_schedule: Shape of the betas; as trained if left out.
-            beta_start: First beta; as trained if left out.
-            beta_end: Last beta; as trained if left out.
-            conditioning: On other betas: tell the network the matched noise level, or (naive) the same timestep.
-            seed: Picture i is made from seed + i.
-            num_images: How many pictures.
-            class_label: Number of the class of all pictures, or a list with one for each.
-            guidance_scale: 1 is the conditional network; above 1 is exaggerated.
+            SETTINGS
 
         Returns:
             The pictures as PNG data addresses at their own size, each with its recipe in the text chunk "ddpm-lab";
             and the run: settings, network evaluations, seconds. While it runs: no pictures, and step and steps.
         """
-        fields = {name: value for name, value in locals().items() if name in SamplingSettings.model_fields}
-        yield from _generate(shop, fields)
+        yield from _generate(shop, fields_of(generate, given, named))
 
-    return generate
+    return with_settings(generate, SETTINGS.values())
 
 
 def make_compare(shop: Shop) -> Callable:
@@ -107,35 +71,18 @@ def make_compare(shop: Shop) -> Callable:
 def make_schedule(shop: Shop) -> Callable:
     """The function behind /schedule."""
 
-    def schedule(
-        checkpoint: str,
-        num_inference_steps: int = 50,
-        timestep_spacing: TimestepSpacing = "trailing",
-        start_step: int = 0,
-        beta_schedule: BetaScheduleName | None = None,
-        beta_start: float | None = None,
-        beta_end: float | None = None,
-        conditioning: Conditioning = "matched",
-    ) -> dict:
+    def schedule(*given, **named) -> dict:
         """What a run would do, without running it: the timesteps it visits, and the noise levels there.
 
         Args:
-            checkpoint: Name of the checkpoint's folder.
-            num_inference_steps: Steps, from 1 to the T of the checkpoint.
-            timestep_spacing: Which timesteps: trailing, even, quadratic, power, leading or linspace.
-            start_step: Steps left out at the noisy end.
-            beta_schedule: Shape of the betas; as trained if left out.
-            beta_start: First beta; as trained if left out.
-            beta_end: Last beta; as trained if left out.
-            conditioning: On other betas: tell the network the matched noise level, or (naive) the same timestep.
+            SETTINGS
 
         Returns:
             timesteps; at each of them alphas_cumprod, log_snr_fed (in the pictures) and log_snr_told (that the network
             takes them to have); signal_left at the first; on_trained_betas.
         """
-        fields = {name: value for name, value in locals().items() if name in SamplingSettings.model_fields}
         with said():
-            settings = SamplingSettings(**fields)
+            settings = SamplingSettings(**fields_of(schedule, given, named))
             plan = shop.catalogue.pipeline(settings.checkpoint).plan(settings)
         levels = plan.noise_levels
         return {
@@ -147,7 +94,7 @@ def make_schedule(shop: Shop) -> Callable:
             "on_trained_betas": plan.on_trained_betas,
         }
 
-    return schedule
+    return with_settings(schedule, (one for one in SETTINGS.values() if one.decides_levels))
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from app.later import later
 from app.messages import PageError
 from app.pictures import visible
 from app.shop import Shop
-from diffusion.axes import SAMPLERS_AND_ETAS, Axis
+from diffusion.axes import FIELDS, SAMPLERS_AND_ETAS, Axis
 
 if TYPE_CHECKING:
     from diffusion.grid import Job
@@ -31,8 +31,7 @@ def make_explore(shop: Shop) -> Callable:
 
         Args:
             axes: A field's name -> its values: a list, or a text such as "10,20,50" or "1-10[5]" (five values evenly
-                from 1 to 10). Fields: num_inference_steps, sampler, eta, beta_start, beta_end, beta_schedule,
-                conditioning, seed, class_label, guidance_scale, checkpoint.
+                from 1 to 10). Fields: FIELDS.
             settings: What all cells share: an object with the fields of /generate.
 
         Returns:
@@ -42,6 +41,7 @@ def make_explore(shop: Shop) -> Callable:
         """
         yield from _explore(shop, axes, settings)
 
+    explore.__doc__ = explore.__doc__.replace("FIELDS", ", ".join(FIELDS))
     return explore
 
 
