@@ -1,0 +1,185 @@
+"""Where the toy setting of test_toy_setting.py is found. That test runs this file, in a copy that has the setting."""
+
+import io
+import json
+from urllib.parse import parse_qsl
+
+import gradio as gr
+import pytest
+from PIL import Image
+
+import diffusion
+from app.api import make_generate
+from app.controls import control_meanings, control_props
+from app.explore_views import value_words
+from app.form import controls_of, defaults, settings_of
+from app.grids import example, grid_of, values_hint
+from app.messages import explain
+from app.options import Options
+from app.readings import readings
+from app.shop import Shop
+from app.tabs.compare import CompareTab
+from app.tabs.explore import ExploreTab
+from app.tabs.generate import GenerateTab
+from app.texts import LANGUAGES, texts
+from diffusion.axes import FIELDS, Axis
+from diffusion.errors import AxisError, FieldError
+from diffusion.grid import same_pictures, varied
+from diffusion.pixels import to_uint8
+from diffusion.recipe import Recipe, from_query, png_text, read_png, to_query
+from diffusion.settings import SamplingSettings
+from tests.app.server import REPOSITORY
+
+OPTIONS = Options()
+STEPS = 4
+INFO = "How much of the fresh noise is added."
+REFUSED = "noise_scale: Input should be less than or equal to 2, got 2.5"
+
+
+@pytest.fixture(autouse=True)
+def is_the_copy():
+    assert diffusion.__path__[0] == str(REPOSITORY / "diffusion")
+
+
+@pytest.fixture(scope="module")
+def shop(catalogue):
+    return Shop(OPTIONS, catalogue)
+
+
+@pytest.fixture(scope="module")
+def clothes(catalogue):
+    return catalogue.checkpoint("clothes")
+
+
+def values_of(checkpoint, **changes) -> dict:
+    """What a run's controls hold."""
+    short = {"sampler": "ddpm", "num_inference_steps": STEPS, "num_images": 2}
+    return {"checkpoint": checkpoint.name} | defaults(checkpoint, OPTIONS) | short | changes
+
+
+def run(**changes) -> SamplingSettings:
+    return SamplingSettings(checkpoint="clothes", sampler="ddpm", num_inference_steps=STEPS, num_images=2, **changes)
+
+
+def test_every_tab_has_its_control(shop):
+    with gr.Blocks():
+        language = gr.Radio([*LANGUAGES])
+        generate = GenerateTab(shop, language, gr.BrowserState([]))
+        compare, explore = CompareTab(shop, language), ExploreTab(shop, language)
+    forms = {"generate": generate.form, "a": compare.forms[0], "b": compare.forms[1], "explore": explore.form}
+    for name, form in forms.items():
+        control = form.own["noise_scale"]
+        assert isinstance(control, gr.Slider), name
+        assert (control.minimum, control.maximum, control.step, control.value) == (0, 2, 0.1, 1.0)
+        assert (control.label, control.info, control.visible) == ("noise_scale", INFO, False)
+        assert control in form.inputs and control in form.worded and control in form.adapted
+    assert len({form.own["noise_scale"] for form in forms.values()}) == len(forms)
+    for axis in ("axis_1", "axis_2", "axis_3"):
+        assert "noise_scale" in [value for _, value in explore.axes.own[axis].choices]
+
+
+def test_it_shows_where_it_applies_and_is_not_looked_at_elsewhere(shop, clothes):
+    assert defaults(clothes, OPTIONS)["noise_scale"] == 1.0
+    for sampler, shows in (("ddpm", True), ("ddim", False), ("unipc", False)):
+        values = values_of(clothes, sampler=sampler, noise_scale=0.5)
+        assert control_meanings(values, clothes)["noise_scale"] == {"visible": shows}
+        settings = settings_of(values, clothes, OPTIONS)
+        assert settings.noise_scale == (0.5 if shows else 1.0)
+        assert controls_of(settings, clothes)["noise_scale"] == settings.noise_scale
+    with gr.Blocks():
+        tab = GenerateTab(shop, gr.Radio([*LANGUAGES]), gr.BrowserState([]))
+    shown = tab.form.adapt(values_of(clothes, sampler="ddim"))
+    assert shown[tab.form.own["noise_scale"]]["visible"] is False
+
+
+@pytest.mark.parametrize("value", [2.5, -0.1, None, "1", True, float("nan")])
+def test_its_range_is_kept_and_its_error_names_it(clothes, value):
+    with pytest.raises(FieldError, match=r"^noise_scale: ") as caught:
+        settings_of(values_of(clothes, noise_scale=value), clothes, OPTIONS)
+    for language in LANGUAGES:
+        assert explain(caught.value, language).startswith("noise_scale")
+
+
+def test_where_it_has_no_meaning_a_run_may_not_set_it(clothes):
+    with pytest.raises(FieldError, match=r"^noise_scale: has no meaning with this sampler, got 0.5") as caught:
+        run(noise_scale=0.5).replace(sampler="ddim")
+    assert explain(caught.value, "en") == "noise_scale: has no meaning with this choice of “Sampler”, got 0.5."
+    assert "采样方法" in explain(caught.value, "zh")
+    assert varied(run(noise_scale=0.5), {"sampler": "ddim"}).noise_scale == 1.0
+
+
+def test_programs_may_ask_for_it(shop):
+    endpoint = make_generate(shop)
+    with gr.Blocks() as page:
+        gr.api(endpoint, api_name="generate")
+    described = page.get_api_info()["named_endpoints"]["/generate"]["parameters"]
+    assert described[-1]["parameter_name"] == "noise_scale" and described[-1]["parameter_default"] == 1.0
+    assert described[-1]["type"] == {"type": "number"}
+    assert f"noise_scale: {INFO}" in endpoint.__doc__
+    given = {"sampler": "ddpm", "num_inference_steps": STEPS}
+    *_, (images, made) = endpoint("clothes", noise_scale=0.5, **given)
+    assert len(images) == 1 and made["settings"]["noise_scale"] == 0.5
+    with pytest.raises(gr.Error) as caught:
+        list(endpoint("clothes", noise_scale=2.5, **given))
+    assert caught.value.message == REFUSED
+
+
+def test_explore_has_its_axis(catalogue, clothes):
+    assert FIELDS[-1] == "noise_scale"
+    assert example("noise_scale", clothes, catalogue) == "0-2[5]"
+    assert Axis.of("axis_1", "noise_scale", "0-2[5], 0.2").values == (0, 0.5, 1, 1.5, 2, 0.2)
+    own = {"axis_1": "noise_scale", "axis_1_values": "0, 1, 2", "axis_2": "", "axis_2_values": "", "axis_3": "",
+           "axis_3_values": ""}  # fmt: skip
+    grid = grid_of(own, values_of(clothes), catalogue, OPTIONS)
+    assert [cell.plan.settings.noise_scale for cell in grid.cells] == [0, 1, 2]
+    assert len({job.key for job in grid.jobs}) == 3
+    for language in LANGUAGES:
+        assert value_words(grid.axes[0], 0.5, clothes, language) == "0.5"
+        assert "0-2[5]" in values_hint("noise_scale", clothes, language)
+    with pytest.raises(AxisError, match="axis_1, value 2: noise_scale: Input should be less than or equal to 2"):
+        grid_of(own | {"axis_1_values": "1, 3"}, values_of(clothes), catalogue, OPTIONS)
+
+
+def test_links_and_recipes_keep_it(shop):
+    settings = run(noise_scale=0.5)
+    query = to_query(settings)
+    assert "noise_scale=0.5" in query
+    assert from_query(dict(parse_qsl(query))) == settings == SamplingSettings.from_json(settings.to_json())
+    with pytest.raises(FieldError, match=f"^{REFUSED}$"):
+        from_query(dict(parse_qsl(query)) | {"noise_scale": "2.5"})
+
+    pipeline = shop.catalogue.pipeline("clothes")
+    images = to_uint8(list(pipeline.steps(settings))[-1].x_s)
+    recipe = Recipe.of(settings, images, "0" * 64, 1, pipeline.denoiser(pipeline.plan(settings)).description)
+    file = io.BytesIO()
+    Image.fromarray(images[0, :, :, 0]).save(file, "PNG", pnginfo=png_text(recipe))
+    assert read_png(file.getvalue())[0].settings == settings
+    old = json.loads(settings.to_json())
+    del old["noise_scale"]
+    assert SamplingSettings.from_json(json.dumps(old)).noise_scale == 1.0
+
+
+def test_results_of_other_values_are_other_results(shop):
+    pipeline = shop.catalogue.pipeline("clothes")
+    keys = [same_pictures(pipeline.plan(run(noise_scale=scale))) for scale in (0.5, 1.0, 1.0)]
+    assert keys[0] != keys[1] == keys[2]
+
+
+def test_a_run_has_a_sentence_about_it(shop):
+    pipeline = shop.catalogue.pipeline("clothes")
+    for language in LANGUAGES:
+        said = dict(readings(pipeline.plan(run(noise_scale=0.5)), language))
+        assert "0.5" in said["noise_scale"] and INFO in said["noise_scale"]
+        assert "noise_scale" not in dict(readings(pipeline.plan(run().replace(sampler="ddim")), language))
+
+
+def test_its_texts_go_first(shop, clothes, monkeypatch):
+    words = {"controls.noise_scale.label": "Grain", "controls.noise_scale.info": "From {least} to {most}.",
+             "readings.noise_scale": "Grain of {value}.", "grids.values.noise_scale": "A number."}  # fmt: skip
+    for key, text in words.items():
+        monkeypatch.setitem(texts("en"), key, text)
+    props = control_props("en", clothes, OPTIONS)["noise_scale"]
+    assert (props["label"], props["info"]) == ("Grain", "From 0 to 2.")
+    assert ("Grain", "Grain of 0.5.") in readings(shop.catalogue.pipeline("clothes").plan(run(noise_scale=0.5)), "en")
+    assert values_hint("noise_scale", clothes, "en") == "A number."
+    assert explain(FieldError("noise_scale", "missing"), "en") == "Grain: needs a value."
