@@ -5,7 +5,6 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-GREY_LEVELS = 256
 HALF_BIN = 1 / 255  # half the distance between two grey levels on [-1, 1]
 
 

@@ -179,7 +179,7 @@ def _bars(steps: Sequence[Pair], named: Sequence[tuple[str, str, Tensor]], say: 
 def _criterion(plan: BoundPlan, steps: Sequence[Pair], mse: Sequence[float], scene: Scene, say: Say) -> Chart:
     keep, whole = _kept(steps), _kept(plan.chain[:-1])
     t, s = torch.tensor(plan.chain)[whole].unbind(1)
-    threshold = sign_criterion(t, s, scene.schedule).exact
+    threshold = sign_criterion(t, s, scene.schedule)
     x = [steps[k][0] + 1 for k in keep]
     return Chart(
         alt=say("criterion_alt"),

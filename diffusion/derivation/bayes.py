@@ -133,7 +133,8 @@ class FormOffsets:
     """First form minus KL form of the bound, term by term, in bits per dimension.
 
     First form: Ho et al. 2020, eq. (3), E[-log p(x_T)] + sum of E log q(x_t | x_s) / p(x_s | x_t); its terms are no
-    KLs. t, s, steps_bpd: (S - 1,), the steps between noisy states, each offset below 0. prior_bpd: E[-log p(x_T)] less
+    KLs. t, s, steps_bpd: (S - 1,), the steps between noisy states, each offset below 0;
+    together they telescope. prior_bpd: E[-log p(x_T)] less
     L_T. decoder_bpd: the first form's last term less L_0. All together are 0: the bound is one.
     """
 
@@ -142,11 +143,6 @@ class FormOffsets:
     steps_bpd: Tensor
     prior_bpd: float
     decoder_bpd: float
-
-    @property
-    def steps_total_bpd(self) -> float:
-        """Sum over the steps; it telescopes."""
-        return self.steps_bpd.sum().item()
 
 
 def form_offsets(pairs: Sequence[tuple[int, int]], schedule: NoiseSchedule) -> FormOffsets:
@@ -181,18 +177,10 @@ def first_form_nats(
     return kl_nats_per_dim(c.delta * x_0_mse, ratio) + form_offset_nats(t, s, schedule)
 
 
-@dataclass(frozen=True, eq=False)
-class SignCriterion:
-    """The x_0_mse under which a term of the first form (posterior variance) is negative; float64 of t's shape.
+def sign_criterion(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) -> Tensor:
+    """The x_0_mse under which a term of the first form (posterior variance) is negative; 0 <= s < t.
 
-    first_order: 1 - alpha-bar_t, for a small beta; exact: for any, a little less.
+    A little less than 1 - alpha-bar_t, which it is to first order in beta. Float64 of t's shape.
     """
-
-    first_order: Tensor
-    exact: Tensor
-
-
-def sign_criterion(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) -> SignCriterion:
-    """See SignCriterion; 0 <= s < t."""
     c = step_coefficients(t, s, schedule)
-    return SignCriterion(c.noise_t**2, -2 * form_offset_nats(t, s, schedule) / c.delta)
+    return -2 * form_offset_nats(t, s, schedule) / c.delta

@@ -85,7 +85,6 @@ class Area:
     area_nats: float
     area_se_nats: float
     entropy_side_nats: float
-    entropy_side_se_nats: float
     difference_se_nats: float
     log_pictures: float
 
@@ -104,7 +103,6 @@ def mmse_area(facts: DataFacts) -> Area:
         area_nats=area.mean().item(),
         area_se_nats=area.std().item() / root,
         entropy_side_nats=information.mean().item(),
-        entropy_side_se_nats=information.std().item() / root,
         difference_se_nats=(area - information).std().item() / root,
         log_pictures=facts.log_pictures,
     )

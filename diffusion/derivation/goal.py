@@ -80,7 +80,6 @@ class Divergence:
     q: Tensor
     p: Tensor
     forward_integrand: Tensor
-    reverse_integrand: Tensor
     forward_nats: float
     reverse_nats: float
     entropy_nats: float
@@ -98,7 +97,6 @@ def divergence(q: Mixture, p: Mixture) -> Divergence:
         q=density_q,
         p=density_p,
         forward_integrand=forward,
-        reverse_integrand=reverse,
         forward_nats=_integral(forward).item(),
         reverse_nats=_integral(reverse).item(),
         entropy_nats=-_integral(density_q * log_q).item(),
@@ -162,8 +160,9 @@ class GaussianToy:
     p(x_0). entropy_nats: H(q), the least possible -log likelihood; nll_nats: that of the model, E_q[-log p(x_0)].
 
     The bound is prior_nats (L_T) + steps_nats (S - 1,) + decoder_nats. path_nats: (S + 1,), KL(q(x_T) || p(x_T)) and
-    then E KL(q(x_s | x_t) || p(x_s | x_t)): by the chain rule their sum is the KL of whole paths. posterior_nats: (S,),
-    E KL(q(x_t | x_s) || p(x_t | x_s)), which sum to E KL(q(x_{1:T} | x_0) || p(x_{1:T} | x_0)), the gap.
+    then E KL(q(x_s | x_t) || p(x_s | x_t)): by the chain rule their sum is the KL of whole paths, KL(q(x_{0:T}) ||
+    p(x_{0:T})) = model_kl + gap. posterior_nats: (S,), E KL(q(x_t | x_s) || p(x_t | x_s)), which sum to E KL(q(x_{1:T}
+    | x_0) || p(x_{1:T} | x_0)), the gap.
     """
 
     variance: BoundVariance
@@ -194,11 +193,6 @@ class GaussianToy:
     def model_kl_nats(self) -> float:
         """KL(q(x_0) || p(x_0)): what the model itself gives away."""
         return self.nll_nats - self.entropy_nats
-
-    @property
-    def path_kl_nats(self) -> float:
-        """KL(q(x_{0:T}) || p(x_{0:T})) = model_kl + gap = bound - entropy: goal, bound and gap in one identity."""
-        return self.path_nats.sum().item()
 
 
 def gaussian_toy(std: float, timesteps: list[int], variance: BoundVariance, schedule: NoiseSchedule) -> GaussianToy:

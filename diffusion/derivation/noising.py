@@ -52,32 +52,22 @@ def last_step_correlation(schedule: NoiseSchedule) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class TwoWays:
-    """x_t made twice from the same noises: step by step, and in one jump. All of x_0's shape, float64.
-
-    compounded: the whole noise between x_0 and x_t, the sum of the steps' noises by the roots of their shares.
-    last: the noise of step t alone.
-    """
+    """x_t made twice from the same noises: step by step, and in one jump. Both of x_0's shape, float64."""
 
     t: int
     chain: Tensor
     jump: Tensor
-    compounded: Tensor
-    last: Tensor
 
     @property
     def difference(self) -> Tensor:
         """chain - jump: rounding, and nothing else."""
         return self.chain - self.jump
 
-    @property
-    def measured_correlation(self) -> float:
-        """Of `last` and `compounded` over all pixels; scatters about last_step_correlation as 1 / sqrt(pixels)."""
-        return torch.corrcoef(torch.stack([self.last.flatten(), self.compounded.flatten()]))[0, 1].item()
-
 
 def two_ways(x_0: Tensor, t: int, noises: Tensor, schedule: NoiseSchedule) -> TwoWays:
-    """The chain and Ho et al. 2020, eq. (4), fed with the compounded noise: equal in every pixel, not only in law.
+    """The chain and Ho et al. 2020, eq. (4): equal in every pixel, not only in law.
 
+    The jump's noise is the sum of the steps' noises by the roots of their shares.
     x_0: any shape; noises: (n, *x_0.shape) with n > t, of which the first t + 1 are used; t in [0, T). Raises
     ValueError for other t, and for noises that do not fit.
     """
@@ -87,7 +77,7 @@ def two_ways(x_0: Tensor, t: int, noises: Tensor, schedule: NoiseSchedule) -> Tw
     used = noises[: t + 1].double()
     *_, chain = forward_steps(x_0, used, schedule)
     compounded = torch.tensordot(noise_shares(t, schedule).sqrt(), used, dims=1)
-    return TwoWays(t, chain, q_sample(x_0.double(), torch.tensor(t), compounded, schedule), compounded, used[-1])
+    return TwoWays(t, chain, q_sample(x_0.double(), torch.tensor(t), compounded, schedule))
 
 
 @dataclass(frozen=True, eq=False)

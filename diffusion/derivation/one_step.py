@@ -63,12 +63,6 @@ class TrainingStep:
         return self.losses_before.mean().item()
 
 
-def training_step(unet, batch: Batch, schedule: NoiseSchedule, learning_rates: Sequence[float], **how) -> TrainingStep:
-    """Algorithm 1, line 5, once, from the same weights for each learning rate: the last of training_trials."""
-    *_, step = training_trials(unet, batch, schedule, learning_rates, **how)
-    return step
-
-
 def training_trials(
     unet,
     batch: Batch,
@@ -78,7 +72,9 @@ def training_trials(
     class_labels: Tensor | None = None,
     exact: bool = True,
 ) -> Iterator[TrainingStep]:
-    """The same as it grows: first the gradient alone, then one trial more each time. `unet` itself is left as it is.
+    """Algorithm 1, line 5, once, from the same weights for each learning rate. `unet` itself is left as it is.
+
+    First the gradient alone, then one trial more each time.
 
     On a copy, without dropout. exact: in float64; in float32, three times as fast, a weight does not feel a step of
     less than a hundred-millionth of itself, and the ratio means nothing below a learning rate of about 1e-3.

@@ -37,8 +37,6 @@ class PictureLine:
     x: Tensor
     exact: Tensor
     best: Tensor
-    best_mean: float
-    best_var: float
     mean_picture: Tensor
 
     @property
@@ -94,8 +92,6 @@ def heaviest_line(
         x=x,
         exact=law.log_density(x).exp(),
         best=torch.exp(-gaussian_nats(x, law.mean, law.var)),
-        best_mean=law.mean.item(),
-        best_var=law.var.item(),
         mean_picture=sum(
             torch.tensordot(w, y.double(), dims=1)
             for w, y in zip(law.weights.split(denoiser.chunk), pictures[seen].split(denoiser.chunk), strict=True)

@@ -1,24 +1,18 @@
-"""Chapter 6, one term: what is a KL and never negative, what is not, and why terms may be minimised one by one.
-
-Everything is in nats. Code index i holds the paper's L_i: t is the paper's t + 1, and the step t -> s = -1 is L_0.
-"""
+"""Chapter 6, one term: the log ratios whose mean it is, and the two pieces of a KL that are never negative. In nats."""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from diffusion.bound import bits_per_dim, kl_nats_per_dim
+from diffusion.bound import kl_nats_per_dim
 from diffusion.gaussian import q_posterior, step_coefficients
-from diffusion.likelihood import discretized_nats, gaussian_nats
+from diffusion.likelihood import gaussian_nats
 from diffusion.sampling import ReverseVariance
 from diffusion.schedule import NoiseSchedule
 
 CHUNK_NUMBERS = 2_000_000  # random numbers drawn at once
-
-TermKind = Literal["prior", "kl", "decoder"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,111 +118,3 @@ def kl_pieces(u: Tensor | float, ratio: Tensor | float) -> KlPieces:
     if not bool((ratio > 0).all()):
         raise ValueError(f"ratio: must be above 0, got {ratio.min().item()}")
     return KlPieces(kl_nats_per_dim(torch.zeros_like(u), ratio), 0.5 * ratio * u)
-
-
-@dataclass(frozen=True)
-class BoundTerm:
-    """A term of the bound by the paper's name, and whether it is a KL, hence never negative.
-
-    t, s: its step, or None for L_T, which belongs to none.
-    """
-
-    name: str
-    kind: TermKind
-    is_kl: bool
-    t: int | None = None
-    s: int | None = None
-
-
-def bound_terms(pairs: list[tuple[int, int]]) -> list[BoundTerm]:
-    """All S + 1 terms of the chain of these steps, L_T first: L_T and L_{t-1} are KLs; L_0 is none.
-
-    L_0 is a negative log likelihood, and at least 0 only because the decoder gives probabilities (lowest_decoder).
-    """
-    return [
-        BoundTerm("L_T", "prior", True),
-        *(
-            BoundTerm("L_0", "decoder", False, t, s) if s == -1 else BoundTerm(f"L_{t}", "kl", True, t, s)
-            for t, s in pairs
-        ),
-    ]
-
-
-@dataclass(frozen=True)
-class LowestDecoder:
-    """The least that L_0 can be, x_0_hat = x_0: of a density, which may be below 0, and of 8-bit grey levels."""
-
-    density_bpd: float
-    discrete_bpd: float
-
-
-def lowest_decoder(var: float) -> LowestDecoder:
-    """For the decoder variance var > 0, at a mid-grey pixel."""
-    if not var > 0:
-        raise ValueError(f"var: must be above 0, got {var}")
-    x_0 = torch.tensor(127 / 127.5 - 1, dtype=torch.float64)
-    density, discrete = gaussian_nats(x_0, x_0, var), discretized_nats(x_0, x_0, torch.tensor(var))
-    return LowestDecoder(bits_per_dim(density.item(), 1), bits_per_dim(discrete.item(), 1))
-
-
-@dataclass(frozen=True, eq=False)
-class SharedParameter:
-    """Terms L_k(theta) = floors_k + weights_k (theta - optima_k)^2 of one theta: (K,) each, weights > 0, floors any.
-
-    What is best apart, optima_k each, is best together only where all optima are one; and then for all weights. The
-    signs of the terms play no part: floors may be negative.
-    """
-
-    optima: Tensor
-    weights: Tensor
-    floors: Tensor
-
-    @property
-    def theta(self) -> float:
-        """argmin of the sum: the weighted mean of the optima."""
-        return ((self.weights * self.optima).sum() / self.weights.sum()).item()
-
-    @property
-    def apart(self) -> float:
-        """Sum of the minima, reached where each term has a theta of its own."""
-        return self.floors.sum().item()
-
-    @property
-    def together(self) -> float:
-        """Minimum of the sum, at least `apart`."""
-        return self.terms(self.theta).sum().item()
-
-    def terms(self, theta: Tensor | float) -> Tensor:
-        """Every term at theta, of any shape (...): (..., K)."""
-        theta = torch.as_tensor(theta, dtype=torch.float64).unsqueeze(-1)
-        return self.floors + self.weights * (theta - self.optima).square()
-
-
-def shared_slope(std: float, steps: list[tuple[int, int]], schedule: NoiseSchedule) -> SharedParameter:
-    """The smallest denoiser that can fail: x_0_hat = theta x_t with one theta for all steps, on x_0 ~ N(0, std^2).
-
-    Its terms L_{t-1} for the posterior's variance, in nats: delta / 2 E (x_0 - theta x_t)^2. Told t, it would take
-    theta_t = sqrt(alpha-bar_t) std^2 / Var[x_t], the optimum of each. steps: (t, s) with s >= 0.
-    """
-    if not 0 < std < math.inf:
-        raise ValueError(f"std: must be finite and above 0, got {std}")
-    t, s = torch.tensor(steps, dtype=torch.int64).reshape(-1, 2).T
-    if len(t) == 0 or bool((s < 0).any()):
-        raise ValueError(f"steps: needs steps (t, s) with s >= 0, got {steps}")
-    c = step_coefficients(t, s, schedule)
-    var_t = (c.signal_t * std) ** 2 + c.noise_t**2
-    return SharedParameter(
-        optima=c.signal_t * std**2 / var_t,
-        weights=0.5 * c.delta * var_t,
-        floors=0.5 * c.delta * (std * c.noise_t) ** 2 / var_t,
-    )
-
-
-def simple_slope(shared: SharedParameter, steps: list[tuple[int, int]], schedule: NoiseSchedule) -> SharedParameter:
-    """The same denoiser under L_simple: each term divided by delta / (2 SNR_t), so that eps errors count alike.
-
-    Another compromise, but the same optimum for each t, which is why a network that is told t may be trained so.
-    """
-    c = step_coefficients(*torch.tensor(steps, dtype=torch.int64).T, schedule)
-    factor = 2 * (c.signal_t / c.noise_t) ** 2 / c.delta
-    return SharedParameter(shared.optima, factor * shared.weights, factor * shared.floors)

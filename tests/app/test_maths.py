@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import re
 import shutil
 import string
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 
 import altair
 import gradio as gr
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -105,6 +107,26 @@ def test_text_and_experiments_belong_together(chapter):
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "11-identity-table"])
 def test_every_chapter_but_the_table_has_a_proof(name):
     assert "<details>" in chapter_words(name, "en").sections["text"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_numbers_of_chapter_6_are_right(language):
+    """One theta for all steps, x_0_hat = theta x_t, on x_0 ~ N(0, 0.5^2); and the least L_0 of a density."""
+    beta = np.linspace(1e-4, 0.02, 1000)
+    ab = np.cumprod(1 - beta)
+    snr, a, v = ab / (1 - ab), np.sqrt(ab), 0.25 * ab + 1 - ab  # v: E x_t^2
+    delta = snr[:-1] - snr[1:]  # of the steps t -> t - 1 with t >= 1
+
+    def total(theta, weights=delta / 2, at=slice(1, None)):
+        return (weights * (0.25 - 2 * theta * 0.25 * a[at] + theta**2 * v[at])).sum()
+
+    apart = total(0.25 * a[1:] / v[1:])
+    together = total((delta * 0.25 * a[1:]).sum() / (delta * v[1:]).sum())
+    simple = total((snr * 0.25 * a).sum() / (snr * v).sum())  # the minimum under L_simple, whose weights are SNR_t
+    density_bpd = 0.5 * math.log2(2 * math.pi * beta[1] * (1 - ab[0]) / (1 - ab[1]))
+    text = chapter_words("06-every-term", language).sections["text"]
+    for number in (f"{apart:.2f}", f"{together:.2f}", f"{simple:.2f}", f"{density_bpd:.2f}"):
+        assert number in text
 
 
 def check_parts(parts, experiment, language, has_all=True):

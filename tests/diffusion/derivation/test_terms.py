@@ -1,4 +1,4 @@
-"""log q/p against its closed law, the pieces of a KL against the whole, one theta for two terms against a search."""
+"""log q/p against its closed law, the pieces of a KL against the whole."""
 
 import math
 
@@ -6,16 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.derivation.terms import (
-    bound_terms,
-    kl_pieces,
-    log_ratio,
-    lowest_decoder,
-    shared_slope,
-    simple_slope,
-)
+from diffusion.derivation.terms import kl_pieces, log_ratio
 from diffusion.schedule import NoiseSchedule
-from diffusion.trajectory import pairs
 
 LINEAR = NoiseSchedule.named()
 AB = np.append(np.cumprod(1 - np.linspace(1e-4, 0.02, 1000)), 1.0)
@@ -92,61 +84,3 @@ def test_the_pieces_are_the_kl_and_never_negative():
     assert (equal.var_nats.item(), equal.mean_nats.item()) == (0, 0)
     with pytest.raises(ValueError, match=r"^ratio:"):
         kl_pieces(0.0, 0.0)
-
-
-def test_which_terms_are_kls():
-    terms = bound_terms(pairs([999, 500, 0]))
-    assert [(term.name, term.is_kl) for term in terms] == [
-        ("L_T", True),
-        ("L_999", True),
-        ("L_500", True),
-        ("L_0", False),
-    ]
-    assert (terms[0].t, terms[1].t, terms[1].s, terms[-1].s) == (None, 999, 500, -1)
-
-
-def test_a_density_decoder_goes_below_zero_and_grey_levels_do_not():
-    found = lowest_decoder(5.4531876613e-5)
-    assert found.density_bpd == pytest.approx(-5.76, abs=5e-3)
-    assert found.discrete_bpd == pytest.approx(1.30538, abs=5e-6)
-    for var in (1e-12, 1e-3, 10.0):
-        assert lowest_decoder(var).discrete_bpd >= 0
-    with pytest.raises(ValueError, match=r"^var:"):
-        lowest_decoder(0.0)
-
-
-def test_one_theta_for_two_terms():
-    steps, std = [(100, 99), (600, 599)], 0.5
-    shared = shared_slope(std, steps, LINEAR)
-    theta = torch.linspace(0, 1, 100_001, dtype=torch.float64)
-    terms = shared.terms(theta)
-    for k, (t, s) in enumerate(steps):  # delta / 2 E (x_0 - theta x_t)^2, typed anew
-        a, v = math.sqrt(AB[t]), AB[t] * std**2 + 1 - AB[t]
-        delta = AB[s] / (1 - AB[s]) - AB[t] / (1 - AB[t])
-        typed = delta / 2 * (std**2 - 2 * theta * a * std**2 + theta**2 * v)
-        torch.testing.assert_close(terms[:, k], typed, rtol=1e-8, atol=1e-12)
-    total = terms.sum(1)
-    assert theta[total.argmin()].item() == pytest.approx(shared.theta, abs=1e-5)
-    assert total.min().item() == pytest.approx(shared.together, rel=1e-8)
-    assert terms.min(0).values.sum().item() == pytest.approx(shared.apart, rel=1e-8)
-    assert shared.together > 1.01 * shared.apart
-    simple = simple_slope(shared, steps, LINEAR)
-    assert torch.equal(simple.optima, shared.optima)
-    assert abs(simple.theta - shared.theta) > 1e-3  # weights choose another compromise
-    snr = torch.tensor([AB[t] / (1 - AB[t]) for t, _ in steps])
-    a, v = (
-        torch.tensor(x, dtype=torch.float64)
-        for x in zip(*[(math.sqrt(AB[t]), AB[t] / 4 + 1 - AB[t]) for t, _ in steps], strict=True)
-    )
-    torch.testing.assert_close(simple.terms(0.3), snr * (0.25 - 2 * 0.3 * a * 0.25 + 0.09 * v), rtol=1e-9, atol=0)
-
-
-def test_alone_nothing_is_lost():
-    alone = shared_slope(0.5, [(300, 299)], LINEAR)
-    assert alone.together == pytest.approx(alone.apart, rel=1e-12)
-    assert simple_slope(alone, [(300, 299)], LINEAR).theta == pytest.approx(alone.theta, rel=1e-12)
-    for steps in ([], [(0, -1)]):
-        with pytest.raises(ValueError, match=r"^steps:"):
-            shared_slope(0.5, steps, LINEAR)
-    with pytest.raises(ValueError, match=r"^std:"):
-        shared_slope(0.0, [(1, 0)], LINEAR)
