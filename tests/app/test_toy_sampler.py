@@ -156,8 +156,8 @@ def test_explore_and_the_frontier_have_it(catalogue, clothes):
     points = [dataclasses.replace(one.point(found), value=0.5) for one in own_runs]
     assert [point.calls for point in points] == [2, 3, 2, 3, 4, 6]
     for language in LANGUAGES:
-        plot, _ = frontier_plots(points, language)
-        colors = json.loads(plot.plot)["layer"][0]["encoding"]["color"]["scale"]
+        chart, _ = frontier_plots(points, language)
+        colors = chart.spec["layer"][0]["encoding"]["color"]["scale"]
         assert "Toy 2" in colors["domain"] and len(set(colors["range"])) == 3
         assert "Toy 2" in explore_views.frontier_html(points)
     assert "toy" in frontier_csv(points)
