@@ -1,7 +1,17 @@
 """What a field of the settings declares beside its type: its control, its axis, where it applies, its part in a key.
 
 A field declares it in its Annotated[...]; the page, the endpoints, the axes and the keys read it from `Setting`. So a
-new setting is one field, the place that uses it, and texts. No torch: a page is laid out before torch is there.
+new setting is one field, the place that uses it, and texts:
+
+    noise_scale: Annotated[
+        float,
+        Control(group="sampler", step=0.1),  # a slider among the details of the sampler
+        OnAxis("0-2[5]"),  # and an axis of Explore
+        When("sampler", lambda sampler: reads(sampler, "noise_scale")),
+    ] = Field(1.0, ge=0, le=2, description="What /generate says of it, and the page as long as it has no texts.")
+
+Its texts are controls.NAME.label and .info, readings.NAME ({value}), grids.values.NAME, and of choices controls.NAME.X.
+No torch: a page is laid out before torch is there.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from tests.app.server import REPOSITORY
 
 FIELD = """    noise_scale: Annotated[
         float,
-        Control(group="sampler", step=0.1),
+        Control(group="sampler", step=0.1, unit="sd"),
         OnAxis("0-2[5]"),
         When("sampler", lambda sampler: sampler == "ddpm"),
     ] = Field(1.0, ge=0, le=2, description="How much of the fresh noise is added.")

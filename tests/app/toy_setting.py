@@ -32,6 +32,7 @@ from tests.app.server import REPOSITORY
 
 OPTIONS = Options()
 STEPS = 4
+LABEL = "noise_scale (sd)"
 INFO = "How much of the fresh noise is added."
 REFUSED = "noise_scale: Input should be less than or equal to 2, got 2.5"
 
@@ -71,7 +72,7 @@ def test_every_tab_has_its_control(shop):
         control = form.own["noise_scale"]
         assert isinstance(control, gr.Slider), name
         assert (control.minimum, control.maximum, control.step, control.value) == (0, 2, 0.1, 1.0)
-        assert (control.label, control.info, control.visible) == ("noise_scale", INFO, False)
+        assert (control.label, control.info, control.visible) == (LABEL, INFO, False)
         assert control in form.inputs and control in form.worded and control in form.adapted
     assert len({form.own["noise_scale"] for form in forms.values()}) == len(forms)
     for axis in ("axis_1", "axis_2", "axis_3"):
@@ -134,7 +135,7 @@ def test_explore_has_its_axis(catalogue, clothes):
     assert [cell.plan.settings.noise_scale for cell in grid.cells] == [0, 1, 2]
     assert len({job.key for job in grid.jobs}) == 3
     for language in LANGUAGES:
-        assert value_words(grid.axes[0], 0.5, clothes, language) == "0.5"
+        assert value_words(grid.axes[0], 0.5, clothes, language) == "0.5 sd"
         assert "0-2[5]" in values_hint("noise_scale", clothes, language)
     with pytest.raises(AxisError, match="axis_1, value 2: noise_scale: Input should be less than or equal to 2"):
         grid_of(own | {"axis_1_values": "1, 3"}, values_of(clothes), catalogue, OPTIONS)
@@ -169,8 +170,8 @@ def test_a_run_has_a_sentence_about_it(shop):
     pipeline = shop.catalogue.pipeline("clothes")
     for language in LANGUAGES:
         said = dict(readings(pipeline.plan(run(noise_scale=0.5)), language))
-        assert "0.5" in said["noise_scale"] and INFO in said["noise_scale"]
-        assert "noise_scale" not in dict(readings(pipeline.plan(run().replace(sampler="ddim")), language))
+        assert "0.5 sd" in said[LABEL] and INFO in said[LABEL]
+        assert LABEL not in dict(readings(pipeline.plan(run().replace(sampler="ddim")), language))
 
 
 def test_its_texts_go_first(shop, clothes, monkeypatch):
@@ -179,7 +180,9 @@ def test_its_texts_go_first(shop, clothes, monkeypatch):
     for key, text in words.items():
         monkeypatch.setitem(texts("en"), key, text)
     props = control_props("en", clothes, OPTIONS)["noise_scale"]
-    assert (props["label"], props["info"]) == ("Grain", "From 0 to 2.")
-    assert ("Grain", "Grain of 0.5.") in readings(shop.catalogue.pipeline("clothes").plan(run(noise_scale=0.5)), "en")
+    assert (props["label"], props["info"]) == ("Grain (sd)", "From 0 to 2.")
+    assert ("Grain (sd)", "Grain of 0.5 sd.") in readings(
+        shop.catalogue.pipeline("clothes").plan(run(noise_scale=0.5)), "en"
+    )
     assert values_hint("noise_scale", clothes, "en") == "A number."
     assert explain(FieldError("noise_scale", "missing"), "en") == "Grain: needs a value."
