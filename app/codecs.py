@@ -86,7 +86,7 @@ class Codec:
 
     def example(self, checkpoint: Checkpoint | None, catalogue: Catalogue) -> str:
         """Values to begin with on an axis."""
-        return self.setting.axis.example or ", ".join(self.setting.choices)
+        return self.setting.axis.example or ", ".join(self.setting.choices or ("yes", "no"))
 
     def value_words(self, value, checkpoint: Checkpoint, language: str) -> str:
         """A value as it stands at the head of a row or column of a grid."""

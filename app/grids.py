@@ -99,10 +99,11 @@ def values_hint(of: str, checkpoint: Checkpoint | None, language: str) -> str:
     places = codec.places(language, checkpoint, limits_of(checkpoint, Options()))
     if key in texts(language):
         return say(language, key, **places)
-    if codec.setting.is_number:
-        range = {"least": codec.setting.least, "most": codec.setting.most}
-        return say(language, "grids.values.numbers", example=codec.setting.axis.example, **range)
-    return f"{places['choices']}."
+    setting = codec.setting
+    if not setting.is_number:
+        return f"{', '.join(setting.choices or ('yes', 'no'))}."
+    ends = {"least": setting.least, "most": setting.most}
+    return say(language, "grids.values.numbers", example=setting.axis.example, **ends)
 
 
 @dataclass(frozen=True, eq=False)

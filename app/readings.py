@@ -34,7 +34,7 @@ def _is_other(field: str) -> bool:
 def _other(plan: Plan, field: str, language: str) -> Reading:
     """The text of the setting, filled with its value; without a text what its description says."""
     setting, facts = SETTINGS[field], plan.settings.facts
-    if not setting.holds(facts):
+    if facts[field] is None or not setting.holds(facts):
         return None
     value = CODECS[field].value_words(facts[field], None, language)
     if f"readings.{field}" in texts(language):
