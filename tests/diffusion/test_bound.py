@@ -66,7 +66,7 @@ def whole_bound(denoiser, x_0, plan, variances, **options):
     ],
 )
 def test_golden_bound_of_an_oracle(S, offset, sigma_0, interior):
-    """Section 4 of the reference: what the fixed variances cost even where x_0_hat = x_0, by step count."""
+    """What the fixed variances cost even where x_0_hat = x_0: KLs of Gaussians, Ho et al. 2020, eqs. (5)-(7)."""
     x_0 = grid_pictures()
     plan = BoundPlan.all_steps(LINEAR, visited_timesteps(S, 1000, "linspace"))
     assert default_decoder_var(plan) == pytest.approx(sigma_0, rel=1e-4)
@@ -116,7 +116,7 @@ def test_float32_would_have_lost_the_last_term():
     plan = BoundPlan.all_steps(LINEAR, [999, 998])
     error = next(iter(measure(Oracle(x_0, error=0.01), x_0, plan, image_generators(0, 1))))
     bits = bits_per_dim(error.nats(reverse_variances(plan, "posterior")[999, 998], LINEAR), 16).item()
-    assert bits == pytest.approx(5.9e-11, abs=5e-13)  # the references' code reads 1.7e-7
+    assert bits == pytest.approx(5.9e-11, abs=5e-13)
 
 
 def test_golden_prior():

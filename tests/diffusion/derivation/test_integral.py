@@ -1,4 +1,4 @@
-"""The integral of a term: golden numbers of the reference, scipy's quadrature, and formulas typed anew."""
+"""The integral of a term: golden numbers, scipy's quadrature, and formulas typed anew."""
 
 import math
 
@@ -96,7 +96,7 @@ def test_the_step_to_the_picture_is_no_kl(t):
 
 
 def test_golden_weights():
-    """Section 8 of the script; t there is the paper's."""
+    """The weights of Ho et al. 2020, eq. (12), to the digits shown; t is the paper's."""
     posterior, beta = eps_weights(LINEAR), eps_weights(LINEAR, "beta")
     for t, value in ((2, 0.600), (10, 0.0864), (100, 0.0103), (500, 0.0055), (1000, 0.0102)):
         assert posterior[t - 1].item() == pytest.approx(value, rel=5e-3)

@@ -77,7 +77,7 @@ def test_eta_one_is_the_posterior_and_every_eta_the_samplers_step(schedule):
 
 
 def test_golden_angles():
-    """At eta = 1, from the reference: the fewer the steps, the more is new."""
+    """At eta = 1, in degrees: the fewer the steps, the more is new."""
     whole = parts_of(chain(1000), 1.0).angle_degrees[:-1]
     assert whole[-1].item() == pytest.approx(48, abs=0.5)  # the paper's t = 2
     assert whole[:900].min() > 5.5 and whole[:900].max() < 8.5
@@ -102,7 +102,7 @@ def test_a_row_of_eta_walks_the_quarter_circle():
 
 
 def test_golden_weights_at_eta_one():
-    """Those of the bound with the posterior variance: SNR ratios, and the reference's values by the paper's t."""
+    """Those of Ho et al. 2020, eq. (12), with the posterior variance: SNR ratios, and their digits by the paper's t."""
     golden = {2: 0.600, 10: 0.0864, 100: 0.0103, 500: 0.0055, 1000: 0.0102, 350: 0.00498}
     for t, value in golden.items():
         weight = eta_parts(t - 1, t - 2, 1.0, LINEAR).weight_nats.item()
