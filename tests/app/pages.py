@@ -1,12 +1,11 @@
 """What the browser tests of all tabs do on a page."""
 
-import os
 import re
-import shutil
 
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
 from diffusion.samplers.registry import SAMPLERS
+from tests.chromium import find_chromium
 
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -21,12 +20,10 @@ RUN_SECONDS = 120_000  # at the most; in milliseconds, as Playwright counts
 
 
 def launched(playwright: Playwright) -> Browser:
-    """A headless Chromium. Raises FileNotFoundError, saying what to install: a page nobody looked at is not tested."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    """A headless Chromium. Raises FileNotFoundError, saying what to do: a page nobody looked at is not tested."""
+    path = find_chromium(playwright.chromium.executable_path)
     if path is None:
-        raise FileNotFoundError(
-            "no chromium: apt-get install chromium (Debian, Ubuntu), or name one in the variable CHROMIUM"
-        )
+        raise FileNotFoundError("no Chromium that runs: python -m tests.chromium installs one, as make test does")
     return playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
 
 
