@@ -2,6 +2,7 @@
 
 python -m benchmarks.samplers checkpoints/pixel-faces [...] [--calls 10 20 50] [--pictures 64] [--samples 1000]
 
+Calls, not steps, are what a run costs: each sampler takes as many steps as its calls allow (Heun 5 of 10 or 9 calls).
 RMS: between the pictures (clipping off) and those of DDIM in all steps from the same x_T, for the samplers without
 fresh noise; and the median picture's, since a few that end as another shape decide the mean. KID: of samples, as the
 page draws them (clipping on), to the real pictures of the checkpoint in its own feature space. Whatever was drawn is
@@ -20,38 +21,44 @@ from benchmarks import table
 from diffusion.features import load_feature_space
 from diffusion.metrics import kid_of_few, shuffled
 from diffusion.pipeline import DDPMLabPipeline
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplerName, SamplingSettings
 from diffusion.trajectory import TimestepSpacing
 from training.samples import CACHE, draw_samples
 
 SEED = 0
 CALLS, PICTURES, SAMPLES = (10, 20, 50), 64, 1000
-SAMPLERS: tuple[tuple[SamplerName, TimestepSpacing], ...] = (
-    ("ddpm", "trailing"),
-    ("ddpm", "even"),
-    ("ddim", "trailing"),
-    ("ddim", "even"),
-    ("ddim", "power"),
-    ("dpmpp_2m", "trailing"),
-    ("dpmpp_2m", "even"),
-    ("dpmpp_2m", "power"),
-    ("unipc", "trailing"),
-    ("unipc", "even"),
-    ("unipc", "power"),
-)
+SPACINGS: tuple[TimestepSpacing, ...] = ("trailing", "even", "power")
+
+
+def is_noisy(name: SamplerName) -> bool:
+    """Whether its runs draw fresh noise: then no path is the exact one, and the seed decides more than the spacing."""
+    return SAMPLERS[name].eta_of(None) > 0
+
+
+RUNS = tuple((name, spacing) for name in SAMPLERS for spacing in SPACINGS if spacing != "power" or not is_noisy(name))
+
+
+def steps_within(name: SamplerName, calls: int) -> int:
+    """The most steps of a run that asks the network no more than so many times."""
+    between, last = SAMPLERS[name].calls_of(0), SAMPLERS[name].calls_of(-1)
+    if calls < last:
+        raise ValueError(f"calls: {name} needs at least {last}, got {calls}")
+    return 1 + (calls - last) // between
 
 
 @dataclass(frozen=True)
 class Row:
     """What was measured of a sampler.
 
-    rms: over all pictures, and median: of each picture's; None with fresh noise. kid: value and standard error; None
-    unless asked for.
+    calls: at the most; steps: how many they allow. rms: over all pictures, and median: of each picture's; None with
+    fresh noise. kid: value and standard error; None unless asked for.
     """
 
     checkpoint: str
     sampler: SamplerName
     spacing: TimestepSpacing
+    steps: int
     calls: int
     rms: float | None
     median: float | None
@@ -70,18 +77,18 @@ def measure(
     of_classes = {"class_label": 0, "classes_seed": SEED} if pipeline.classes else {"class_label": None}
     space = load_feature_space(checkpoint) if samples else None
     all_steps = _drawn(checkpoint, cache, pictures, "ddim", "even", pipeline.num_train_timesteps, **of_classes)
-    for sampler, spacing in SAMPLERS:
+    for sampler, spacing in RUNS:
         for count in calls:
-            run = sampler, spacing, count
+            run = sampler, spacing, steps_within(sampler, count)
             rms = median = found = None
-            if sampler != "ddpm":
+            if not is_noisy(sampler):
                 apart = _drawn(checkpoint, cache, pictures, *run, **of_classes) - all_steps
                 squares = np.square(apart, dtype=np.float64).mean((1, 2, 3))
                 rms, median = float(np.sqrt(squares.mean())), float(np.median(np.sqrt(squares)))
             if samples:
                 images = _drawn(checkpoint, cache, samples, *run, unrounded=False, **of_classes)
                 found = kid_of_few(shuffled(space.real, seed=0), space.features(images))
-            yield Row(Path(checkpoint).resolve().name, sampler, spacing, count, rms, median, found)
+            yield Row(Path(checkpoint).resolve().name, *run, count, rms, median, found)
 
 
 def _drawn(
@@ -107,7 +114,7 @@ def table_rows(checkpoints: Sequence[Path], **sizes) -> Iterator[table.Row]:
         for row in rows:
             rms = "" if row.rms is None else f"RMS {row.rms:.4f}, median {row.median:.4f}"
             found = "" if row.kid is None else "KID x 1000 {:.1f} ± {:.1f}".format(*(1000 * part for part in row.kid))
-            what = f"{row.checkpoint}: {row.sampler} ({row.spacing}), {row.calls} calls"
+            what = f"{row.checkpoint}: {row.sampler} ({row.spacing}), {row.calls} calls, {row.steps} steps"
             yield table.Row(what, "; ".join(filter(None, (rms, found))))
         best, ddim = rivals(rows)
         what = f"{best.checkpoint}: RMS of {best.sampler} at {best.calls} calls against DDIM's at {ddim.calls}"
@@ -143,7 +150,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     print(f"RMS over {options.pictures} pictures, KID x 1000 at N = {options.samples}\n")
-    print(f"| data | sampler | timesteps | calls | RMS to DDIM in all steps | median | KID |\n|{'---|' * 7}")
+    print(f"| data | sampler | timesteps | calls | steps | RMS to DDIM in all steps | median | KID |\n|{'---|' * 8}")
     verdicts = []
     for checkpoint in options.checkpoints:
         rows = []
@@ -151,7 +158,8 @@ def main() -> None:
             rows.append(row)
             rms = "– | –" if row.rms is None else f"{row.rms:.4f} | {row.median:.4f}"
             found = "–" if row.kid is None else "{:.1f} ± {:.1f}".format(*(1000 * part for part in row.kid))
-            print(f"| {row.checkpoint} | {row.sampler} | {row.spacing} | {row.calls} | {rms} | {found} |", flush=True)
+            run = f"{row.sampler} | {row.spacing} | {row.calls} | {row.steps}"
+            print(f"| {row.checkpoint} | {run} | {rms} | {found} |", flush=True)
         if len(options.calls) > 1:
             verdicts.append(verdict(rows))
     print("", *verdicts, sep="\n")
