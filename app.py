@@ -2,14 +2,14 @@
 
 import sys
 
-from app.memory import one_arena
-from app.options import Options, parse
+from app.server.malloc import one_arena
+from app.server.options import Options, parse
 
 one_arena()
 options = parse(sys.argv[1:]) if __name__ == "__main__" else Options()  # the flags first: --help needs no page
 
-from app.demo import build_demo, launch_arguments  # noqa: E402
-from app.later import import_all  # noqa: E402
+from app.page import build_demo, launch_arguments  # noqa: E402
+from app.ui.lazy_import import import_all  # noqa: E402
 
 demo = build_demo(options)
 

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from diffusers import UNet2DModel
 
-from app.options import ROOT
+from app.server.options import ROOT
 from benchmarks.sampling import SHIPPED, quiet
 from benchmarks.table import in_turns
-from diffusion.engine import TorchEngine, probe
-from diffusion.gpu_engine import gpu_engine
-from diffusion.onnx_engine import onnx_engine
+from diffusion.engines.base import TorchEngine, probe
+from diffusion.engines.gpu import gpu_engine
+from diffusion.engines.onnx import onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 

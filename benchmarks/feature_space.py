@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
-from diffusion.features import load_feature_space
-from diffusion.metrics import fid, kid, shuffled
+from diffusion.metrics.distances import fid, kid, shuffled
+from diffusion.metrics.features import load_feature_space
 from training.data import Pictures
 from training.data.pictures import to_pillow
 

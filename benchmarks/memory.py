@@ -15,8 +15,8 @@ from tempfile import TemporaryDirectory
 
 from gradio_client import Client
 
-from app.catalogue import Catalogue
-from app.options import ROOT
+from app.server.checkpoints import Catalogue
+from app.server.options import ROOT
 from benchmarks.startup import environment, started
 from benchmarks.table import Row, print_rows
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from app.options import ROOT
+from app.server.options import ROOT
 from benchmarks.sampling import SHIPPED
-from diffusion.engine import TorchEngine, probe
-from diffusion.onnx_engine import fed, session_options
-from diffusion.onnx_model import write_model
+from diffusion.engines.base import TorchEngine, probe
+from diffusion.engines.onnx import fed, session_options
+from diffusion.engines.onnx_model import write_model
 from diffusion.pipeline import DDPMLabPipeline
 
 LINES = 8

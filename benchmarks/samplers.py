@@ -18,8 +18,8 @@ import numpy as np
 import torch
 
 from benchmarks import table
-from diffusion.features import load_feature_space
-from diffusion.metrics import kid_of_few, shuffled
+from diffusion.metrics.distances import kid_of_few, shuffled
+from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplerName, SamplingSettings

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 
-from app.options import ROOT
+from app.server.options import ROOT
 from benchmarks.table import Row, in_turns, print_rows
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.sampling import image_generators, noise_like

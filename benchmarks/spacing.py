@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from diffusion.features import load_feature_space
-from diffusion.metrics import kid_difference, kid_of_few, shuffled
+from diffusion.metrics.distances import kid_difference, kid_of_few, shuffled
+from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings

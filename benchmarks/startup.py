@@ -20,31 +20,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
-from app.form import DEFAULTS
-from app.options import ROOT
+from app.controls.values import DEFAULTS
+from app.server.options import ROOT
 from benchmarks.table import Row, print_rows
-from tests.app.server import free_port
+from tests.app.running import free_port
 
 PAGE, FIRST = 1.3, 1.5
 HELLO = "import gradio as gr\nwith gr.Blocks() as demo: gr.Markdown('hello')\ndemo.launch()"
 INSIDE = """
 import time
-from app.later import import_all
-from app.demo import build_demo
-from app.options import Options
+from app.ui.lazy_import import import_all
+from app.page import build_demo
+from app.server.options import Options
 page = time.perf_counter()
 import_all().join()
 imported = time.perf_counter()
 from benchmarks.startup import default_run
-from app.catalogue import Catalogue
-from app.demo import quick
+from app.server.checkpoints import Catalogue
+from app.page import quick
 loading = time.perf_counter()
 catalogue = Catalogue(Options().checkpoints, quicken=quick)
 name = catalogue.default()
 pipeline = catalogue.quick_pipeline(name)
 loaded = time.perf_counter()
 settings = default_run(catalogue, name)
-from app.runs import watch_run
+from app.generate.run import watch_run
 def run():
     start = time.perf_counter()
     for _ in watch_run(pipeline, pipeline.plan(settings)):
@@ -99,8 +99,8 @@ def page_seconds(*command: str) -> float:
 
 def default_run(catalogue, name: str):
     """The run that the page offers first."""
-    from app.form import defaults, settings_of
-    from app.options import Options
+    from app.controls.values import defaults, settings_of
+    from app.server.options import Options
 
     checkpoint = catalogue.checkpoint(name)
     return settings_of(defaults(checkpoint, Options()), checkpoint, Options())

@@ -13,12 +13,12 @@ import statistics
 import time
 from collections.abc import Iterator
 
-from app import views
-from app.catalogue import Catalogue
-from app.options import ROOT
-from app.runs import watch_run
+from app.generate import render as views
+from app.generate.run import watch_run
+from app.server.checkpoints import Catalogue
 from app.server.network import in_network_thread
-from app.stage import progress_line
+from app.server.options import ROOT
+from app.ui.html import progress_line
 from benchmarks.table import Row, print_rows
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings

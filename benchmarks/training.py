@@ -30,8 +30,8 @@ from accelerate.state import AcceleratorState
 from tqdm import tqdm
 
 from benchmarks.diffusers_example import BATCH_SIZE, DiffusersExample
-from diffusion.features import load_feature_space
-from diffusion.metrics import distance
+from diffusion.metrics.distances import distance
+from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from training.config import TrainConfig

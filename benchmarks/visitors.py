@@ -16,8 +16,8 @@ from threading import Barrier
 
 from gradio_client import Client
 
-from app.catalogue import Catalogue
-from app.options import ROOT
+from app.server.checkpoints import Catalogue
+from app.server.options import ROOT
 from benchmarks.startup import started
 from benchmarks.table import Row, print_rows
 

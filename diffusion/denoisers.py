@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from diffusion.engine import Engine, TorchEngine
+from diffusion.engines.base import Engine, TorchEngine
 from diffusion.gaussian import Level, Prediction, PredictionType, level_at, prediction_from_output
 from diffusion.schedule import NoiseSchedule
 
@@ -15,7 +15,7 @@ from diffusion.schedule import NoiseSchedule
 class Description:
     """What computes a denoiser's answers, for the record of a run.
 
-    engine: the package that computes, see diffusion.engine.Engine; threads: of the CPU; precision: of the
+    engine: the package that computes, see diffusion.engines.base.Engine; threads: of the CPU; precision: of the
     arithmetic, in torch's word ("float32"). guided: two answers mixed by a guidance scale, which is no
     likelihood model.
     """

@@ -19,16 +19,16 @@ from diffusion.checkpoint import (
     sketch_checkpoint,
     weight_files,
 )
-from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Denoiser, NetworkDenoiser
-from diffusion.engine import Engine, EngineError, TorchEngine
-from diffusion.gpu_engine import gpu_engine
-from diffusion.onnx_engine import kept_engine, onnx_engine
+from diffusion.engines.base import Engine, EngineError, TorchEngine
+from diffusion.engines.gpu import gpu_engine
+from diffusion.engines.onnx import kept_engine, onnx_engine
 from diffusion.pixels import to_pictures
 from diffusion.plan import Plan, plan_run
 from diffusion.samplers.base import walk
 from diffusion.sampling import Step, image_generators, is_noisy, noise_like
 from diffusion.settings import SamplingSettings
+from diffusion.timestep_matching import RescheduledDenoiser
 
 logger = logging.getLogger(__name__)
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from diffusion.conditioning import told_timesteps
 from diffusion.errors import FieldError
 from diffusion.samplers.base import Sampler
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
+from diffusion.timestep_matching import told_timesteps
 from diffusion.trajectory import pairs, visited_timesteps
 
 

@@ -13,7 +13,7 @@ from pydantic_core import PydanticKnownError
 
 from diffusion.errors import FieldError, of_validation, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
-from diffusion.setting import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
+from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
 from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance, has_range
 
@@ -44,8 +44,8 @@ class SamplingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
-    # A field declares here all that the program knows of it: see diffusion/setting.py. New fields go below the others,
-    # since /generate takes its parameters in this order too
+    # A field declares here all that the program knows of it: see diffusion/setting_spec.py. New fields go below the
+    # others, since /generate takes its parameters in this order too
 
     checkpoint: Annotated[
         str | None,

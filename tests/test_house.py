@@ -48,8 +48,8 @@ def imports(name: str) -> set[str]:
 
 def test_the_rooms_are_there():
     assert {name.split(".")[0] for name in MODULES} == set(ROOMS)
-    assert "diffusion.pipeline" in imports("app.catalogue")
-    assert "app.views" in imports("app.tabs.generate")
+    assert "diffusion.pipeline" in imports("app.server.checkpoints")
+    assert "app.generate.render" in imports("app.generate.tab")
 
 
 @pytest.mark.parametrize("room", ROOMS)

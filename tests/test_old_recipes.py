@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.catalogue import Catalogue
-from app.form import controls_of, settings_of
-from app.options import Options
-from app.pictures import as_saved
+from app.controls.values import controls_of, settings_of
+from app.server.checkpoints import Catalogue
+from app.server.options import Options
+from app.ui.images import as_saved
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
-from diffusion.recipe import compare, from_query, pixels_sha256, read_png
+from diffusion.sharing.recipe import compare, from_query, pixels_sha256, read_png
 
 FOLDER = Path(__file__).parent / "data" / "recipes"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.png"))

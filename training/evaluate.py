@@ -22,8 +22,8 @@ import numpy as np
 import torch
 
 from diffusion.checkpoint import checkpoint_sha256
-from diffusion.features import FeatureSpace, has_feature_space, load_feature_space, save_feature_space
-from diffusion.metrics import distance, nearest
+from diffusion.metrics.distances import distance, nearest
+from diffusion.metrics.features import FeatureSpace, has_feature_space, load_feature_space, save_feature_space
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import TimestepSpacing

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
-from diffusion.features import (
+from diffusion.metrics.features import (
     FEATURES,
     RECORD,
     TURNS,

@@ -27,8 +27,7 @@ from diffusion.bound import reverse_variances
 from diffusion.bound_plan import BoundPlan
 from diffusion.checkpoint import checkpoint_sha256
 from diffusion.denoisers import Denoiser
-from diffusion.derivation.data_facts import DataFacts, measure_levels
-from diffusion.derivation.judging import (
+from diffusion.derivation.c10_how_good import (
     SEED,
     CurvePoint,
     Neighbours,
@@ -40,6 +39,7 @@ from diffusion.derivation.judging import (
     some_timesteps,
     without_class,
 )
+from diffusion.derivation.data_facts import DataFacts, measure_levels
 from diffusion.derivation.lessons import ARRAYS, RECORD
 from diffusion.exact import DataDenoiser
 from diffusion.pipeline import DDPMLabPipeline

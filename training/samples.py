@@ -13,7 +13,7 @@ from accelerate import PartialState
 from tqdm import tqdm
 
 from diffusion.checkpoint import checkpoint_sha256
-from diffusion.grid import same_pictures
+from diffusion.experiments.grid import same_pictures
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings

@@ -1,4 +1,4 @@
-"""What a chapter is made of: experiments, their controls and what they show. Declarations; app/tabs/maths.py wires."""
+"""What a chapter is made of: experiments, their controls and what they show. Declarations; app/maths/tab.py wires."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from app.codecs import is_number
+from app.controls.codecs import is_number
 from app.maths.scene import Scene
 from app.maths.words import number_of
+from app.ui.charts import Chart
 from app.ui.progress import WorkStep
-from app.vega import Chart
 from diffusion.errors import FieldError
 
 Say = Callable[..., str]  # say(key, **places): the chapter's words in the page's language

@@ -5,7 +5,7 @@ from html import escape
 
 from torch import Tensor
 
-from app.pictures import data_uri, enlarged, picture, png, visible
+from app.ui.images import data_uri, enlarged, picture, png, visible
 
 SIDE = 256  # of a picture, in pixels at most
 

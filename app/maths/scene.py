@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from app.catalogue import Checkpoint
-from app.messages import PageError, Refusal
-from app.shop import Shop
+from app.server.checkpoints import Checkpoint
+from app.server.services import Shop
+from app.texts.messages import PageError, Refusal
 from diffusion.bound_plan import Pair
 from diffusion.denoisers import Denoiser
 from diffusion.derivation.data_facts import DataFacts
@@ -25,8 +25,8 @@ from diffusion.errors import FieldError
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import fit, to_unit_range
 from diffusion.plan import Plan
-from diffusion.recipe import MAX_SIDE
 from diffusion.schedule import NoiseSchedule
+from diffusion.sharing.recipe import MAX_SIDE
 
 MAX_FILE = 50_000_000
 # What reading a broken .npz or JSON may raise

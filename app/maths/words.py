@@ -7,8 +7,8 @@
     ## tutorial       in the tutorial's words, and what to add to them
     ## words          "key: text" lines: labels of controls, axes, curves; {places} are filled
 
-A formula colours a symbol by \\textcolor{PICTURE}{x_0}; the names are those of app/vega.py, so that it has the colour
-of its curve.
+A formula colours a symbol by \\textcolor{PICTURE}{x_0}; the names are those of app/ui/charts.py, so that it has the
+colour of its curve.
 """
 
 import re
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from app import vega
+from app.ui import charts as vega
 
 MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and a mark that begins no line
 NAMES = tuple(sorted(path.name.removesuffix(".md") for path in (files("app.texts") / "maths" / "en").iterdir()))

@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 import gradio as gr
 
-from app.messages import Refusal, explain
 from app.server.network import NETWORK, stream
 from app.server.queue import Ticket
-from app.stage import idle_line, progress_line, waiting_line
-from app.tabs.events import PRIVATE, Component, Sent, Shown, refusals, to_the_end
 from app.texts import language_of
+from app.texts.messages import Refusal, explain
+from app.ui.events import PRIVATE, Component, Sent, Shown, refusals, to_the_end
+from app.ui.html import idle_line, progress_line, waiting_line
 from app.ui.progress import Progress, WorkStep
 
 if TYPE_CHECKING:
-    from app.shop import Shop
+    from app.server.services import Shop
 
 T = TypeVar("T")
 

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import SimpleQueue
 from typing import TypeVar
 
-from app.memory import give_back
-from app.messages import Refusal
+from app.server.malloc import give_back
+from app.texts.messages import Refusal
 from app.ui.progress import Progress, WorkStep, paced
 
 T = TypeVar("T")

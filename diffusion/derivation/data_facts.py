@@ -19,7 +19,7 @@ from torch import Tensor
 
 from diffusion.bound_plan import Pair
 from diffusion.denoisers import Denoiser
-from diffusion.derivation.ledger import fitted_errors
+from diffusion.derivation.c06_every_term import fitted_errors
 from diffusion.exact import DataDenoiser
 from diffusion.gaussian import level_at, q_sample
 from diffusion.schedule import NoiseSchedule

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diffusion.derivation.judging import Recorded
+from diffusion.derivation.c10_how_good import Recorded
 
 ARRAYS, RECORD = "lessons.npz", "lessons.json"
 SETS, QUANTITIES = ("training", "held_out"), ("network", "exact", "between")

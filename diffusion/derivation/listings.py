@@ -13,8 +13,8 @@ ROOM = Path(__file__).resolve().parents[1]
 # key -> the file in diffusion/, and the function in it
 LISTINGS = {
     "algorithm-1": ("objective.py", "training_loss"),
-    "algorithm-1-draws": ("derivation/one_step.py", "draw_batch"),
-    "algorithm-1-step": ("derivation/one_step.py", "_trials"),
+    "algorithm-1-draws": ("derivation/c09_two_algorithms.py", "draw_batch"),
+    "algorithm-1-step": ("derivation/c09_two_algorithms.py", "_trials"),
     "algorithm-2": ("samplers/base.py", "_walk"),
     "algorithm-2-step": ("samplers/ancestral.py", "Ancestral.rule"),
     "algorithm-2-mean": ("sampling.py", "reverse_mean_and_std"),

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from app.catalogue import Catalogue
+from app.server.checkpoints import Catalogue
 from tests.app.checkpoints import make_all
-from tests.app.server import SPACE, running_app
+from tests.app.running import SPACE, running_app
 
 os.environ["NO_PROXY"] = "localhost,127.0.0.1"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.app.pages import RUN_SECONDS, launched, open_at
-from tests.app.server import REPOSITORY, running_app
+from tests.app.running import REPOSITORY, running_app
 
 DOCS = REPOSITORY / "docs"
 SIZE = {"width": 1440, "height": 1180}

@@ -17,7 +17,7 @@ from tests.app.pages import (
     set_number,
     untranslated,
 )
-from tests.app.server import REPOSITORY, running_app
+from tests.app.running import REPOSITORY, running_app
 
 
 def natural_sizes(page: Page) -> list[int]:

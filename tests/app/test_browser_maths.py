@@ -7,7 +7,7 @@ from playwright.sync_api import Page, expect
 
 from app.maths.book import CHAPTERS
 from tests.app.pages import RUN_SECONDS, grave_findings, set_number
-from tests.app.server import REPOSITORY, running_app
+from tests.app.running import REPOSITORY, running_app
 
 
 @pytest.fixture(scope="module")

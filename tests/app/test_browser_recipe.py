@@ -59,7 +59,7 @@ def test_a_saved_picture_brings_its_settings_back_and_is_verified(open_page, tmp
 def test_a_picture_that_was_painted_over_is_found_out(open_page, tmp_path):
     from PIL import Image
 
-    from diffusion.recipe import png_text, read_png
+    from diffusion.sharing.recipe import png_text, read_png
 
     page = open_page("zh-CN")
     generate(page, "开始生成")

@@ -7,7 +7,7 @@ import venv
 import pytest
 from gradio_client import Client
 
-from tests.app.server import REPOSITORY, SPACE, running_app
+from tests.app.running import REPOSITORY, SPACE, running_app
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from gradio_client import Client
 from PIL import Image
 
 from diffusion.settings import SamplingSettings
-from tests.app.server import running_app
+from tests.app.running import running_app
 from tests.app.test_endpoint import get, post
 
 VISITORS = 20

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import gradio as gr
 import pytest
 
-from app.demo import build_demo
-from app.options import Options
-from app.shop import Shop
-from app.tabs.compare import CompareTab
-from app.tabs.explore import ExploreTab
-from app.tabs.generate import GenerateTab
+from app.compare.tab import CompareTab
+from app.explore.tab import ExploreTab
+from app.generate.tab import GenerateTab
+from app.page import build_demo
+from app.server.options import Options
+from app.server.services import Shop
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from app.catalogue import Catalogue
-from app.form import defaults, settings_of
-from app.options import Options
-from app.runs import watch_run
-from app.showcase import data_uri_of, samples_uri
+from app.controls.values import defaults, settings_of
+from app.generate.previews import data_uri_of, samples_uri
+from app.generate.run import watch_run
+from app.server.checkpoints import Catalogue
+from app.server.options import Options
 from app.texts import LANGUAGES, texts
 
 SHIPPED = Catalogue(Options().checkpoints)

@@ -11,19 +11,19 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from app.later import Later
+from app.ui.lazy_import import Later
 from tests.app.pages import plan
-from tests.app.server import REPOSITORY, running_app
+from tests.app.running import REPOSITORY, running_app
 
 HEAVY = ("torch", "diffusers", "torchmetrics", "scipy", "transformers")
 
 
 def test_the_page_is_laid_out_without_torch():
     program = (
-        "import sys; from app.demo import build_demo, launch_arguments; from app.options import Options\n"
+        "import sys; from app.page import build_demo, launch_arguments; from app.server.options import Options\n"
         "build_demo(Options()); launch_arguments(Options())\n"
         f"print([name for name in {HEAVY} if name in sys.modules])\n"
-        "from app.later import import_all; import_all().join()\n"
+        "from app.ui.lazy_import import import_all; import_all().join()\n"
         "print([name for name in ('torch', 'diffusers') if name in sys.modules])"
     )
     answer = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)

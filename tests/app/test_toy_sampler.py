@@ -10,26 +10,26 @@ import pytest
 import torch
 from PIL import Image
 
-from app import explore_views
-from app.api import make_generate
-from app.controls import control_meanings, control_props
-from app.form import controls_of, defaults, settings_of
-from app.frontier_plot import frontier_csv, frontier_plots
-from app.grids import FRONTIER, example, frontier_of, grid_of, values_hint
-from app.messages import explain
-from app.options import Options
-from app.pace import Pace
-from app.shop import Shop
-from app.tabs.run_controls import RunControls
+from app.api.runs import make_generate
+from app.controls.panel import RunControls
+from app.controls.spec import control_meanings, control_props
+from app.controls.values import controls_of, defaults, settings_of
+from app.explore import render as explore_views
+from app.explore.frontier_plot import frontier_csv, frontier_plots
+from app.explore.grids import FRONTIER, example, frontier_of, grid_of, values_hint
+from app.generate.render import before, plan_sentence
+from app.server.latency import Pace
+from app.server.options import Options
+from app.server.services import Shop
 from app.texts import LANGUAGES
-from app.views import before, plan_sentence
-from diffusion.grid import run_jobs
+from app.texts.messages import explain
+from diffusion.experiments.grid import run_jobs
 from diffusion.pixels import to_uint8
-from diffusion.recipe import Recipe, from_query, png_text, read_png, to_query
 from diffusion.samplers.base import Sampler
 from diffusion.samplers.registry import SAMPLERS
-from diffusion.script import python_script
 from diffusion.settings import SamplingSettings
+from diffusion.sharing.recipe import Recipe, from_query, png_text, read_png, to_query
+from diffusion.sharing.script import python_script
 
 OPTIONS = Options()
 STEPS = 4

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.app.server import REPOSITORY
+from tests.app.running import REPOSITORY
 
 FIELD = """    noise_scale: Annotated[
         float,

@@ -9,26 +9,26 @@ import pytest
 from PIL import Image
 
 import diffusion
-from app.api import make_generate
-from app.controls import control_meanings, control_props
-from app.explore_views import value_words
-from app.form import controls_of, defaults, settings_of
-from app.grids import example, grid_of, values_hint
-from app.messages import explain
-from app.options import Options
-from app.readings import readings
-from app.shop import Shop
-from app.tabs.compare import CompareTab
-from app.tabs.explore import ExploreTab
-from app.tabs.generate import GenerateTab
+from app.api.runs import make_generate
+from app.compare.tab import CompareTab
+from app.controls.spec import control_meanings, control_props
+from app.controls.values import controls_of, defaults, settings_of
+from app.explore.grids import example, grid_of, values_hint
+from app.explore.render import value_words
+from app.explore.tab import ExploreTab
+from app.generate.explanations import readings
+from app.generate.tab import GenerateTab
+from app.server.options import Options
+from app.server.services import Shop
 from app.texts import LANGUAGES, texts
-from diffusion.axes import FIELDS, Axis
+from app.texts.messages import explain
 from diffusion.errors import AxisError, FieldError
-from diffusion.grid import same_pictures, varied
+from diffusion.experiments.axes import FIELDS, Axis
+from diffusion.experiments.grid import same_pictures, varied
 from diffusion.pixels import to_uint8
-from diffusion.recipe import Recipe, from_query, png_text, read_png, to_query
 from diffusion.settings import SamplingSettings
-from tests.app.server import REPOSITORY
+from diffusion.sharing.recipe import Recipe, from_query, png_text, read_png, to_query
+from tests.app.running import REPOSITORY
 
 OPTIONS = Options()
 STEPS = 4

@@ -7,11 +7,11 @@ import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from diffusion.conditioning import RescheduledDenoiser
 from diffusion.denoisers import Description, NetworkDenoiser
 from diffusion.exact import DataDenoiser, GaussianDenoiser, MixtureDenoiser
 from diffusion.gaussian import level_at, signal_and_noise
 from diffusion.schedule import NoiseSchedule
+from diffusion.timestep_matching import RescheduledDenoiser
 
 LINEAR = NoiseSchedule.named()
 AB = np.cumprod(1 - np.linspace(1e-4, 0.02, 1000))

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from diffusion.metrics import distance
+from diffusion.metrics.distances import distance
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings

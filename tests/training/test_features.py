@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from benchmarks.feature_space import damaged
-from diffusion.features import load_feature_space, save_feature_space
-from diffusion.metrics import fid, kid, shuffled
+from diffusion.metrics.distances import fid, kid, shuffled
+from diffusion.metrics.features import load_feature_space, save_feature_space
 from tests.training.tiny import REPOSITORY, tiny_config
 from training.data import DataError, DataSet, Pictures, load_data
 from training.export import export_run

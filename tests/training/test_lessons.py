@@ -7,9 +7,9 @@ import pytest
 import torch
 from diffusers import UNet2DModel
 
+from diffusion.derivation.c10_how_good import Recorded, without_class
+from diffusion.derivation.c11_identity_table import ROWS, Subject, run_identities
 from diffusion.derivation.data_facts import DataFacts
-from diffusion.derivation.identities import ROWS, Subject, run_identities
-from diffusion.derivation.judging import Recorded, without_class
 from diffusion.pixels import to_unit_range
 from diffusion.schedule import NoiseSchedule
 from tests.training.tiny import tiny_config

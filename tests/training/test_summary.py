@@ -5,7 +5,7 @@ from io import StringIO
 
 import pytest
 
-from tests.app.server import REPOSITORY
+from tests.app.running import REPOSITORY
 from training.summary import COLUMNS, main
 
 TRANSLATED = 3  # the first columns have words in them

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.derivation.judging import four_curves, neighbours, spoiled
+from diffusion.derivation.c10_how_good import four_curves, neighbours, spoiled
 from diffusion.derivation.lessons import ARRAYS, RECORD, Lessons
 from diffusion.exact import DataDenoiser, GaussianDenoiser
 from diffusion.sampling import image_generators

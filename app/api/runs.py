@@ -1,0 +1,166 @@
+"""The endpoints for programs: the same settings as everywhere, and PNGs of the very pixels."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import gradio as gr
+import numpy as np
+
+from app.api.fields import fields_of, with_settings
+from app.controls.values import check_cost, check_images
+from app.generate.run import watch_run
+from app.server.services import Shop
+from app.texts.messages import PageError
+from app.ui.images import data_uri, picture, png
+from app.ui.lazy_import import later
+from diffusion.errors import PartError
+from diffusion.settings import SETTINGS, SamplingSettings
+from diffusion.sharing.recipe import Recipe
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+duels, pairs = later("app.compare.run"), later("diffusion.experiments.comparison")
+
+PROGRESS_SECONDS = 1.0
+
+
+def make_generate(shop: Shop) -> Callable:
+    """The function behind /generate."""
+
+    def generate(*given, **named) -> tuple[list[str], dict]:
+        """Draw pictures with a checkpoint, by one of the samplers.
+
+        Args:
+            SETTINGS
+
+        Returns:
+            The pictures as PNG data addresses at their own size, each with its recipe in the text chunk "ddpm-lab";
+            and the run: settings, network evaluations, seconds. While it runs: no pictures, and step and steps.
+        """
+        yield from _generate(shop, fields_of(generate, given, named))
+
+    return with_settings(generate, SETTINGS.values())
+
+
+def make_compare(shop: Shop) -> Callable:
+    """The function behind /compare."""
+
+    def compare(a: dict, b: dict) -> tuple[list[str], list[str], dict]:
+        """Draw two runs side by side from the same first noise, and measure how far they part.
+
+        Args:
+            a: The settings of the first run: an object with the fields of /generate.
+            b: Those of the second; its pictures must have the same size and number.
+
+        Returns:
+            The pictures of both runs as PNG data addresses, each with its recipe; and what was found: settings,
+            evaluations and seconds of each run, whether they share the noise of each step, and "partings": for
+            matching steps, the log SNR and the root mean squares between the states x_t and the guesses x_0_hat. While
+            it runs: no pictures, and the steps done and to do.
+        """
+        yield from _compare(shop, a, b)
+
+    return compare
+
+
+def make_schedule(shop: Shop) -> Callable:
+    """The function behind /schedule."""
+
+    def schedule(*given, **named) -> dict:
+        """What a run would do, without running it: the timesteps it visits, and the noise levels there.
+
+        Args:
+            SETTINGS
+
+        Returns:
+            timesteps; at each of them alphas_cumprod, log_snr_fed (in the pictures) and log_snr_told (that the network
+            takes them to have); signal_left at the first; on_trained_betas.
+        """
+        with said():
+            settings = SamplingSettings(**fields_of(schedule, given, named))
+            plan = shop.catalogue.pipeline(settings.checkpoint).plan(settings)
+        levels = plan.noise_levels
+        return {
+            "timesteps": [t for t, _ in plan.run_pairs],
+            "alphas_cumprod": [plan.schedule.alphas_cumprod[t].item() for t, _ in plan.run_pairs],
+            "log_snr_fed": (-2 * levels.fed).tolist(),
+            "log_snr_told": (-2 * levels.told).tolist(),
+            "signal_left": plan.signal_left,
+            "on_trained_betas": plan.on_trained_betas,
+        }
+
+    return with_settings(schedule, (one for one in SETTINGS.values() if one.decides_levels))
+
+
+@contextmanager
+def said() -> Iterator[None]:
+    """What is wrong with what was sent becomes the answer, and nothing else does."""
+    try:
+        yield
+    except ValueError as error:
+        raise gr.Error(str(error), print_exception=False) from None
+
+
+def _generate(shop: Shop, fields: dict):
+    with said():
+        settings = SamplingSettings(**fields)
+        pipeline, plan = _planned(shop, settings)
+        check_cost(shop.options, plan)
+        start = time.monotonic()
+        for progress in watch_run(pipeline, plan, every_seconds=PROGRESS_SECONDS):
+            if progress.state == "running":
+                yield [], {"step": progress.done, "steps": progress.total}
+        seconds = round(time.monotonic() - start, 3)
+        run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
+        yield pngs(shop, pipeline, plan, progress.content.x_t), run
+
+
+def _compare(shop: Shop, *runs: dict):
+    with said():
+        names = ("a", "b")
+        settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
+        (a, plan_a), (b, plan_b) = planned = [_planned(shop, one) for one in settings]
+        shop.check_duel(a, plan_a, b, plan_b)
+        for progress in duels.watch_comparison(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
+            if progress.state == "running":
+                yield [], [], {"step": progress.done, "steps": progress.total}
+        view = progress.content
+        found = {
+            name: {"settings": one.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": round(took, 3)}
+            for name, one, (_, plan), took in zip(names, settings, planned, view.seconds, strict=True)
+        }
+        found["shares_step_noise"] = pairs.shares_step_noise(plan_a, plan_b)
+        found["partings"] = [asdict(one) for one in view.partings]
+        yield *(pngs(shop, *run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
+
+
+def settings_object(name: str, fields) -> SamplingSettings:
+    """The settings in an object that was sent under a name. Raises FieldError naming both."""
+    if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
+        raise PageError(name, "run_object")
+    try:
+        return SamplingSettings(**fields)
+    except ValueError as error:
+        raise PartError(name, error) from None
+
+
+def _planned(shop: Shop, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":
+    check_images(settings, shop.options)
+    pipeline = shop.catalogue.quick_pipeline(settings.checkpoint)  # its engine is made where the run would wait anyway
+    return pipeline, pipeline.plan(settings)
+
+
+def pngs(shop: Shop, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
+    """The pictures of a whole run, each with its own recipe. pixels: (N, H, W, C) uint8."""
+    settings, made_by = plan.settings, pipeline.denoiser(plan).description
+    sha256 = shop.catalogue.checkpoint(settings.checkpoint).sha256
+    images = []
+    for number, image in enumerate(pixels):
+        part = settings.part(number, number + 1)
+        images.append(data_uri(png(picture(image), Recipe.of(part, image[None], sha256, len(pixels), made_by))))
+    return images

@@ -1,0 +1,61 @@
+"""Comparisons worth seeing: the settings of two runs, in what they differ from the defaults. Texts: "presets.NAME"."""
+
+from dataclasses import dataclass
+
+from app.server.checkpoints import Checkpoint
+from diffusion.errors import FieldError, shortened
+from diffusion.settings import SamplingSettings
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Fields of SamplingSettings for the first and for the second run."""
+
+    first: dict
+    second: dict
+
+
+PRESETS: dict[str, Preset] = {
+    "ddpm-ddim": Preset(dict(sampler="ddpm", num_inference_steps=50), dict(num_inference_steps=50)),
+    "thousand": Preset(dict(sampler="ddpm", num_inference_steps=1000), dict(num_inference_steps=50)),
+    "eta": Preset(dict(eta=0.0), dict(eta=1.0)),
+    "few-steps": Preset(dict(sampler="ddpm", num_inference_steps=8), dict(num_inference_steps=8)),
+    "solver": Preset(
+        dict(num_inference_steps=20), dict(sampler="unipc", num_inference_steps=10, timestep_spacing="power")
+    ),
+    "betas": Preset(dict(beta_end=0.01), dict(beta_end=0.01, conditioning="naive")),
+    "leading": Preset(
+        dict(num_inference_steps=600), dict(num_inference_steps=600, timestep_spacing="leading")
+    ),
+    "clipping": Preset(dict(num_inference_steps=20), dict(num_inference_steps=20, clip_sample=False)),
+}  # fmt: skip
+DEFAULT_PRESET = "ddpm-ddim"
+
+
+def preset_settings(
+    name: str, checkpoint: Checkpoint, seed: int = 0, num_images: int = 4
+) -> tuple[SamplingSettings, SamplingSettings]:
+    """The two runs of a preset on a checkpoint. Raises FieldError where there is none of that name."""
+    check_preset(name)
+    return tuple(
+        _settings(fields, checkpoint, seed, num_images) for fields in (PRESETS[name].first, PRESETS[name].second)
+    )
+
+
+def check_preset(name: str) -> None:
+    """Raises FieldError where there is none of that name."""
+    if name not in PRESETS:
+        raise FieldError("preset", "one_of", choices=", ".join(PRESETS), got=shortened(name))
+
+
+def _settings(fields: dict, checkpoint: Checkpoint, seed: int, num_images: int) -> SamplingSettings:
+    steps = min(fields.get("num_inference_steps", 50), checkpoint.num_train_timesteps)
+    has_range = checkpoint.beta_start is not None
+    own = {name: value for name, value in fields.items() if has_range or name not in ("beta_end", "conditioning")}
+    if "beta_end" in own:
+        own |= {"beta_schedule": checkpoint.beta_schedule, "beta_start": checkpoint.beta_start}
+        own["beta_end"] = max(own["beta_end"] * checkpoint.beta_end / 0.02, checkpoint.beta_start)
+    classes = checkpoint.classes
+    labels = tuple(k % classes for k in range(num_images)) if classes else None
+    known = {"checkpoint": checkpoint.name, "seed": seed, "num_images": num_images, "class_label": labels}
+    return SamplingSettings(**known | own | {"num_inference_steps": steps})

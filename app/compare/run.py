@@ -1,0 +1,107 @@
+"""Two runs side by side in the network's thread: how they look at matching steps, and how far they have parted."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.generate.run import PREVIEW_SECONDS
+from app.server.network import stream
+from app.ui.images import visible
+from app.ui.progress import Progress, WorkStep
+from diffusion.experiments.comparison import Parting, check_pair, compare_runs, matching_steps, rms
+from diffusion.pipeline import DDPMLabPipeline
+from diffusion.plan import Plan
+from diffusion.sampling import Step
+
+COLUMNS = 8  # of the strips
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A run where a column of the strips stands. t: of the step; x_t (before it), x_0_hat: (B, H, W, C) uint8."""
+
+    t: int
+    x_t: np.ndarray
+    x_0_hat: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class ComparisonView:
+    """Both runs after a step of one of them. The first of each pair belongs to the first run.
+
+    columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
+    seconds: spent in each run. partings: so far, one a matching pair of steps. x_t: the states, uint8, at the end only.
+    apart: root mean square between the newest guesses x_0_hat of both, at the end, where both have one.
+    """
+
+    numbers: tuple[int, int]
+    steps: tuple[int, int]
+    seconds: tuple[float, float]
+    columns: tuple[tuple[tuple[int, int], float], ...]
+    cells: tuple[tuple[Cell | None, ...], tuple[Cell | None, ...]]
+    partings: tuple[Parting, ...]
+    x_t: tuple[np.ndarray | None, np.ndarray | None]
+    apart: float | None
+
+
+def watch_comparison(
+    a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan,
+    is_stopped: Callable[[], bool] = lambda: False, every_seconds: float = PREVIEW_SECONDS,
+) -> Iterator[Progress[ComparisonView]]:  # fmt: skip
+    """Two runs side by side in the network's thread; see `stream`. Raises FieldError if they do not fit together."""
+    check_pair(a, plan_a, b, plan_b)
+    return stream(lambda: comparison_steps(a, plan_a, b, plan_b), is_stopped, every_seconds)
+
+
+def comparison_steps(
+    a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan
+) -> Iterator[WorkStep[ComparisonView]]:
+    """The steps of two runs side by side, in this thread."""
+    total = len(plan_a.run_pairs), len(plan_b.run_pairs)
+    columns = strip_columns(plan_a, plan_b)
+    cells: tuple[list[Cell | None], list[Cell | None]] = ([None] * len(columns), [None] * len(columns))
+    seconds, partings, before = [0.0, 0.0], [], (0, 0)
+    last = time.monotonic()
+    for pair in compare_runs(a, plan_a, b, plan_b):
+        side = 0 if pair.numbers[0] > before[0] else 1
+        before = pair.numbers
+        now = time.monotonic()
+        seconds[side] += now - last
+        last = now
+        partings.extend(pair.partings)
+        step, number = pair.steps[side], pair.numbers[side] - 1
+        for place, (numbers, _) in enumerate(columns):
+            if numbers[side] == number:
+                cells[side][place] = _cell(step)
+
+        def make(is_last: bool, pair=pair) -> ComparisonView:
+            both = is_last and None not in pair.steps
+            return ComparisonView(
+                pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
+                tuple(partings), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
+                rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat) if both else None,
+            )  # fmt: skip
+
+        yield WorkStep(sum(pair.numbers), sum(total), make, seconds_left=_seconds_left(seconds, pair.numbers, total))
+
+
+def _seconds_left(seconds: Sequence[float], numbers: tuple[int, int], total: tuple[int, int]) -> float:
+    """As if every step to come took as long as those before it in its run; a run that has not begun counts nothing."""
+    return sum(s / done * (of - done) for s, done, of in zip(seconds, numbers, total, strict=True) if done)
+
+
+def strip_columns(plan_a: Plan, plan_b: Plan) -> tuple[tuple[tuple[int, int], float], ...]:
+    """The matching steps that the strips show, evenly over the run with fewer steps, both its ends among them."""
+    matches = matching_steps(plan_a, plan_b)
+    count = min(len(matches), COLUMNS)
+    chosen = sorted({round(k * (len(matches) - 1) / max(1, count - 1)) for k in range(count)})
+    shorter = 0 if len(plan_a.run_pairs) <= len(plan_b.run_pairs) else 1
+    plan = (plan_a, plan_b)[shorter]
+    timesteps = [plan.run_pairs[matches[k][shorter]][0] for k in chosen]
+    return tuple((matches[k], -2 * plan.schedule.log_sigma[t].item()) for k, t in zip(chosen, timesteps, strict=True))
+
+
+def _cell(step: Step) -> Cell:
+    return Cell(step.t, visible(step.x_t), visible(step.x_0_hat))

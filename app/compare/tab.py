@@ -1,0 +1,291 @@
+"""Compare: two runs side by side from the same first noise."""
+
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+
+from app.compare.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
+from app.controls.panel import OF_BOTH, START_VALUES, RunControls
+from app.controls.values import controls_of, defaults
+from app.generate.recipe_panel import noted_link, page_address, query_fields, values_of
+from app.server.jobs import Job, JobEvents
+from app.server.services import Shop
+from app.texts import DEFAULT, known_language, say
+from app.texts.messages import explain
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
+from app.ui.html import idle_line, plan_line
+from app.ui.lazy_import import later
+from app.ui.progress import Progress
+from diffusion.errors import PartError
+from diffusion.sharing.recipe import from_query, to_query
+
+if TYPE_CHECKING:
+    from app.compare.run import ComparisonView
+    from diffusion.plan import Plan
+
+duels, plots = later("app.compare.run"), later("app.generate.plots")
+duel_views, views = later("app.compare.render"), later("app.generate.render")
+
+NUM_IMAGES = 4
+SIDES = ("a", "b")
+
+
+class CompareTab:
+    """The tab's components, and its handlers. Both runs have controls of their own, but for seed and count."""
+
+    def __init__(self, shop: Shop, language: gr.Radio):
+        self.shop = shop
+        self.language = language
+        self._lay_out()
+        self._wire()
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.preset = gr.Dropdown(
+            [(say(DEFAULT, f"presets.{name}.title"), name) for name in PRESETS],
+            value=DEFAULT_PRESET,
+            label=say(DEFAULT, "compare.preset"),
+            filterable=False,
+        )
+        self.hint = gr.HTML(apply_default_css=False)
+        a = RunControls(self.shop)
+        with gr.Row(elem_classes="seeds"):
+            a.lay_out_seed()
+            a.lay_out_count()
+        self.sides: list[gr.Accordion] = []
+        with gr.Row(elem_classes="duellists"):
+            with gr.Column(min_width=300), self._side("a"):
+                self._lay_out_run(a)
+            b = RunControls(self.shop, {name: a.own[name] for name in OF_BOTH})
+            with gr.Column(min_width=300), self._side("b"):
+                self._lay_out_run(b)
+        self.forms = (a, b)
+        with gr.Row(elem_classes="go"):
+            self.start = gr.Button(say(DEFAULT, "buttons.compare"), variant="primary", scale=3)
+            self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
+        self.plan = gr.HTML(apply_default_css=False)
+        self.progress = gr.HTML(apply_default_css=False)
+        self.strips = gr.HTML(apply_default_css=False)
+        with gr.Row(elem_classes="outcome"):
+            with gr.Column(min_width=300):
+                self.outcome = gr.HTML(apply_default_css=False)
+            with gr.Column(min_width=300, elem_classes="plot"):
+                self.plot = gr.Plot(show_label=False, container=False, visible=False)
+        self.link = gr.HTML(apply_default_css=False)
+
+    def _side(self, side: str) -> gr.Accordion:
+        self.sides.append(gr.Accordion(say(DEFAULT, f"compare.run_{side}"), open=False))
+        return self.sides[-1]
+
+    @staticmethod
+    def _lay_out_run(form: RunControls) -> None:
+        form.lay_out_basics()
+        form.lay_out_guidance()
+        form.lay_out_schedule()
+        form.lay_out_sampler()
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> set[Component]:
+        """What every handler is told: language, preset, and the controls of both runs."""
+        return {self.language, self.preset} | self.forms[0].inputs | self.forms[1].inputs
+
+    @property
+    def worded(self) -> set[Component]:
+        """The outputs of `rewrite`."""
+        own = {self.preset, self.hint, *self.sides, self.start, self.stop, self.plan, self.link}
+        return own | self.forms[0].worded | self.forms[1].worded
+
+    @property
+    def shown(self) -> set[Component]:
+        """Where a comparison shows itself."""
+        return {self.progress, self.strips, self.outcome, self.plot}
+
+    @property
+    def whole(self) -> set[Component]:
+        """The outputs of `open`."""
+        return self.worded | self.shown
+
+    def _wire(self) -> None:
+        raw = {"preprocess": False, **PRIVATE}
+        on_choice(self.preset, self.choose_preset, self.inputs, self.whole)
+        for side, form in enumerate(self.forms):
+            told = form.adapted | {self.plan, self.link}
+            chosen = on_choice(form.controls["checkpoint"], self._choose_checkpoint(side), self.inputs, form.worded)
+            chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
+            form.reset.click(self._reset(side), self.inputs, told, **raw)
+            form.on_edit(self._adapt(side), self.inputs, told, **raw)
+        events = JobEvents(
+            self.shop,
+            "compare",
+            [self.start],
+            self.stop,
+            self.progress,
+            lambda sent: self._language(sent),
+        )
+        events.wire(self.start, self.plan_job, self.inputs, {self.strips, self.outcome, self.plot})
+
+    # Handlers --------------------------------------------------------------------------------------------------------
+
+    def _language(self, sent: Sent) -> str:
+        return known_language(sent[self.language])
+
+    def values(self, sent: Sent) -> list[dict]:
+        """Both runs' values."""
+        return [form.values(sent) for form in self.forms]
+
+    def plans(self, values: list[dict]) -> list:
+        """(pipeline, plan) of both runs. Raises ValueError: which run, which field, and its range."""
+        found = []
+        for side, of_run in zip(duel_views.NAMES, values, strict=True):
+            try:
+                found.append(self.shop.plan(of_run))
+            except ValueError as error:
+                raise PartError(side, error) from None
+        return found
+
+    def open(self, language: str, query: str = "") -> Shown:
+        """The whole tab: as a link says, or with the first comparison on the first checkpoint that can be used."""
+        try:
+            preset, values = self._linked(query)
+        except ValueError as error:
+            return self.open(language) | {self.strips: views.broken_link(explain(error, language))}
+        return self._rested(language, preset, values or [{"checkpoint": None} | START_VALUES] * 2)
+
+    def _count(self) -> int:
+        return min(NUM_IMAGES, self.shop.options.max_images)
+
+    def _linked(self, query: str) -> tuple[str, list[dict] | None]:
+        """The comparison and both runs' values that an address names, or else the first on the first checkpoint.
+
+        ?tab=compare&preset=NAME is a comparison on its own; no values where no checkpoint can be used. Raises
+        ValueError naming the field.
+        """
+        fields = query_fields(query)
+        preset = fields.get("preset", DEFAULT_PRESET) if fields.get("tab") == "compare" else DEFAULT_PRESET
+        check_preset(preset)
+        runs = [from_query({k[2:]: v for k, v in fields.items() if k.startswith(f"{side}.")}) for side in SIDES]
+        if None not in runs:
+            return preset, [values_of(self.shop, settings) for settings in runs]
+        checkpoint = self.shop.checkpoint(self.shop.catalogue.default())
+        if checkpoint is None:
+            return preset, None
+        return preset, [controls_of(s, checkpoint) for s in preset_settings(preset, checkpoint, 0, self._count())]
+
+    def _rested(self, language: str, preset: str, values: list[dict], address: str = "") -> Shown:
+        return self.rewrite(language, preset, values, with_values=True, address=address) | {
+            self.progress: idle_line("ready", language),
+            self.strips: "",
+            self.outcome: "",
+            self.plot: gr.update(visible=False),
+        }
+
+    def rewrite(self, language: str, preset, values: list[dict], with_values: bool = False, address: str = "") -> Shown:
+        """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
+        preset = preset if isinstance(preset, str) and preset in PRESETS else DEFAULT_PRESET
+        shown: Shown = {}
+        for form, of_run in zip(self.forms, values, strict=True):
+            shown |= form.rewrite(language, of_run, with_values)
+        for side, group in zip(SIDES, self.sides, strict=True):
+            shown[group] = gr.update(label=say(language, f"compare.run_{side}"))
+        choices = [(say(language, f"presets.{name}.title"), name) for name in PRESETS]
+        chosen = {"value": preset} if with_values else {}
+        shown |= {
+            self.preset: gr.update(choices=choices, label=say(language, "compare.preset"), **chosen),
+            self.hint: duel_views.preset_words(preset, language),
+            self.start: gr.update(value=say(language, "buttons.compare")),
+            self.stop: gr.update(value=say(language, "buttons.stop")),
+        }
+        return shown | self.tell(language, values, address)
+
+    def tell(self, language: str, values: list[dict], address: str = "") -> Shown:
+        """What both runs will do, or what is wrong with them; and the link to them."""
+        if not self.shop.catalogue.names():
+            return {self.plan: "", self.link: ""}
+        try:
+            plans = [plan for _, plan in self.plans(values)]
+        except ValueError as error:
+            return {self.plan: plan_line(explain(error, language), is_error=True)}
+        seconds = tuple(self.shop.pace.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
+        told: Shown = {self.plan: plan_line(duel_views.plan_lines(tuple(plans), seconds, language))}
+        return told | ({self.link: self._link(plans, address, language)} if address else {})
+
+    def _link(self, plans: "list[Plan]", address: str, language: str) -> str:
+        fields = [("tab", "compare")]
+        for side, plan in zip(SIDES, plans, strict=True):
+            fields += [(f"{side}.{name}", value) for name, value in parse_qsl(to_query(plan.settings))]
+        return noted_link(f"{address}?{urlencode(fields)}", say(language, "compare.link"))
+
+    def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
+        """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""
+        language, preset, values = self._language(sent), sent[self.preset], self.values(sent)
+        checkpoint = self.shop.checkpoint(values[0]["checkpoint"])
+        if checkpoint is None or not isinstance(preset, str) or preset not in PRESETS:
+            return UNCHANGED
+        settings = preset_settings(preset, checkpoint, 0, self._count())
+        kept = {name: values[0][name] for name in OF_BOTH}
+        return self._rested(
+            language, preset, [controls_of(s, checkpoint) | kept for s in settings], page_address(request)
+        )
+
+    def _choose_checkpoint(self, side: int):
+        def choose(sent: Sent) -> Shown:
+            """Another checkpoint for one run: its limits and defaults; what both share stays.
+
+            What stays is not sent back: on a slow machine it would undo what the visitor has changed meanwhile.
+            """
+            form, of_run = self.forms[side], self.values(sent)[side]
+            checkpoint = self.shop.checkpoint(of_run["checkpoint"])
+            if checkpoint is None:
+                return UNCHANGED
+            kept = {*OF_BOTH, "sampler", "timestep_spacing"}
+            steps = of_run["num_inference_steps"]
+            if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
+                kept.add("num_inference_steps")
+            fresh = {name: value for name, value in defaults(checkpoint, self.shop.options).items() if name not in kept}
+            return form.rewrite(self._language(sent), of_run | fresh, fresh)
+
+        return choose
+
+    def _adapt(self, side: int):
+        def adapt(request: gr.Request, sent: Sent) -> Shown:
+            """A control of one run was changed."""
+            values, language = self.values(sent), self._language(sent)
+            return self.forms[side].adapt(values[side]) | self.tell(language, values, page_address(request))
+
+        return adapt
+
+    def _reset(self, side: int):
+        def reset(request: gr.Request, sent: Sent) -> Shown:
+            """Set one run's noise schedule back to the trained one."""
+            values, language = self.values(sent), self._language(sent)
+            trained = self.forms[side].trained(values[side])
+            values[side] = values[side] | trained
+            return self.forms[side].adapt(values[side], trained) | self.tell(language, values, page_address(request))
+
+        return reset
+
+    def plan_job(self, request: gr.Request, sent: Sent) -> "Job[ComparisonView]":
+        """Compare was pressed."""
+        language = self._language(sent)
+        (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
+        self.shop.check_duel(a, plan_a, b, plan_b)
+        checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
+        made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
+
+        def show(progress: "Progress[ComparisonView]") -> Shown:
+            view = progress.content
+            shown: Shown = {self.strips: duel_views.strips_of(view, language)}
+            if progress.state == "running":
+                return shown | {self.outcome: "", self.plot: gr.update(visible=False)}
+            plot = plots.parting(view.partings, language).plot
+            return shown | {
+                self.outcome: duel_views.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
+                self.plot: gr.update(value=plot, visible=bool(view.partings)),
+            }
+
+        seconds = self.shop.expected_seconds(plan_a, plan_b)
+        return Job(language, lambda: duels.comparison_steps(a, plan_a, b, plan_b), show, seconds)

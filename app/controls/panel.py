@@ -1,0 +1,167 @@
+"""The controls of one run: laid out in parts, given words, limits and values together. Several tabs have them."""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence, Set
+
+import gradio as gr
+
+from app.controls.codecs import CONTROLS, BetasCodec, trained_betas
+from app.controls.spec import checkpoint_props, control_meanings, control_props
+from app.controls.values import DEFAULTS as START_VALUES
+from app.server.services import Shop
+from app.texts import DEFAULT, say
+from app.ui.events import PRIVATE, Component, Sent, Shown
+from diffusion.samplers.registry import SAMPLERS
+
+# What each kind of control is on the page. A slider's own reset knows the first checkpoint's value only
+KINDS: dict[str, tuple[Callable, dict]] = {
+    "slider": (gr.Slider, {"buttons": []}),
+    "number": (gr.Number, {}),
+    "radio": (gr.Radio, {}),
+    "dropdown": (gr.Dropdown, {"filterable": False}),
+    "checkbox": (gr.Checkbox, {}),
+}
+# What another control hides or greys out, and what the schedule's way back sets
+ADAPTED = tuple(name for name, codec in CONTROLS.items() if codec.setting.when or isinstance(codec, BetasCodec))
+# What the runs of a comparison share
+OF_BOTH = tuple(name for name, codec in CONTROLS.items() if codec.setting.control.group in ("seed", "count"))
+# The timesteps follow the sampler; what was chosen by hand stays, and what a link or a picture brought
+SUITED = "(sampler, spacing) => Object.values(SPACINGS).includes(spacing) ? SPACINGS[sampler] : spacing"
+
+
+class RunControls:
+    """`controls` holds what a run is made of, by name.
+
+    Handlers take values as the browser sent them (preprocess=False): the settings check them all, and say which one is
+    wrong in the visitor's language, which Gradio's own checks cannot. shared: controls that were laid out elsewhere,
+    and are a part of this run too.
+    """
+
+    def __init__(self, shop: Shop, shared: Mapping[str, gr.components.Component] | None = None):
+        self.shop = shop
+        self.shared = dict(shared or {})
+        self.own: dict[str, gr.components.Component] = {}
+        self.groups: dict[str, gr.Accordion] = {}
+        self._props = control_props(DEFAULT, None, shop.options)
+        self._props["checkpoint"] = {"label": say(DEFAULT, "controls.checkpoint.label")}
+        self._meanings = control_meanings(START_VALUES, None)
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def lay_out_basics(self) -> None:
+        """Checkpoint, class, sampler and steps."""
+        self._lay_out("basics")
+
+    def lay_out_seed(self) -> None:
+        """The seed alone."""
+        self._lay_out("seed")
+
+    def lay_out_count(self) -> None:
+        """The number of pictures alone."""
+        self._lay_out("count")
+
+    def lay_out_guidance(self) -> None:
+        """The guidance scale alone."""
+        self._lay_out("guidance")
+
+    def lay_out_schedule(self) -> None:
+        """The noise schedule, with its own way back."""
+        with self.group("schedule"):
+            self._lay_out("schedule")
+            self.reset = gr.Button(say(DEFAULT, "buttons.reset"), size="sm")
+
+    def lay_out_sampler(self) -> None:
+        """The sampler in detail."""
+        with self.group("sampler"):
+            self._lay_out("sampler")
+        sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
+        suited = SUITED.replace("SPACINGS", json.dumps({name: known.spacing for name, known in SAMPLERS.items()}))
+        self._suited = sampler.input(
+            None, [sampler, spacing], spacing, js=suited, trigger_mode="always_last", **PRIVATE
+        )
+
+    def group(self, name: str) -> gr.Accordion:
+        """A closed group of controls, to fill."""
+        self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False)
+        return self.groups[name]
+
+    def _lay_out(self, group: str) -> None:
+        """The controls of a group, in their places."""
+        controls = [codec for codec in CONTROLS.values() if codec.setting.control.group == group]
+        for codec in sorted(controls, key=lambda codec: codec.setting.control.place):
+            name, (kind, own) = codec.name, KINDS[codec.setting.control_kind]
+            value = {"value": START_VALUES.get(name)}
+            self.own[name] = kind(**value | self._props[name] | self._meanings.get(name, {}) | own)
+
+    # What events need ------------------------------------------------------------------------------------------------
+
+    @property
+    def controls(self) -> dict[str, gr.components.Component]:
+        """Every control of the run by name."""
+        return self.own | self.shared
+
+    @property
+    def inputs(self) -> set[Component]:
+        """Every control of the run."""
+        return set(self.controls.values())
+
+    @property
+    def worded(self) -> set[Component]:
+        """What has words of its own: the outputs of `rewrite`."""
+        return {*self.own.values(), *self.groups.values(), self.reset}
+
+    @property
+    def adapted(self) -> set[Component]:
+        """The controls whose meaning hangs on others: the outputs of `adapt`."""
+        return {self.own[name] for name in ADAPTED if name in self.own}
+
+    def on_edit(
+        self, handler: Callable, inputs: Set[Component], outputs: Set[Component], more: Sequence = (), **how
+    ) -> None:
+        """Call a handler after every change but that of the checkpoint, and after the events in `more`."""
+        how = {"trigger_mode": "always_last"} | how
+        gr.on([*self._edits, *more], handler, inputs, outputs, **how)
+        self._suited.then(handler, inputs, outputs, **how)
+
+    @property
+    def _edits(self) -> list:
+        """The events of every change but those of the checkpoint, and of the sampler, which the timesteps follow."""
+        return [
+            control.change if isinstance(control, gr.Slider | gr.Number) else control.input
+            for name, control in self.controls.items()
+            if name not in ("checkpoint", "sampler")
+        ]
+
+    def values(self, sent: Sent) -> dict:
+        """A control's name -> the value that was sent for it."""
+        return {name: sent[control] for name, control in self.controls.items()}
+
+    def rewrite(self, language: str, values: dict, with_values: bool | Collection[str] = False) -> Shown:
+        """Every word in a language; with_values: all controls, or those it names, are set to `values`, not left."""
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        props = control_props(language, checkpoint, self.shop.options)
+        props["checkpoint"] = checkpoint_props(language, self.shop.catalogue)
+        meanings = control_meanings(values, checkpoint)
+        shown: Shown = {}
+        for name, control in self.own.items():
+            is_set = with_values if isinstance(with_values, bool) else name in with_values
+            value = {"value": values[name]} if is_set else {}
+            shown[control] = gr.update(**props[name], **meanings.get(name, {}), **value)
+        for name, group in self.groups.items():
+            shown[group] = gr.update(label=say(language, f"groups.{name}"))
+        return shown | {self.reset: gr.update(value=say(language, "buttons.reset"))}
+
+    def adapt(self, values: dict, changed: dict | None = None) -> Shown:
+        """Hide what means nothing beside these values; set what is `changed`."""
+        meanings = control_meanings(values, self.shop.checkpoint(values["checkpoint"]))
+        changed = changed or {}
+        return {
+            self.own[name]: gr.update(**meanings.get(name, {}), **({"value": changed[name]} if name in changed else {}))
+            for name in ADAPTED
+            if name in self.own
+        }
+
+    def trained(self, values: dict) -> dict:
+        """The noise schedule of the checkpoint in `values`, as trained."""
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        return trained_betas(checkpoint) if checkpoint else {}

@@ -1,0 +1,160 @@
+"""The controls of the Explore tab that are its own: presets, axes, and what the frontier measures; and its link."""
+
+from collections.abc import Mapping
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+
+from app.controls.panel import START_VALUES
+from app.controls.spec import field_words
+from app.controls.values import controls_of
+from app.explore.grids import (
+    AXES,
+    DEFAULT_PRESET,
+    FRONTIER,
+    NO_FIELD,
+    NUM_IMAGES,
+    PRESETS,
+    example,
+    preset_axes,
+    preset_settings,
+    presets_of,
+    values_hint,
+)
+from app.generate.recipe_panel import noted_link, page_address, query_fields, values_of
+from app.server.checkpoints import Checkpoint
+from app.server.services import Shop
+from app.texts import DEFAULT, say
+from app.ui.events import Component, Sent, Shown
+from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES
+from diffusion.settings import SamplingSettings
+from diffusion.sharing.recipe import from_query, to_query
+
+NAMES = ("preset", *(key for axis in AXES for key in (axis, f"{axis}_values")), *FRONTIER)
+IN_LINK = NAMES[1:]
+OWN_GRID = "own"  # what the list of presets says of axes that are none of theirs
+MOST_SAMPLES = 500  # that the slider offers; the number beside it takes more
+
+
+class ExploreControls:
+    """`own` are the controls by name. Like RunControls they take whatever a browser sends."""
+
+    def __init__(self, shop: Shop):
+        self.shop = shop
+        self.own: dict[str, gr.components.Component] = {}
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def lay_out_preset(self) -> None:
+        """What to explore, and what to see in it."""
+        choices = [(say(DEFAULT, f"grids.{name}.title"), name) for name in PRESETS]
+        self.own["preset"] = gr.Dropdown(
+            choices, value=DEFAULT_PRESET, label=say(DEFAULT, "explore.preset"), filterable=False
+        )
+        self.hint = gr.HTML(apply_default_css=False)
+
+    def lay_out_axes(self) -> None:
+        """A field and its values, three times."""
+        values = preset_axes(DEFAULT_PRESET)
+        with gr.Row(elem_classes="axes"):
+            for axis in AXES:
+                with gr.Column(min_width=240):
+                    self.own[axis] = gr.Dropdown(
+                        [NO_FIELD, *FIELDS], value=values[axis], label=say(DEFAULT, f"explore.{axis}"), filterable=False
+                    )
+                    self.own[f"{axis}_values"] = gr.Textbox(values[f"{axis}_values"], max_lines=1, label=axis)
+
+    def lay_out_frontier(self) -> None:
+        """What the frontier measures."""
+        with gr.Row(elem_classes="seeds"):
+            for name in ("frontier_steps", "frontier_etas"):
+                self.own[name] = gr.Textbox(FRONTIER[name], max_lines=1, label=name, min_width=120)
+        label, value = say(DEFAULT, "explore.frontier_samples"), FRONTIER["frontier_samples"]
+        self.own["frontier_samples"] = gr.Slider(LEAST_SAMPLES, MOST_SAMPLES, value, step=10, buttons=[], label=label)
+
+    # What events need ------------------------------------------------------------------------------------------------
+
+    @property
+    def texts(self) -> list:
+        """The events of every change of what is typed or slid."""
+        return [self.own[name].change for name in NAMES if name.endswith("_values") or name in FRONTIER]
+
+    @property
+    def worded(self) -> set[Component]:
+        """The outputs of `rewrite`."""
+        return {self.own[name] for name in IN_LINK}
+
+    def values(self, sent: Sent) -> dict:
+        """A control's name -> the value that was sent for it."""
+        return {name: sent[control] for name, control in self.own.items()}
+
+    def rewrite(self, language: str, own: Mapping, checkpoint: Checkpoint | None, with_values: bool = False) -> Shown:
+        """Every word in a language, with the controls as they are or (with_values) set to the values of `own`."""
+        fields = [
+            (say(language, "explore.nothing"), NO_FIELD),
+            *((field_words(name, language), name) for name in FIELDS),
+        ]
+        props = {}
+        for axis in AXES:
+            props[axis] = {"label": say(language, f"explore.{axis}"), "choices": fields}
+            props[f"{axis}_values"] = self.values_props(axis, own[axis], checkpoint, language)
+        for name in FRONTIER:
+            props[name] = {"label": say(language, f"explore.{name}"), "info": say(language, f"explore.{name}_info")}
+        return {
+            self.own[name]: gr.update(**props[name], **{"value": own[name]} if with_values else {}) for name in IN_LINK
+        }
+
+    def values_props(self, axis: str, field, checkpoint: Checkpoint | None, language: str) -> dict:
+        """What stands around the values of an axis that has this field."""
+        return {
+            "label": say(language, "explore.values", axis=say(language, f"explore.{axis}")),
+            "info": values_hint(field, checkpoint, language),
+            "visible": field in FIELDS,
+        }
+
+    def preset_told(self, language: str, own: Mapping, checkpoint: Checkpoint | None) -> Shown:
+        """Which preset the axes are, if any, and what to see: updates of the dropdown and of the hint."""
+        presets = presets_of(checkpoint)
+        preset = next((name for name in presets if preset_axes(name).items() <= own.items()), OWN_GRID)
+        choices = [(say(language, f"grids.{name}.title"), name) for name in (*presets, OWN_GRID)]
+        hint = f'<p class="hint">{say(language, f"grids.{preset}.see")}</p>'
+        label = say(language, "explore.preset")
+        return {self.own["preset"]: gr.update(choices=choices, value=preset, label=label), self.hint: hint}
+
+    def of_preset(self, preset: str, name: str | None) -> tuple[dict, dict]:
+        """The values of these controls and of the run's, for a preset on a checkpoint."""
+        checkpoint = self.shop.checkpoint(name)
+        own = {"preset": preset} | preset_axes(preset) | FRONTIER
+        if checkpoint is None:
+            return own, {"checkpoint": None} | START_VALUES
+        count = min(NUM_IMAGES, self.shop.options.max_images)
+        return own, controls_of(preset_settings(preset, checkpoint, count), checkpoint)
+
+    def with_field(self, own: Mapping, axis: str, checkpoint: Checkpoint | None) -> dict:
+        """The values after another field was put on an axis: values of that field to begin with."""
+        field = own[axis] if own[axis] in FIELDS else NO_FIELD
+        return dict(own) | {axis: field, f"{axis}_values": example(field, checkpoint, self.shop.catalogue)}
+
+    # The link --------------------------------------------------------------------------------------------------------
+
+    def link(self, request: gr.Request, language: str, own: Mapping, base: SamplingSettings) -> str:
+        """The link to a grid, to copy."""
+        fields = [("tab", "explore"), *((name, own[name]) for name in IN_LINK if own[name] not in (NO_FIELD, None))]
+        fields += [(f"base.{name}", value) for name, value in parse_qsl(to_query(base))]
+        return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(language, "explore.link"))
+
+    def linked(self, query: str) -> tuple[dict, dict] | None:
+        """The values in an address, of these controls and of the run's; None where it names no grid.
+
+        Raises ValueError naming the field.
+        """
+        fields = query_fields(query)
+        settings = from_query({k.removeprefix("base."): v for k, v in fields.items() if k.startswith("base.")})
+        if settings is None:
+            return None
+        unused = dict.fromkeys(IN_LINK, NO_FIELD)
+        own = {"preset": OWN_GRID} | unused | FRONTIER | {k: v for k, v in fields.items() if k in IN_LINK}
+        samples = str(own["frontier_samples"])
+        if samples.isascii() and samples.isdigit() and len(samples) < 9:
+            own["frontier_samples"] = int(samples)
+        return own, values_of(self.shop, settings)

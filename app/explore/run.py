@@ -1,0 +1,137 @@
+"""Grids and frontiers in the network's thread: what has been found, what runs, and what a visitor need not wait for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from app.server.network import stream
+from app.ui.images import visible
+from app.ui.lazy_import import later
+from app.ui.progress import Progress, WorkStep
+
+if TYPE_CHECKING:
+    from diffusion.experiments.grid import Job, JobStep
+
+grid = later("diffusion.experiments.grid")
+
+PREVIEW_SECONDS = 0.4  # a grid is many pictures to send
+KNOWN_BYTES = 2_000_000  # of results, a visitor
+VISITORS = 50  # whose results are kept
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The result of a job, and the seconds that it took."""
+
+    result: Any
+    seconds: float
+
+
+class Known:
+    """What a visitor's jobs have found, by their keys; the oldest is forgotten. Thread-safe.
+
+    What the newest request needs is kept whatever its size, which the server's limits bound.
+    """
+
+    def __init__(self, most_bytes: int = KNOWN_BYTES):
+        self._most = most_bytes
+        self._lock = threading.Lock()
+        self._found: OrderedDict[Hashable, Found] = OrderedDict()
+
+    def keep(self, key: Hashable, found: Found, needed: Collection[Hashable] = ()) -> None:
+        """Remember a result; those that are `needed` with it stay."""
+        with self._lock:
+            self._found[key] = found
+            self._found.move_to_end(key)
+            for old in [other for other in self._found if other != key and other not in needed]:
+                if sum(map(_bytes, self._found.values())) <= self._most:
+                    break
+                del self._found[old]
+
+    def of(self, jobs: Sequence[Job]) -> dict[Hashable, Found]:
+        """What is known of these jobs, which are now the newest."""
+        with self._lock:
+            known = {job.key: self._found[job.key] for job in jobs if job.key in self._found}
+            for key in known:
+                self._found.move_to_end(key)
+        return known
+
+
+def _bytes(found: Found) -> int:
+    return 1000 + getattr(found.result, "nbytes", 0)  # of pictures; other results are a number or two
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What jobs have found after a step. found: by key, what was known before among it.
+
+    current: the job at hand, its network calls so far and its guesses x_0_hat, (B, H, W, C) uint8; None at the end.
+    """
+
+    found: dict[Hashable, Found]
+    current: tuple[Job, int, np.ndarray] | None
+
+
+def explore(
+    jobs: Sequence[Job],
+    known: Known,
+    is_stopped: Callable[[], bool] = lambda: False,
+    every_seconds: float = PREVIEW_SECONDS,
+) -> Iterator[Progress[Results]]:
+    """The jobs in the network's thread; see `stream`."""
+    return stream(lambda: explore_steps(jobs, known), is_stopped, every_seconds)
+
+
+def explore_steps(jobs: Sequence[Job], known: Known) -> Iterator[WorkStep[Results]]:
+    """The steps of jobs, in this thread, counted in network calls.
+
+    What is known does not run again; what is found is known at once.
+    """
+    found, needed = known.of(jobs), {job.key for job in jobs}
+    to_run = grid.cheap_first(job for job in jobs if job.key not in found)
+    total = sum(job.calls for job in to_run)
+    work = Work(sum(job.evaluations for job in to_run))
+    if not to_run:
+        yield WorkStep(0, 0, lambda _: Results(found, None))
+    calls = 0
+    for step in grid.run_jobs(to_run):
+        calls += step.taken
+        work.add(step)
+        if step.is_last:
+            found[step.job.key] = Found(step.result, work.job_seconds)
+            known.keep(step.job.key, found[step.job.key], needed)
+
+        def make(is_last: bool, step: JobStep = step) -> Results:
+            current = None if is_last else (step.job, step.calls, visible(step.step.x_0_hat))
+            return Results(dict(found), current)
+
+        yield WorkStep(calls, total, make, step.is_last, work.seconds_left)
+
+
+class Work:
+    """How long jobs take, from how long they took: as if every picture that goes through the network cost the same."""
+
+    def __init__(self, evaluations: int):
+        self._all, self._done = evaluations, 0.0
+        self._start = self._job_start = time.monotonic()
+        self.seconds = self.job_seconds = 0.0
+
+    def add(self, step: JobStep) -> None:
+        """A step was taken."""
+        now = time.monotonic()
+        self._done += step.taken * step.job.evaluations / step.job.calls
+        self.seconds = now - self._start
+        self.job_seconds = now - self._job_start
+        if step.is_last:
+            self._job_start = now
+
+    @property
+    def seconds_left(self) -> float:
+        return self.seconds / self._done * (self._all - self._done)

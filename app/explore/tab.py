@@ -1,0 +1,354 @@
+"""Explore: a grid of runs over up to three settings, and what quality costs in network calls."""
+
+from collections.abc import Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from app.controls.panel import RunControls
+from app.controls.values import check_cost
+from app.explore.axes_panel import OWN_GRID, ExploreControls
+from app.explore.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
+from app.explore.run import PREVIEW_SECONDS, Known, Results, explore_steps
+from app.server.jobs import Job, JobEvents
+from app.server.services import Shop
+from app.texts import DEFAULT, known_language, say
+from app.texts.messages import explain
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
+from app.ui.html import idle_line, plan_line
+from app.ui.lazy_import import later
+from app.ui.progress import Progress
+
+if TYPE_CHECKING:
+    from diffusion.experiments.grid import Job as PicturesJob
+
+explore_views = later("app.explore.render")
+frontier_plot = later("app.explore.frontier_plot")
+
+# A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
+PICK = """element.addEventListener('click', (event) => {
+    const cell = event.target.closest('a[data-query]');
+    if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    trigger('select', {query: cell.dataset.query});
+});"""
+
+
+class ExploreTab:
+    """The tab's components, and its handlers. `axes` has its own controls, `form` those of the run that cells share."""
+
+    def __init__(self, shop: Shop, language: gr.Radio):
+        self.shop = shop
+        self.language = language
+        self.axes = ExploreControls(shop)
+        self.form = RunControls(shop)
+        self._lay_out()
+        self._wire()
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        self.axes.lay_out_preset()
+        self.axes.lay_out_axes()
+        self.base = gr.Accordion(say(DEFAULT, "explore.base"), open=False)
+        with self.base:
+            self.form.lay_out_basics()
+            with gr.Row(elem_classes="seeds"):
+                self.form.lay_out_seed()
+                self.form.lay_out_count()
+            self.form.lay_out_guidance()
+            self.form.lay_out_schedule()
+            self.form.lay_out_sampler()
+        with gr.Row(elem_classes="go"):
+            self.start = gr.Button(say(DEFAULT, "buttons.explore"), variant="primary", scale=3)
+            self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
+        self.plan = gr.HTML(apply_default_css=False)
+        self.progress = gr.HTML(apply_default_css=False)
+        with gr.Row(elem_classes="exploring"):
+            with gr.Column(scale=5, min_width=300):
+                self.grid = gr.HTML(apply_default_css=False, js_on_load=PICK, elem_id="grid")
+                self.outcome = gr.HTML(apply_default_css=False)
+            with gr.Column(scale=3, min_width=300, elem_classes="frontier"):
+                self._lay_out_frontier()
+        self.link = gr.HTML(apply_default_css=False)
+
+    def _lay_out_frontier(self) -> None:
+        self.frontier_words = gr.HTML(_frontier_words(DEFAULT), apply_default_css=False)
+        self.axes.lay_out_frontier()
+        self.measure_button = gr.Button(say(DEFAULT, "buttons.measure"))
+        self.frontier_plan = gr.HTML(apply_default_css=False)
+        self.plots, self.captions = [], []
+        for _ in ("rms", "kid"):
+            self.plots.append(gr.Plot(show_label=False, container=False, visible=False, elem_classes="plot"))
+            self.captions.append(gr.HTML(apply_default_css=False))
+        self.table = gr.HTML(apply_default_css=False)
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> set[Component]:
+        """What every handler is told: language, own controls, and those of the run."""
+        return {self.language, *self.axes.own.values()} | self.form.inputs
+
+    @property
+    def told(self) -> set[Component]:
+        """What follows every change: the outputs of `tell`."""
+        return {self.axes.own["preset"], self.axes.hint} | self.planned
+
+    @property
+    def planned(self) -> set[Component]:
+        """What says and shows what both buttons would do: the outputs of `_plans`."""
+        return {self.plan, self.frontier_plan, self.grid, self.outcome, self.link}
+
+    @property
+    def worded(self) -> set[Component]:
+        """The outputs of `rewrite`."""
+        own = {self.base, self.start, self.stop, self.measure_button, self.frontier_words}
+        return own | self.axes.worded | self.form.worded | self.told
+
+    @property
+    def whole(self) -> set[Component]:
+        """The outputs of `open`."""
+        return self.worded | {self.progress} | self.measured
+
+    @property
+    def measured(self) -> set[Component]:
+        """What a measured frontier shows: the outputs of `_frontier_shown`."""
+        return {*self.plots, *self.captions, self.table}
+
+    def _wire(self) -> None:
+        raw = {"preprocess": False, **PRIVATE}
+        on_choice(self.axes.own["preset"], self.choose_preset, self.inputs, self.whole)
+        on_choice(self.form.controls["checkpoint"], self.choose_checkpoint, self.inputs, self.worded)
+        for axis in AXES:
+            told = {self.axes.own[f"{axis}_values"]} | self.told
+            on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told)
+        gr.on(self.axes.texts, self.edit, self.inputs, self.told, trigger_mode="always_last", **raw)
+        adapted = self.form.adapted | self.told
+        self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
+        self.form.reset.click(self.reset, self.inputs, adapted, **raw)
+
+        starts = [self.start, self.measure_button]
+        events = JobEvents(self.shop, "explore", starts, self.stop, self.progress, self._language)
+        for button, plan, shown in (
+            (self.start, self.plan_grid, {self.grid, self.outcome}),
+            (self.measure_button, self.plan_frontier, self.measured),
+        ):
+            run = events.wire(button, plan, self.inputs, shown)
+            run.success(self.replan, self.inputs, self.planned, **raw)  # what is known now need not run again
+            run.failure(self.replan, self.inputs, self.planned, **raw)
+
+    def wire_measured(self, event) -> None:
+        """After an event from which on it is known how long runs take."""
+        event.then(self.edit, self.inputs, self.told, preprocess=False, **PRIVATE)
+
+    # What is asked ---------------------------------------------------------------------------------------------------
+
+    def _language(self, sent: Sent) -> str:
+        return known_language(sent[self.language])
+
+    def values(self, sent: Sent) -> tuple[dict, dict]:
+        """The values of the own controls and of the run's."""
+        return self.axes.values(sent), self.form.values(sent)
+
+    def _grid(self, own: dict, values: dict) -> Grid:
+        return grid_of(own, values, self.shop.catalogue, self.shop.options)
+
+    def _frontier(self, own: dict, values: dict) -> Frontier:
+        return frontier_of(own, values, self.shop.catalogue, self.shop.options)
+
+    def _to_run(self, jobs: "Sequence[PicturesJob]", known: Known) -> "list[PicturesJob]":
+        """Each job once, but for those whose results are known. Raises ValueError where they cost too much."""
+        found = known.of(jobs)
+        to_run = list({job.key: job for job in jobs if job.key not in found}.values())
+        check_cost(self.shop.options, *to_run)
+        return to_run
+
+    def _expected_seconds(self, jobs: "Sequence[PicturesJob]") -> float | None:
+        pace = self.shop.pace
+        each = [pace.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
+        return None if None in each else sum(each)
+
+    def _known(self, request: gr.Request | None) -> Known:
+        return (request and self.shop.explored.of(request.session_hash)) or Known()
+
+    # Opening and changing --------------------------------------------------------------------------------------------
+
+    def open(self, language: str, query: str = "") -> Shown:
+        """The whole tab: as a link says, or with the first grid on the first checkpoint that can be used."""
+        try:
+            linked = self._linked(query)
+        except ValueError as error:
+            problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
+            return self.open(language) | {self.progress: plan_line(problem, is_error=True)}
+        own, values = linked or self.axes.of_preset(DEFAULT_PRESET, self.shop.catalogue.default())
+        return self._rested(language, own, values)
+
+    def _linked(self, query: str) -> tuple[dict, dict] | None:
+        linked = self.axes.linked(query)
+        if linked:
+            self._to_run(self._grid(*linked).jobs, Known())
+            self._frontier(*linked)
+        return linked
+
+    def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
+        shown = self.rewrite(language, own, values, request, with_values=True)
+        shown |= {self.progress: idle_line("ready", language), self.table: ""}
+        return shown | dict.fromkeys(self.plots, gr.update(visible=False)) | dict.fromkeys(self.captions, "")
+
+    def rewrite(
+        self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
+    ) -> Shown:
+        """Every word of the tab in a language, with the controls as they are or (with_values) set to the values."""
+        shown = self.axes.rewrite(language, own, self.shop.checkpoint(values["checkpoint"]), with_values)
+        shown |= self.form.rewrite(language, values, with_values)
+        shown |= {
+            self.base: gr.update(label=say(language, "explore.base")),
+            self.start: gr.update(value=say(language, "buttons.explore")),
+            self.stop: gr.update(value=say(language, "buttons.stop")),
+            self.measure_button: gr.update(value=say(language, "buttons.measure")),
+            self.frontier_words: _frontier_words(language),
+        }
+        return shown | self.tell(language, own, values, request)
+
+    def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
+        """Which preset this is; what both buttons would do, or what is wrong; the grid as far as known; a link."""
+        preset = self.axes.preset_told(language, own, self.shop.checkpoint(values["checkpoint"]))
+        if not self.shop.catalogue.names():
+            return dict.fromkeys(self.told, "") | preset
+        return preset | self._plans(language, own, values, request)
+
+    def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
+        """What both buttons would do; the grid as far as it is known, unless it may not run; and its link."""
+        known = self._known(request)
+        shown: Shown = {self.link: ""} if request is None else {}
+        try:
+            grid = self._grid(own, values)
+            if request is not None:
+                shown[self.link] = self.axes.link(request, language, own, grid.base)
+            to_run = self._to_run(grid.jobs, known)
+            seconds = self._expected_seconds(to_run)
+            plan = plan_line(explore_views.plan_sentence(grid, to_run, seconds, language))
+            shown |= self._grid_shown(language, grid, known)
+        except ValueError as error:
+            plan = plan_line(explain(error, language), is_error=True)
+        try:
+            frontier = self._frontier(own, values)
+            to_run = self._to_run(frontier.jobs, known)
+            seconds = self._expected_seconds(to_run)
+            frontier_plan = plan_line(explore_views.frontier_sentence(frontier, to_run, seconds, language))
+        except ValueError as error:
+            frontier_plan = plan_line(explain(error, language), is_error=True)
+        return shown | {self.plan: plan, self.frontier_plan: frontier_plan}
+
+    def _grid_shown(self, language: str, grid: Grid, known: Known) -> Shown:
+        found = known.of(grid.jobs)
+        html = self._grid_html(language, grid, found)
+        return {self.grid: html, self.outcome: explore_views.outcome(grid, found)}
+
+    def _grid_html(self, language: str, grid: Grid, found: dict, current=None) -> str:
+        checkpoint = self.shop.catalogue.checkpoint(grid.base.checkpoint)
+        return explore_views.grid_html(grid, found, checkpoint, language, current)
+
+    def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
+        """Another grid worth seeing, on the same checkpoint."""
+        own, values = self.values(sent)
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        if checkpoint is None or own["preset"] not in presets_of(checkpoint):
+            return UNCHANGED
+        of_preset = self.axes.of_preset(own["preset"], checkpoint.name)
+        return self._rested(self._language(sent), *of_preset, request)
+
+    def choose_checkpoint(self, request: gr.Request, sent: Sent) -> Shown:
+        """Another checkpoint: the same grid on it, but what all cells share begins anew, for its betas are its own."""
+        own, values = self.values(sent)
+        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        if checkpoint is None:
+            return UNCHANGED
+        preset = own["preset"] if own["preset"] in presets_of(checkpoint) else DEFAULT_PRESET
+        fresh, values = self.axes.of_preset(preset, checkpoint.name)
+        own = own if own["preset"] == OWN_GRID else fresh
+        return self.rewrite(self._language(sent), own, values, request, with_values=True)
+
+    def _choose_field(self, axis: str):
+        def choose(request: gr.Request, sent: Sent) -> Shown:
+            """Another field on an axis: values to begin with."""
+            language = self._language(sent)
+            own, values = self.values(sent)
+            checkpoint = self.shop.checkpoint(values["checkpoint"])
+            own = self.axes.with_field(own, axis, checkpoint)
+            props = self.axes.values_props(axis, own[axis], checkpoint, language)
+            typed = {self.axes.own[f"{axis}_values"]: gr.update(value=own[f"{axis}_values"], **props)}
+            return typed | self.tell(language, own, values, request)
+
+        return choose
+
+    def edit(self, request: gr.Request, sent: Sent) -> Shown:
+        """The values of an axis, or what the frontier measures, were changed."""
+        return self.tell(self._language(sent), *self.values(sent), request)
+
+    def adapt(self, request: gr.Request, sent: Sent) -> Shown:
+        """A setting that all cells share was changed."""
+        own, values = self.values(sent)
+        return self.form.adapt(values) | self.tell(self._language(sent), own, values, request)
+
+    def reset(self, request: gr.Request, sent: Sent) -> Shown:
+        """Set the noise schedule of all cells back to the trained one."""
+        own, values = self.values(sent)
+        trained = self.form.trained(values)
+        values |= trained
+        return self.form.adapt(values, trained) | self.tell(self._language(sent), own, values, request)
+
+    # Running ---------------------------------------------------------------------------------------------------------
+
+    def plan_grid(self, request: gr.Request, sent: Sent) -> Job[Results]:
+        """Explore was pressed: the grid, cell by cell."""
+        language, grid = self._language(sent), self._grid(*self.values(sent))
+
+        def show(progress: Progress[Results]) -> Shown:
+            found, current = progress.content.found, progress.content.current
+            shown: Shown = {self.grid: self._grid_html(language, grid, found, current)}
+            is_last = progress.state != "running"
+            return shown | ({self.outcome: explore_views.outcome(grid, found)} if is_last else {})
+
+        return self._job(request, language, grid.jobs, show)
+
+    def plan_frontier(self, request: gr.Request, sent: Sent) -> Job[Results]:
+        """Measure was pressed: the frontier, point by point."""
+        language, frontier = self._language(sent), self._frontier(*self.values(sent))
+        count = None
+
+        def show(progress: Progress[Results]) -> Shown:
+            nonlocal count
+            before, count = count, len(progress.content.found)
+            if before == count and progress.state == "running":
+                return {}
+            return self._frontier_shown(language, frontier, progress.content)
+
+        return self._job(request, language, frontier.jobs, show)
+
+    def _job(self, request: gr.Request, language: str, jobs: "Sequence[PicturesJob]", show) -> Job[Results]:
+        known = self.shop.explored.own(request.session_hash, Known)
+        to_run = self._to_run(jobs, known)
+        seconds = self.shop.expected_seconds(*(plan for job in to_run for plan in job.plans))
+        return Job(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
+
+    def _frontier_shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
+        found = {key: one.result for key, one in results.found.items()}
+        points = [point for one in frontier.measurements if (point := one.point(found))]
+        plots = [gr.update(visible=False) if chart is None else gr.update(value=chart.plot, visible=True)
+                 for chart in frontier_plot.frontier_plots(points, language)]  # fmt: skip
+        captions = [explore_views.caption(points, measure, language) for measure in ("rms", "kid")]
+        shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
+        return shown | {self.table: explore_views.frontier_html(points)}
+
+    def replan(self, request: gr.Request, sent: Sent) -> Shown:
+        """A job has ended: what both buttons would do now."""
+        return self._plans(self._language(sent), *self.values(sent), request)
+
+
+def _frontier_words(language: str) -> str:
+    """What the frontier is."""
+    heading = f"<h2>{escape(say(language, 'frontier.heading'))}</h2>"
+    return f'{heading}<p class="hint">{escape(say(language, "frontier.what"))}</p>'

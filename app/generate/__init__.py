@@ -1,0 +1,1 @@
+"""Generate: one run, watched step by step, with its recipe."""

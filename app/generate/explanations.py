@@ -1,0 +1,130 @@
+"""What each control does to the run at hand: one sentence a control, with the run's own numbers in it."""
+
+from collections.abc import Callable
+
+import torch
+
+from app.controls.codecs import CODECS
+from app.controls.spec import field_words
+from app.texts import DEFAULT, percent, say, texts
+from diffusion.gaussian import StepCoefficients, step_coefficients
+from diffusion.plan import Plan
+from diffusion.samplers.ancestral import Ancestral
+from diffusion.settings import SETTINGS
+
+NEAR_ONE = 0.005  # a mismatch within this of 1 is none
+
+
+def readings(plan: Plan, language: str) -> list[tuple[str, str]]:
+    """(name of the control, sentence) for each control that has a say in this run."""
+    said = [(field, sentence(plan)) for field, sentence in SENTENCES.items()]
+    said += [(field, _other(plan, field, language)) for field in SETTINGS if _is_other(field)]
+    return [(field_words(field, language), say(language, f"readings.{key[0]}", **key[1])) for field, key in said if key]
+
+
+Reading = tuple[str, dict] | None  # a key of the texts with its values; None where there is nothing to say
+
+
+def _is_other(field: str) -> bool:
+    """Whether a control has neither a sentence of its own here nor a part in another one's."""
+    control = SETTINGS[field].control
+    return control is not None and control.codec != "checkpoint" and not control.told_by and field not in SENTENCES
+
+
+def _other(plan: Plan, field: str, language: str) -> Reading:
+    """The text of the setting, filled with its value; without a text what its description says."""
+    setting, facts = SETTINGS[field], plan.settings.facts
+    if facts[field] is None or not setting.holds(facts):
+        return None
+    value = CODECS[field].value_words(facts[field], None, language)
+    if f"readings.{field}" in texts(language):
+        return field, {"value": value}
+    return "other", {"value": value, "info": setting.description}
+
+
+def mismatch(plan: Plan) -> Reading:
+    """What the network is told of the noise that it gets, on other betas than its own."""
+    if plan.on_trained_betas:
+        return None
+    ratio = plan.noise_levels.mismatch
+    off = (ratio - 1).abs() > NEAR_ONE
+    if not bool(off.any()):
+        return "agrees", {}
+    if plan.settings.conditioning == "matched":
+        return "beyond", {"count": int(off.sum()), "calls": len(ratio)}
+    return "differs", {"low": f"{ratio.min().item():.2g}", "high": f"{ratio.max().item():.2g}"}
+
+
+def _middle(plan: Plan) -> tuple[int, int, StepCoefficients]:
+    """The step in the middle of the run."""
+    t, s = plan.run_pairs[(len(plan.run_pairs) - 1) // 2]
+    return t, s, step_coefficients(torch.tensor(t), torch.tensor(s), plan.schedule)
+
+
+def _sampler(plan: Plan) -> Reading:
+    settings = plan.settings
+    eta = settings.effective_eta
+    if not isinstance(plan.sampler, Ancestral):
+        return (settings.sampler, {}) if f"readings.{settings.sampler}" in texts(DEFAULT) else None
+    if eta == 0 or len(plan.run_pairs) == 1:
+        return "ddim", {}
+    t, s, c = _middle(plan)
+    fresh = (c.beta if settings.reverse_variance == "beta" else eta**2 * c.posterior_var).item()
+    reused = max(0.0, (c.noise_s**2 - eta**2 * c.posterior_var).item())
+    places = {"t": t, "s": s, "share": percent(fresh / (fresh + reused)), "std": f"{fresh**0.5:.3g}"}
+    return ("ddpm", places) if settings.sampler == "ddpm" else ("eta", places | {"eta": f"{eta:g}"})
+
+
+def _steps(plan: Plan) -> Reading:
+    t, s, _ = _middle(plan)
+    after = 0.0 if s < 0 else plan.schedule.log_sigma[s].exp().item()
+    return "steps", {
+        "calls": plan.calls, "t": t, "s": s,
+        "before": f"{plan.schedule.log_sigma[t].exp().item():.3g}", "after": f"{after:.3g}",
+    }  # fmt: skip
+
+
+def _spacing(plan: Plan) -> Reading:
+    visited = [str(t) for t, _ in plan.run_pairs]
+    if len(visited) > 6:
+        visited = [*visited[:3], "…", *visited[-3:]]
+    return "spacing", {"visited": ", ".join(visited), "signal": percent(plan.signal_left)}
+
+
+def _betas(plan: Plan) -> Reading:
+    schedule = plan.schedule
+    return "betas", {
+        "first": f"{schedule.betas[0].item():.3g}", "last": f"{schedule.betas[-1].item():.3g}",
+        "alpha_bar": f"{schedule.alphas_cumprod[-1].item():.2g}",
+    }  # fmt: skip
+
+
+def _guidance(plan: Plan) -> Reading:
+    if plan.settings.class_label is None:
+        return None
+    return "guided" if plan.settings.guidance_scale != 1 else "not_guided", {"w": f"{plan.settings.guidance_scale:g}"}
+
+
+def _seed(plan: Plan) -> Reading:
+    settings = plan.settings
+    last = settings.seed + settings.num_images - 1
+    return (
+        ("seed", {"seed": settings.seed}) if last == settings.seed else ("seeds", {"seed": settings.seed, "last": last})
+    )
+
+
+def _clip(plan: Plan) -> Reading:
+    return "clipped" if plan.settings.clip_sample else "not_clipped", {}
+
+
+SENTENCES: dict[str, Callable[[Plan], Reading]] = {
+    "sampler": _sampler,
+    "num_inference_steps": _steps,
+    "timestep_spacing": _spacing,
+    "beta_schedule": _betas,
+    "conditioning": mismatch,
+    "guidance_scale": _guidance,
+    "seed": _seed,
+    "clip_sample": _clip,
+}
+"""Those that take more than the value of their setting, in the order of the page."""

@@ -1,0 +1,107 @@
+"""Numbers to plots and to CSV. Pure functions; see app/ui/charts.py for what the colours mean."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from app.texts import say
+from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_address
+from diffusion.experiments.comparison import Parting
+from diffusion.plan import Plan
+from diffusion.schedule import NoiseSchedule
+
+POINTS = 120  # of a curve: as many as can be told apart on the page
+MARKED = 100  # steps up to which each has a point of its own on the curve
+DOTS = 16
+T = Axis("t", has_grid=False)
+
+
+def schedule_plots(plan: Plan, language: str) -> list[Chart]:
+    """Before a run: how much of the pictures is signal and noise at each t, the betas, and what the network is told."""
+    return [amplitudes(plan, language), betas(plan, language), log_snrs(plan, language)]
+
+
+def amplitudes(plan: Plan, language: str) -> Chart:
+    """sqrt(alpha-bar) and sqrt(1 - alpha-bar) over t, with the steps of the run."""
+    names = {say(language, "plots.signal"): PICTURE, say(language, "plots.noise"): NOISE}
+    layers = []
+    for schedule, is_trained in _schedules(plan):
+        grid = _grid(len(schedule))
+        log_alpha_bar = schedule.log_alphas_cumprod[grid]
+        values = torch.exp(0.5 * log_alpha_bar), (-torch.expm1(log_alpha_bar)).sqrt()
+        for (name, color), y in zip(names.items(), values, strict=True):
+            layers.append(Layer("line", name, color, grid, y.tolist(), dashed=is_trained))
+    visited = [t for t, _ in plan.run_pairs]
+    few = len(visited) <= MARKED
+    layers.append(Layer("rug", "", "", visited, [0.0] * len(visited), opacity=0.8 if few else 0.25))
+    if few:
+        layers.append(Layer("point", "", PICTURE, visited, plan.schedule.alphas_cumprod[visited].sqrt().tolist()))
+    return Chart(say(language, "plots.alt_amplitudes"), T, Axis(name=" "), layers)
+
+
+def betas(plan: Plan, language: str) -> Chart:
+    """beta over t, on a logarithmic axis."""
+    name, layers = say(language, "plots.beta"), []
+    for schedule, is_trained in _schedules(plan):
+        grid = _grid(len(schedule))
+        layers.append(Layer("line", name, NOISE, grid, schedule.betas[grid].tolist(), dashed=is_trained))
+    y = Axis(log=True, values=[10.0**-k for k in range(7)], name=" ")
+    return Chart(say(language, "plots.alt_betas"), T, y, layers)
+
+
+def log_snrs(plan: Plan, language: str) -> Chart:
+    """log SNR of the pictures that the network gets, and the one that it was trained on where it is told to be."""
+    levels = plan.noise_levels
+    keep = _grid(len(levels.t))
+    layers = []
+    for key, color, log_sigma in (("fed", NOISE, levels.fed), ("told", NETWORK, levels.told)):
+        y, dots = (-2 * log_sigma[keep]).tolist(), DOTS if len(keep) <= MARKED else 0
+        name = say(language, f"plots.{key}")
+        layers.append(Layer("line", name, color, levels.t[keep].tolist(), y, dashed=key == "told", dots=dots))
+    return Chart(say(language, "plots.alt_levels"), T, Axis("log SNR"), layers)
+
+
+def parting(partings: Sequence[Parting], language: str) -> Chart:
+    """How far two runs are apart, over log SNR: from noise on the left to the pictures on the right."""
+    x, dots = [one.log_snr for one in partings], DOTS if len(partings) <= MARKED else 0
+    layers = []
+    for field, color in (("x_0_hat", PICTURE), ("x_t", NOISE)):
+        y = [getattr(one, field) for one in partings]
+        layers.append(Layer("line", say(language, f"plots.apart_{field}"), color, x, y, dots=dots))
+    axes = Axis("log SNR", has_grid=False), Axis(say(language, "plots.rms"), zero=True)
+    return Chart(say(language, "plots.alt_parting"), *axes, layers)
+
+
+def parting_csv(partings: Sequence[Parting]) -> str:
+    """The same as an address that holds a CSV file."""
+    rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in partings]
+    return csv_address(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
+
+
+def schedule_csv(plan: Plan) -> str:
+    """What the plots show, at every timestep: an address that holds a CSV file."""
+    levels = plan.noise_levels
+    told = dict(zip(levels.t.tolist(), (-2 * levels.told).tolist(), strict=True))
+    columns = {
+        "t": range(len(plan.schedule)),
+        "beta": plan.schedule.betas.tolist(),
+        "alpha_bar": plan.schedule.alphas_cumprod.tolist(),
+        "log_snr": (-2 * plan.schedule.log_sigma).tolist(),
+        "trained_beta": plan.trained.betas.tolist(),
+        "trained_alpha_bar": plan.trained.alphas_cumprod.tolist(),
+        "log_snr_told_where_visited": [told.get(float(t)) for t in range(len(plan.schedule))],
+    }
+    return csv_address(columns, zip(*columns.values(), strict=True))
+
+
+def _schedules(plan: Plan) -> Iterator[tuple[NoiseSchedule, bool]]:
+    """The schedules to draw, and whether one is there for comparison alone; the run's own comes last, on top."""
+    if not plan.on_trained_betas:
+        yield plan.trained, True
+    yield plan.schedule, False
+
+
+def _grid(count: int) -> list[int]:
+    if count <= POINTS:
+        return list(range(count))
+    return sorted({round(k * (count - 1) / (POINTS - 1)) for k in range(POINTS)})

@@ -1,0 +1,243 @@
+"""The recipe of a run, in and out: a link, a Python script, a saved picture, and the runs of this browser."""
+
+import os
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
+
+import gradio as gr
+from gradio.data_classes import GradioRootModel
+from gradio.utils import get_upload_folder
+from PIL.Image import Image
+
+from app.controls.spec import sampler_title
+from app.controls.values import check_cost, check_images, controls_of
+from app.generate.run import RunView
+from app.server.services import Shop
+from app.texts import DEFAULT, in_each, say, say_name
+from app.texts.messages import Refusal
+from app.ui.events import Component, Shown
+from app.ui.html import Words, copy_line, copy_script
+from app.ui.images import as_saved
+from app.ui.lazy_import import later
+from app.ui.progress import Progress
+from diffusion.errors import FieldError
+from diffusion.settings import SamplingSettings
+from diffusion.sharing.recipe import MAX_FILE, Recipe, compare, from_query, pixels_sha256, read_png, to_query
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+engines, scripts = later("diffusion.engines.base"), later("diffusion.sharing.script")
+
+HISTORY = 20  # runs that a browser remembers
+MAX_QUERY, MAX_FIELDS = 20_000, 100
+
+
+class AsSent(GradioRootModel):
+    """Whatever was sent for the file, for `uploaded` to look at: Gradio's own check ends in an error without words."""
+
+    root: Any = None
+
+
+class RecipePanel:
+    """The components of the group "recipe", and the handlers that need no control of the tab."""
+
+    def __init__(self, shop: Shop, remembered: gr.BrowserState):
+        self.shop = shop
+        self.remembered = remembered
+        self.file_words = gr.HTML(heading(DEFAULT, "file"), apply_default_css=False)
+        self.file = gr.File(
+            label=say(DEFAULT, "recipe.file"), show_label=False, file_types=[".png"], height=130, elem_id="recipe-file"
+        )
+        self.file.data_model = AsSent
+        self.said = gr.HTML(apply_default_css=False)
+        self.verify_button = gr.Button(say(DEFAULT, "buttons.verify"), size="sm")
+        self.link_words = gr.HTML(heading(DEFAULT, "link"), apply_default_css=False)
+        self.link = gr.HTML(apply_default_css=False)
+        self.python_words = gr.HTML(heading(DEFAULT, "python"), apply_default_css=False)
+        self.python = gr.HTML(apply_default_css=False)
+        self.history = gr.Dropdown(
+            [], label=say(DEFAULT, "recipe.history"), info=say(DEFAULT, "recipe.history_info"), filterable=False
+        )
+
+    @property
+    def worded(self) -> set[Component]:
+        """What `rewrite` gives words to."""
+        return {self.file_words, self.verify_button, self.link_words, self.python_words, self.history}
+
+    def rewrite(self, language: str) -> Shown:
+        """The labels in a language."""
+        return {
+            self.file_words: heading(language, "file"),
+            self.verify_button: gr.update(value=say(language, "buttons.verify")),
+            self.link_words: heading(language, "link"),
+            self.python_words: heading(language, "python"),
+            self.history: gr.update(label=say(language, "recipe.history"), info=say(language, "recipe.history_info")),
+        }
+
+    # Out -------------------------------------------------------------------------------------------------------------
+
+    def describe(self, address: str, language: str, pipeline: "DDPMLabPipeline", plan: "Plan") -> Shown:
+        """The link and the script of a run. address: of the page."""
+        settings = plan.settings
+        address = f"{address}?{to_query(settings)}"
+        script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint)
+        return {
+            self.link: link_line(address, say(language, "recipe.link")),
+            self.python: copy_script(script, say(language, "recipe.python"), *copy_words()),
+        }
+
+    def remember(self, known, language: str, settings: SamplingSettings) -> Shown:
+        """A run was finished: the browser's list with it in front, and the dropdown."""
+        query = to_query(settings)
+        queries = [query, *(other for other in _queries(known) if other != query)][:HISTORY]
+        return {self.remembered: queries} | self.recall(language, queries)
+
+    def recall(self, language: str, known) -> Shown:
+        """The dropdown of the runs that the browser remembers."""
+        choices = []
+        for number, query in enumerate(_queries(known), 1):
+            try:
+                settings = settings_of_query(query)
+            except ValueError:
+                continue
+            if settings is None:
+                continue
+            name = say_name(language, "checkpoints", settings.checkpoint or "")
+            sampler = sampler_title(settings.sampler, language)
+            places = {"sampler": sampler, "steps": settings.num_inference_steps, "seed": settings.seed}
+            choices.append((say(language, "recipe.history_entry", number=number, checkpoint=name, **places), query))
+        return {self.history: gr.update(choices=choices, value=None)}
+
+    # In --------------------------------------------------------------------------------------------------------------
+
+    def read(self, sent, language: str) -> tuple[dict, str]:
+        """The controls' values for a saved picture, and what to say of it. Raises ValueError."""
+        recipe, _ = read_png(uploaded(sent))
+        values = values_of(self.shop, recipe.settings)
+        made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
+        said = say(language, "recipe.restored", **made)
+        if self.shop.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
+            said = f"{said} {say(language, 'recipe.other_checkpoint')}"
+        return values, message(said)
+
+    def verification(self, sent) -> "Verification":
+        """What makes the pictures of a saved file again. Raises FieldError."""
+        if sent is None:
+            raise Refusal("no_file")
+        recipe, saved = read_png(uploaded(sent))
+        checkpoint = self.shop.catalogue.checkpoint(recipe.settings.checkpoint)
+        pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
+        if recipe.engine == engines.TorchEngine.name:
+            pipeline = pipeline.with_engine(None)
+        check_images(recipe.settings, self.shop.options)
+        plan = pipeline.plan(recipe.settings)
+        check_cost(self.shop.options, plan)
+        return Verification(recipe, saved, checkpoint.sha256, pipeline, plan)
+
+
+@dataclass(frozen=True, eq=False)
+class Verification:
+    """A saved picture, and the run that should make it again. sha256: of the checkpoint that is here now."""
+
+    recipe: Recipe
+    saved: Image
+    sha256: str
+    pipeline: "DDPMLabPipeline"
+    plan: "Plan"
+
+    def verdict(self, progress: Progress[RunView], language: str) -> str:
+        """How the pictures of the ended run agree with the saved one, as HTML."""
+        return message(*self._verdict(progress, language))
+
+    def _verdict(self, progress: Progress[RunView], language: str) -> tuple[str, bool]:
+        if progress.state != "done":
+            return say(language, "recipe.stopped"), False
+        pixels = progress.content.x_t
+        verdict, most, count = compare(*as_saved(pixels, self.saved))
+        if verdict == "different" and pixels_sha256(pixels) == self.recipe.pixels_sha256:
+            return say(language, "recipe.edited"), False
+        said = say(language, f"recipe.{verdict}", most=most, count=f"{count:,}")
+        if verdict == "different" and self.recipe.checkpoint_sha256 != self.sha256:
+            said = f"{said} {say(language, 'recipe.other_checkpoint')}"
+        return said, verdict != "different"
+
+
+def values_of(shop: Shop, settings: SamplingSettings) -> dict:
+    """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
+    checkpoint = shop.catalogue.checkpoint(settings.checkpoint or shop.catalogue.default())
+    settings = settings.replace(checkpoint=checkpoint.name)
+    check_images(settings, shop.options)
+    check_cost(shop.options, shop.catalogue.pipeline(checkpoint.name).plan(settings))
+    return controls_of(settings, checkpoint)
+
+
+def link_line(address: str, label: str) -> str:
+    """A link to copy. label: for those who do not see what stands above it."""
+    return copy_line(address, label, *copy_words())
+
+
+def noted_link(address: str, label: str) -> str:
+    """The same below a line that says what it is."""
+    return f'<p class="note">{label}</p>{link_line(address, label)}'
+
+
+def copy_words() -> list[Words]:
+    """What a button that copies says, before and after."""
+    return [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
+
+
+def heading(language: str, part: str) -> str:
+    """What stands above a part of the panel: "file", "link" or "python"."""
+    return f"<p><b>{say(language, f'recipe.{part}')}</b><br>{say(language, f'recipe.{part}_info')}</p>"
+
+
+def uploaded(sent) -> bytes:
+    """The file that a browser uploaded, from what its component sends. Raises FieldError for anything else.
+
+    Only what lies in the folder of uploads is read, whatever path was sent.
+    """
+    try:
+        path = Path(sent["path"]).resolve()
+        is_upload = path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file()
+    except (TypeError, KeyError, OSError, ValueError):
+        is_upload = False
+    if not is_upload:
+        raise FieldError("picture", "no_png")
+    with path.open("rb") as file:
+        return file.read(MAX_FILE + 1)
+
+
+def message(text: str, is_good: bool = True) -> str:
+    """What stands below the file."""
+    return f'<p class="said{"" if is_good else " wrong"}" role="status">{escape(text)}</p>'
+
+
+def settings_of_query(query: str) -> SamplingSettings | None:
+    """The settings in the query of an address, as a text. Raises ValueError naming the field."""
+    return from_query(query_fields(query))
+
+
+def query_fields(query: str) -> dict[str, str]:
+    """The fields in the query of an address, as far as a reasonable one goes. Raises Refusal for too many."""
+    try:
+        return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=MAX_FIELDS))
+    except ValueError:
+        raise Refusal("link_fields", most=MAX_FIELDS) from None
+
+
+def page_address(request: gr.Request) -> str:
+    """The address that a visitor opens, without its query: of the Space, or as the browser's referer says."""
+    if space := os.environ.get("SPACE_ID"):
+        return f"https://huggingface.co/spaces/{space}"
+    parts = urlsplit(request.headers.get("referer") or "")
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
+
+
+def _queries(known) -> list[str]:
+    """What a browser sent as its list; anything else in it is dropped."""
+    return [query for query in known[:HISTORY] if isinstance(query, str)] if isinstance(known, list) else []

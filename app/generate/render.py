@@ -1,0 +1,181 @@
+"""What the stage and the lines above it show, from numbers to HTML. Pure functions."""
+
+import base64
+from html import escape
+
+from gradio.components.plot import PlotData
+
+from app.generate.explanations import mismatch, readings
+from app.generate.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
+from app.generate.plots import schedule_csv, schedule_plots
+from app.generate.previews import data_uri_of, samples_uri
+from app.generate.run import RunView
+from app.server.checkpoints import Checkpoint
+from app.texts import in_each, percent, say, say_name
+from app.ui.html import Shown, film, notice, panels, results, words
+from app.ui.images import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
+from app.ui.progress import Progress
+from diffusion.denoisers import Description
+from diffusion.plan import Plan
+from diffusion.settings import SamplingSettings
+from diffusion.sharing.recipe import Recipe
+
+PREVIEW_PIXELS = 2**16  # of a preview; pictures beyond that are not previewed
+
+
+def opening(checkpoint: Checkpoint, language: str) -> str:
+    """Before any run: what the checkpoint learned from, and what it draws."""
+
+    def data_name(language: str) -> str:
+        return say_name(language, "checkpoints", checkpoint.data_name)
+
+    shown = []
+    if address := data_uri_of(checkpoint):
+        caption = in_each(lambda language: say(language, "stage.data", name=data_name(language)))
+        shown.append(Shown(address, say(language, "stage.alt_data", name=data_name(language)), caption))
+    if address := samples_uri(checkpoint):
+        caption = in_each(lambda language: say(language, "stage.samples"))
+        shown.append(Shown(address, say(language, "stage.alt_samples"), caption))
+    if not shown:
+        title = in_each(lambda language: say_name(language, "checkpoints", checkpoint.name))
+        return notice(title, in_each(lambda language: say(language, "stage.samples_none")))
+    return panels(shown)
+
+
+def running(progress: Progress[RunView], language: str) -> str:
+    """While a run goes on: x_t and the predicted x_0 side by side."""
+    view, shown = progress.content, []
+    for key, images in (("x_t", view.x_t), ("x_0_hat", view.x_0_hat)):
+        _, height, width, _ = images.shape
+        images = images[: max(1, PREVIEW_PIXELS // (height * width))]
+        address = data_uri(png(sheet(images, square_columns(len(images))), level=FASTEST))
+        alt = say(language, f"stage.alt_{key}", step=progress.done, steps=progress.total)
+        shown.append(Shown(address, alt, in_each(lambda language, key=key: say(language, f"stage.{key}"))))
+    return panels(shown)
+
+
+def finished(
+    progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, made_by: Description, language: str
+) -> str:
+    """After a run: each picture to look at and to save. After Stop it is the guess of that moment.
+
+    A picture of a whole run carries its recipe, with its own seed; a guess carries none, for no settings make it.
+    """
+    settings = plan.settings
+    view, is_done = progress.content, progress.state == "done"
+    images = view.x_t if is_done else view.x_0_hat
+
+    def recipe(start: int, stop: int) -> Recipe | None:
+        """Of the pictures start..stop-1 of the run."""
+        part = settings.part(start, stop)
+        return Recipe.of(part, images[start:stop], checkpoint.sha256, len(images), made_by) if is_done else None
+
+    shown = []
+    for number, image in enumerate(images):
+        what = _picture_name(
+            settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
+        )
+        alt = say(language, "stage.alt_picture", number=number + 1, what=what)
+        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1))), alt))
+    everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)))
+    places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
+
+    def sentence(language: str) -> str:
+        said = say(language, f"stage.{progress.state}", images=_images(len(images), language), **places)
+        return said if view.is_finite else f"{said} {say(language, 'stage.overflow')}"
+
+    return results(
+        shown,
+        in_each(sentence),
+        file_stem(settings),
+        data_uri(everything),
+        in_each(lambda language: say(language, "stage.download_all")),
+    )
+
+
+def file_stem(settings: SamplingSettings) -> str:
+    """The beginning of the names of a run's files."""
+    return f"{settings.checkpoint}-{settings.sampler}-{settings.seed}"
+
+
+def film_of(progress: Progress[RunView], language: str) -> str:
+    """The run's frames, to scrub and play through."""
+    frames = list(progress.content.film)
+    strips = []
+    for kind in KINDS:
+        caption = in_each(lambda language, kind=kind: say(language, f"film.{kind}", eps_range=f"{EPS_RANGE:g}"))
+        strips.append(Shown(strip(frames, kind), say(language, f"film.alt_{kind}"), caption))
+    captions = [f"{frame.step} / {progress.total} · t = {frame.t}" for frame in frames]
+    return film(strips, frame_size(frames), captions, say(language, "film.label"), say(language, "film.play"))
+
+
+def animated(frames: list[Frame], stem: str, language: str) -> str:
+    """The film as an animation, which is also a link that saves it."""
+    address = "data:image/gif;base64," + base64.b64encode(animation(frames)).decode("ascii")
+    caption = in_each(lambda language: say(language, "film.save"))
+    image = f'<img src="{address}" alt="{escape(say(language, "film.alt_animation"))}">'
+    return f'<a href="{address}" download="{escape(stem)}.gif">{image}</a><p class="note">{words(caption)}</p>'
+
+
+def broken(error: str) -> str:
+    """A checkpoint that cannot be used. error: why, in the visitor's language."""
+    return notice(in_each(lambda language: say(language, "broken.title")), in_each(lambda _: error))
+
+
+def broken_link(error: str) -> str:
+    """A link whose settings cannot be used here. error: why, in the visitor's language."""
+    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error))
+
+
+def empty(folder: str) -> str:
+    """A folder without checkpoints."""
+    title = in_each(lambda language: say(language, "empty.title"))
+    return notice(title, in_each(lambda language: say(language, "empty.body", folder=folder)))
+
+
+def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> str:
+    """What a run will do, before it does it. seconds: how long it will take, where that is known."""
+    settings = plan.settings
+    first, last = plan.run_pairs[0][0], plan.run_pairs[-1][0]
+    sentence = say(
+        language,
+        "plan.guided" if plan.is_guided else "plan.run",
+        calls=plan.calls,
+        images=_images(settings.num_images, language),
+        first=first,
+        last=last,
+        evaluations=f"{plan.evaluations:,}",
+        signal=percent(plan.signal_left),
+    )
+    more = [] if seconds is None else [say(language, "plan.expected", seconds=duration(seconds, language))]
+    if found := mismatch(plan):
+        more.append(say(language, f"plan.{found[0]}", **found[1]))
+    return " ".join([sentence, *more])
+
+
+def duration(seconds: float, language: str) -> str:
+    """A length of time in words, as exactly as a guess deserves."""
+    if seconds < 90:
+        return say(language, "plan.seconds", count=f"{seconds:.1g}" if seconds < 10 else round(seconds))
+    return say(language, "plan.minutes", count=f"{seconds / 60:.2g}")
+
+
+def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
+    """What a run will do, as plots, and sentence by sentence."""
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in readings(plan, language))
+    csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
+    heading = f"<h2>{escape(say(language, 'readings.heading'))}</h2>"
+    return [
+        chart.plot for chart in schedule_plots(plan, language)
+    ], f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
+
+
+def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:
+    if label is None or label >= checkpoint.classes:  # the label after the last class means "no class"
+        return say(language, "stage.picture_plain", seed=seed)
+    name = say_name(language, "classes", checkpoint.class_names[label])
+    return say(language, "stage.picture_class", name=name, seed=seed)
+
+
+def _images(count: int, language: str) -> str:
+    return say(language, "plan.images_one") if count == 1 else say(language, "plan.images_many", count=count)

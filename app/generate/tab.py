@@ -1,0 +1,326 @@
+"""Generate: choose a checkpoint and the settings of a run, and watch it."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from app.controls.panel import START_VALUES, RunControls
+from app.controls.values import defaults
+from app.generate.recipe_panel import RecipePanel, message, page_address, settings_of_query, values_of
+from app.generate.run import RunView, run_steps
+from app.server.jobs import NETWORK_EVENT, Job, JobEvents
+from app.server.services import Shop
+from app.texts import DEFAULT, known_language, say
+from app.texts.messages import explain
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
+from app.ui.html import idle_line, plan_line
+from app.ui.lazy_import import later
+from app.ui.progress import Progress
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+views = later("app.generate.render")
+
+DICE = "() => Math.floor(Math.random() * 1000000)"
+
+
+class GenerateTab:
+    """The tab's components, and its handlers. Of what the browser sends for the controls see RunControls."""
+
+    def __init__(self, shop: Shop, language: gr.Radio, remembered: gr.BrowserState):
+        self.shop = shop
+        self.language = language
+        self.remembered = remembered
+        self.form = RunControls(shop)
+        self.buttons: dict[str, gr.Button] = {}
+        self._lay_out()
+        self._wire()
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def _lay_out(self) -> None:
+        with gr.Row(elem_id="bench"):
+            with gr.Column(scale=4, elem_id="controls"):
+                self.form.lay_out_basics()
+                with gr.Row(elem_id="seed-row"):
+                    self.form.lay_out_seed()
+                    self._button("dice", elem_id="dice")
+                with gr.Row(elem_id="go"):
+                    self._button("generate", variant="primary", scale=3)
+                    self._button("stop", interactive=False, scale=1)
+                with self.form.group("more"):
+                    self.form.lay_out_count()
+                    self.form.lay_out_guidance()
+                self.form.lay_out_schedule()
+                self.form.lay_out_sampler()
+                with self.form.group("recipe"):
+                    self.recipe = RecipePanel(self.shop, self.remembered)
+            with gr.Column(scale=9, elem_id="show"):
+                self.plan = gr.HTML(apply_default_css=False)
+                self.progress = gr.HTML(apply_default_css=False)
+                self.stage = gr.HTML(apply_default_css=False, elem_id="stage")
+                self.plots, self.captions = [], []
+                with gr.Row(elem_id="plots"):
+                    for caption in _plot_captions(DEFAULT):
+                        with gr.Column(min_width=0):
+                            self.plots.append(gr.Plot(show_label=False, container=False))
+                            self.captions.append(gr.HTML(caption, apply_default_css=False))
+                self.film = gr.HTML(apply_default_css=False)
+                self._button("animate", size="sm", visible=False)
+                self.animation = gr.HTML(apply_default_css=False, elem_id="animation")
+        self.readings = gr.HTML(apply_default_css=False, elem_id="readings")
+
+    def _button(self, name: str, **more) -> None:
+        self.buttons[name] = gr.Button(say(DEFAULT, f"buttons.{name}"), **more)
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> set[Component]:
+        """What every handler is told: the language and the controls."""
+        return {self.language} | self.form.inputs
+
+    @property
+    def worded(self) -> set[Component]:
+        """Everything whose words depend on language and checkpoint: the outputs of `rewrite`."""
+        return self.form.worded | self.recipe.worded | {*self.buttons.values(), *self.captions} | self.told
+
+    @property
+    def told(self) -> set[Component]:
+        """What says and shows, before any sampling, what a run will do: the outputs of `tell`."""
+        return {self.plan, *self.plots, self.readings, self.recipe.link, self.recipe.python}
+
+    @property
+    def whole(self) -> set[Component]:
+        """The outputs of `open`."""
+        return self.worded | {self.progress, self.stage, self.film, self.buttons["animate"], self.animation}
+
+    def _wire(self) -> None:
+        controls, buttons = self.form.controls, self.buttons
+        raw = {"preprocess": False, **PRIVATE}
+        self.wire_measure(on_choice(controls["checkpoint"], self.choose, self.inputs, self.whole))
+
+        told = self.form.adapted | self.told
+        self.form.on_edit(self.adapt, self.inputs, told, **raw)
+        self.form.reset.click(self.reset, self.inputs, told, **raw)
+        buttons["dice"].click(None, None, controls["seed"], js=DICE, **PRIVATE)
+
+        self._wire_jobs()
+        how = {"preprocess": False, "api_visibility": "private", "concurrency_limit": 1}
+        buttons["animate"].click(self.animate, {self.language}, {self.animation}, **how)
+        self._wire_recipe(raw)
+
+    def _wire_jobs(self) -> None:
+        starts = [self.buttons["generate"], self.recipe.verify_button]
+        stop, panel = self.buttons["stop"], self.recipe
+        events = JobEvents(self.shop, "generate", starts, stop, self.progress, self._language)
+        shown, remembered = {self.stage, self.film}, {panel.remembered, panel.history}
+        how = {
+            "cleared": {self.buttons["animate"]: gr.update(visible=False), self.film: "", self.animation: ""},
+            "ended": {self.buttons["animate"]: gr.update(visible=True)},
+        }
+        inputs = self.inputs | {panel.remembered}
+        events.wire(self.buttons["generate"], self.plan_run, inputs, shown | remembered, **how)
+        inputs = {self.language, panel.file}
+        events.wire(panel.verify_button, self.plan_verification, inputs, shown | {panel.said}, **how)
+
+    def wire_measure(self, event):
+        """After an event that shows another checkpoint; returns the event of having told how fast it is here.
+
+        What is told is of the settings as they stand then: measuring takes its time, and visitors don't wait for it.
+        """
+        inputs = {self.form.controls["checkpoint"], self.language}
+        how = {"trigger_mode": "always_last", "preprocess": False}
+        measured = event.then(self.measure, inputs, {self.plan}, **how, **NETWORK_EVENT)
+        return measured.then(self.tell_time, self.inputs, {self.plan}, **how, **PRIVATE)
+
+    def _wire_recipe(self, raw: dict) -> None:
+        panel = self.recipe
+        restored = on_choice(panel.history, self.restore_link, {self.language, panel.history}, self.whole)
+        # A menu: the controls can be changed from here on, and the same run be chosen once more
+        restored.then(None, None, panel.history, js="() => null", **PRIVATE)
+        panel.file.upload(self.restore_file, {self.language, panel.file}, self.whole | {panel.said}, **raw)
+        panel.file.clear(lambda: {panel.said: ""}, None, {panel.said}, **PRIVATE)
+
+    # Handlers --------------------------------------------------------------------------------------------------------
+
+    def open(self, language: str, name: str | None = None, query: str = "", address: str = "") -> Shown:
+        """The whole tab as a link says, or on a checkpoint with its defaults; by default the first that can be used."""
+        catalogue = self.shop.catalogue
+        try:
+            if settings := settings_of_query(query):
+                return self.restored(language, values_of(self.shop, settings), address)
+        except ValueError as error:
+            broken = views.broken_link(explain(error, language))
+            return self.open(language, address=address) | {self.stage: broken}
+        name = catalogue.default() if name is None else name
+        checkpoint = self.shop.checkpoint(name)
+        values = {"checkpoint": name} | (defaults(checkpoint, self.shop.options) if checkpoint else START_VALUES)
+        if checkpoint is not None:
+            stage = views.opening(checkpoint, language)
+        elif name in catalogue.names():
+            stage = views.broken(explain(catalogue.error_of(name), language))
+        else:
+            stage = views.empty(str(catalogue.folder))
+        return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
+
+    def _at_rest(self, language: str, stage: str) -> Shown:
+        """Nothing runs, and there is no film."""
+        return {
+            self.progress: idle_line("ready", language),
+            self.stage: stage,
+            self.film: "",
+            self.buttons["animate"]: gr.update(visible=False),
+            self.animation: "",
+        }
+
+    def rewrite(self, language: str, values: dict, address: str = "", with_values: bool = False) -> Shown:
+        """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
+        buttons = {one: gr.update(value=say(language, f"buttons.{name}")) for name, one in self.buttons.items()}
+        captions = dict(zip(self.captions, _plot_captions(language), strict=True))
+        controls = self.form.rewrite(language, values, with_values)
+        return controls | buttons | captions | self.tell(language, values, address) | self.recipe.rewrite(language)
+
+    def restored(self, language: str, values: dict, address: str = "") -> Shown:
+        """The whole tab with these values in its controls."""
+        checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
+        stage = views.opening(checkpoint, language)
+        return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
+
+    def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
+        """An earlier run was chosen."""
+        language, query = self._language(sent), sent[self.recipe.history]
+        return self.open(language, query=query, address=page_address(request)) if isinstance(query, str) else UNCHANGED
+
+    def restore_file(self, request: gr.Request, sent: Sent) -> Shown:
+        """A saved picture was dropped: its settings come back, or the page says why not."""
+        language = self._language(sent)
+        try:
+            values, said = self.recipe.read(sent[self.recipe.file], language)
+        except ValueError as error:
+            return {self.recipe.said: message(explain(error, language), is_good=False)}
+        return self.restored(language, values, page_address(request)) | {self.recipe.said: said}
+
+    def tell(self, language: str, values: dict, address: str = "") -> Shown:
+        """What the settings will do, or what is wrong with them; the rest stays as it is where those cannot run.
+
+        address: of the page, for the link to these settings.
+        """
+        planned, said = self._planned(language, values)
+        if planned is None:
+            return {self.plan: said}
+        pipeline, plan = planned
+        plots, sentences = views.before(plan, language)
+        shown: Shown = {self.plan: said, self.readings: sentences} | dict(zip(self.plots, plots, strict=True))
+        return shown | self.recipe.describe(address, language, pipeline, plan)
+
+    def plan_of(self, language: str, values: dict) -> str:
+        """The line that says what the settings will do, or what is wrong with them."""
+        return self._planned(language, values)[1]
+
+    def _planned(self, language: str, values: dict) -> "tuple[tuple[DDPMLabPipeline, Plan] | None, str]":
+        """The run of the settings, None where they cannot run, and the line that says so."""
+        if not self.shop.catalogue.names():
+            return None, ""
+        try:
+            pipeline, plan = self.shop.plan(values)
+        except ValueError as error:
+            return None, plan_line(explain(error, language), is_error=True)
+        seconds = self.shop.pace.expected_seconds(plan.settings.checkpoint, plan)
+        return (pipeline, plan), plan_line(views.plan_sentence(plan, language, seconds))
+
+    def measure(self, sent: Sent) -> Shown:
+        """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
+        name = sent[self.form.controls["checkpoint"]]
+        checkpoint = self.shop.checkpoint(name)
+        if checkpoint is None:
+            return {self.plan: self.plan_of(self._language(sent), {"checkpoint": name})}
+        self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
+        return UNCHANGED
+
+    def tell_time(self, sent: Sent) -> Shown:
+        """What the settings will do, once more: by now it is known how long that takes."""
+        return {self.plan: self.plan_of(self._language(sent), self.form.values(sent))}
+
+    def choose(self, request: gr.Request, sent: Sent) -> Shown:
+        """Another checkpoint was chosen: its own limits, defaults and pictures; the language stays."""
+        return self.open(self._language(sent), self.form.values(sent)["checkpoint"], address=page_address(request))
+
+    def adapt(self, request: gr.Request, sent: Sent) -> Shown:
+        """A control was changed: hide what means nothing now, and say and show what the settings will do."""
+        values = self.form.values(sent)
+        return self.form.adapt(values) | self.tell(self._language(sent), values, page_address(request))
+
+    def reset(self, request: gr.Request, sent: Sent) -> Shown:
+        """Set the noise schedule back to the trained one."""
+        values = self.form.values(sent)
+        trained = self.form.trained(values)
+        values |= trained
+        return self.form.adapt(values, trained) | self.tell(self._language(sent), values, page_address(request))
+
+    def _language(self, sent: Sent) -> str:
+        return known_language(sent[self.language])
+
+    # Jobs ------------------------------------------------------------------------------------------------------------
+
+    def plan_run(self, request: gr.Request, sent: Sent) -> Job[RunView]:
+        """Generate was pressed."""
+        language, known = self._language(sent), sent[self.recipe.remembered]
+        pipeline, plan = self.shop.plan(self.form.values(sent))
+        shown = self._shown(request, language, pipeline, plan)
+
+        def show(progress: Progress[RunView]) -> Shown:
+            if progress.state == "running":
+                return shown(progress)
+            if progress.state == "done":
+                self.shop.pace.learn(plan.settings.checkpoint, plan, progress.seconds)
+            return shown(progress) | self.recipe.remember(known, language, plan.settings)
+
+        return Job(language, lambda: run_steps(pipeline, plan), show, self.shop.expected_seconds(plan))
+
+    def plan_verification(self, request: gr.Request, sent: Sent) -> Job[RunView]:
+        """Verify was pressed: the run of a saved file's recipe, and how its pictures agree."""
+        language = self._language(sent)
+        verification = self.recipe.verification(sent[self.recipe.file])
+        pipeline, plan = verification.pipeline, verification.plan
+        shown = self._shown(request, language, pipeline, plan)
+
+        def show(progress: Progress[RunView]) -> Shown:
+            if progress.state == "running":
+                return shown(progress)
+            return shown(progress) | {self.recipe.said: verification.verdict(progress, language)}
+
+        return Job(language, lambda: run_steps(pipeline, plan), show, self.shop.expected_seconds(plan))
+
+    def _shown(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"):
+        """What the stage and the film show of a run."""
+        checkpoint = self.shop.catalogue.checkpoint(plan.settings.checkpoint)
+        made_by = pipeline.denoiser(plan).description
+
+        def show(progress: Progress[RunView]) -> Shown:
+            if progress.state == "running":
+                return {self.stage: views.running(progress, language)}
+            self.shop.films.keep(request.session_hash, list(progress.content.film))
+            return {
+                self.stage: views.finished(progress, plan, checkpoint, made_by, language),
+                self.film: views.film_of(progress, language),
+            }
+
+        return show
+
+    def animate(self, request: gr.Request, sent: Sent) -> Shown:
+        """The last run of this visitor as an animation."""
+        language = self._language(sent)
+        frames = self.shop.films.of(request.session_hash)
+        if frames is None:
+            raise failure(say(language, "film.none"))
+        return {self.animation: views.animated(frames, "ddpm-lab", language)}
+
+
+def _plot_captions(language: str) -> list[str]:
+    """What stands below each plot."""
+    names = ("amplitudes", "betas", "levels")
+    return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]

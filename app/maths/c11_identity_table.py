@@ -1,0 +1,99 @@
+"""Chapter 11, the table of identities: every claim of the chapters, both sides of it, and whether they agree."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
+from app.maths.figures import table
+from app.maths.scene import Scene
+from app.ui.progress import WorkStep
+from diffusion.derivation.c10_how_good import spoiled
+from diffusion.derivation.c11_identity_table import ROWS, RowResult, Subject, run_identities
+from diffusion.pipeline import DDPMLabPipeline
+
+ALGEBRA = [row for row in ROWS if row.kind == "A"]
+OTHERS = [row for row in ROWS if row.kind != "A"]
+# Calls of the network by the rows of the other kinds, and pictures in each on average, as counted
+CALLS, PICTURES = 110, 5
+KEPT = 8  # schedules whose algebra is kept
+
+_algebra: OrderedDict[tuple[str, bytes], tuple[RowResult, ...]] = OrderedDict()
+
+
+def _subject(scene: Scene) -> Subject:
+    lessons = scene.lessons
+    recorded = None if lessons is None else lessons.quality
+    return Subject(scene.denoiser(), scene.training_pictures[0], scene.test_pictures[0], recorded)
+
+
+def algebra_of(scene: Scene) -> tuple[RowResult, ...]:
+    """The rows of kind A on the scene's schedule, kept from one visitor to the next."""
+    key = scene.checkpoint.sha256, scene.schedule.betas.numpy().tobytes()
+    if key not in _algebra:
+        _algebra[key] = tuple(run_identities(_subject(scene), ALGEBRA))
+        while len(_algebra) > KEPT:
+            _algebra.popitem(last=False)
+    return _algebra[key]
+
+
+def opened(scene: Scene, values: dict, say: Say) -> Parts:
+    """The table with its algebra, the other rows still open."""
+    return (_table(algebra_of(scene), scene, say),)
+
+
+def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
+    """The rows of the other kinds, one after another, on the network "trained" or "spoiled": noise on its weights."""
+    subject = _subject(scene)
+    if weights == "spoiled":
+        unet = spoiled(scene.pipeline.with_weights().unet)
+        pipeline = DDPMLabPipeline(unet=unet, scheduler=scene.pipeline.scheduler)
+        subject = replace(subject, denoiser=replace(scene, pipeline=pipeline).denoiser())
+    return run_identities(subject, OTHERS)
+
+
+def all_rows(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
+    """All rows, one after another."""
+    found = list(algebra_of(scene))
+    for result in others_of(scene, values["weights"]):
+        found.append(result)
+        yield WorkStep(len(found), len(ROWS), lambda _, found=tuple(found): (_table(found, scene, say),))
+
+
+def _table(found: Sequence[RowResult], scene: Scene, say: Say) -> str:
+    results = {result.number: result for result in found}
+    rows = [_row(row.number, row.kind, row.key, results.get(row.number), say) for row in ROWS]
+    heads = [say(key) for key in ("row", "statement", "sides", "difference", "verdict")]
+    judged = [result.passed for result in found if result.passed is not None]
+    said = say("summary", held=sum(judged), run=len(judged))
+    if scene.lessons is None:
+        said += "\n\n" + say("nothing_to_compare")
+    return f"{said}\n\n{table(heads, rows)}"
+
+
+def _row(number: int, kind: str, key: str, result: RowResult | None, say: Say) -> tuple[str, ...]:
+    head = (f"{number}\u00a0{kind}", say(f"claim.{key}"))
+    if result is None:
+        return (*head, "", "", say("not_run"))
+    if result.passed is None:
+        return (*head, "", "", say("nothing_recorded"))
+    difference = f"{result.difference:.2g}"
+    limit = f"{result.tolerance:g} {say(result.measure)}"
+    verdict = say("held" if result.passed else "failed")
+    return (*head, f"{result.left:.6g}<br>{result.right:.6g}", f"{difference}<br>≤ {limit}", verdict)
+
+
+CHAPTER = Chapter(
+    "11-identity-table",
+    (
+        Experiment(
+            "all-rows",
+            ("text",),
+            opened,
+            (Control("weights", "trained", choices=("trained", "spoiled"), live=False),),
+            run=all_rows,
+            calls=lambda scene, values: (CALLS, PICTURES),
+            wide=True,
+        ),
+    ),
+)

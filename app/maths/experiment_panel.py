@@ -1,0 +1,305 @@
+"""One experiment of a chapter on the page: its components, drawn with a result in them, and its events."""
+
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+import gradio as gr
+
+from app.controls.values import check_evaluations
+from app.generate.recipe_panel import AsSent, noted_link, page_address, uploaded
+from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
+from app.maths.scene import Scene
+from app.maths.words import ChapterWords, chapter_words
+from app.server.jobs import Job, JobEvents
+from app.server.network import in_cpu_thread
+from app.server.services import Shop
+from app.texts import in_each, say
+from app.texts.messages import explain
+from app.ui.charts import Chart
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
+from app.ui.html import plan_line, words
+from app.ui.progress import Progress
+from diffusion.sharing.recipe import to_query
+
+LATEX = [
+    {"left": "$$", "right": "$$", "display": True},
+    {"left": "$", "right": "$", "display": False},
+]
+SHOW_SECONDS = 0.5  # between two looks at a run
+
+logger = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    """What the place of the chapters shows: a chapter, in a language, on the values of Generate's controls."""
+
+    chapter: str
+    language: str
+    generate: dict
+
+    @property
+    def text(self) -> ChapterWords:
+        """The chapter's words."""
+        return chapter_words(self.chapter, self.language)
+
+    def scene(self, shop: Shop) -> Scene | None:
+        """What its experiments run on; None where Generate's values cannot run."""
+        try:
+            return Scene.of(shop, self.generate)
+        except ValueError:
+            return None
+
+
+class Bench:
+    """An experiment's components and handlers.
+
+    dials: what the visitor has set in all experiments, by `dial_key`; a control without an entry is at its first value.
+    link: of the chapter; both follow the controls. A plot has a line of its own below it, with its numbers as CSV.
+    """
+
+    def __init__(
+        self, shop: Shop, page: Page, chapter: Chapter, experiment: Experiment, dials: gr.State, link: gr.HTML
+    ):
+        self.shop, self.page, self.chapter, self.experiment = shop, page, chapter, experiment
+        self.dials, self.link = dials, link
+        self.controls: dict[str, gr.components.Component] = {}
+        self.start = self.stop = self.progress = None
+        self.parts: list[gr.components.Component] = []
+
+    # Layout ----------------------------------------------------------------------------------------------------------
+
+    def lay_out(self, scene: Scene | None, dials: dict) -> None:
+        """Draw it with these values in its controls, and what it shows of them."""
+        text, experiment = self.page.text, self.experiment
+        values, said = self._fitted(scene, dials)
+        told, parts = ("", [None] * self._count) if scene is None else self._shown(scene, values)
+        markdown(text.sections[f"see {experiment.name}"], **self._keyed("see"))
+        if experiment.controls:
+            with gr.Row(elem_classes="dials", **self._keyed("row of dials")):
+                for control in experiment.controls:
+                    value = values[control.name]
+                    self.controls[control.name] = self._control(control, text, value, scene)
+        if experiment.run is not None:
+            with gr.Row(elem_classes="go", **self._keyed("row of buttons")):
+                run, stop = (say(self.page.language, key) for key in ("maths.run", "buttons.stop"))
+                keys = self._keyed("start"), self._keyed("stop")
+                self.start = gr.Button(run, variant="primary", scale=3, interactive=scene is not None, **keys[0])
+                self.stop = gr.Button(stop, interactive=False, scale=1, **keys[1])
+            self.progress = self._html("", "progress")
+        self.said = self._html(said or told, "said")
+        values_of_parts = iter(parts)
+        with gr.Row(elem_classes="wide" if experiment.wide else "parts", **self._keyed("parts")):
+            for number, part in enumerate(experiment.parts):
+                with gr.Column(min_width=280, **self._keyed("column", number)):
+                    self._part(part, number, values_of_parts)
+
+    @property
+    def _count(self) -> int:
+        """How many components its parts have."""
+        return sum(2 if part == "plot" else 1 for part in self.experiment.parts)
+
+    def _part(self, part: Part, number: int, values: Iterator) -> None:
+        name = f"part {number}"
+        if part == "plot":
+            more = {"show_label": False, "container": False, "elem_classes": "figure"}
+            self.parts.append(gr.Plot(next(values), **more, **self._keyed(name)))
+            self.parts.append(self._html(next(values), f"{name} csv"))
+        elif part == "html":
+            self.parts.append(self._html(next(values), name))
+        else:
+            self.parts.append(markdown(next(values) or "", **self._keyed(name)))
+
+    def _html(self, value: str | None, name: str) -> gr.HTML:
+        return gr.HTML(value or "", apply_default_css=False, **self._keyed(name))
+
+    def _keyed(self, *name: str | int) -> dict:
+        return keyed(self.chapter.name, self.experiment.name, *name)
+
+    def _control(self, control: Control | Upload, text: ChapterWords, value, scene: Scene | None):
+        more = {"label": text.say(control.name), "min_width": 200, "interactive": True} | self._keyed(
+            "dial", control.name
+        )
+        if isinstance(control, Upload):
+            file = gr.File(file_types=["image"], height=110, **more | {"preserved_by_key": ["value"]})
+            file.data_model = AsSent
+            return file
+        if control.choices:
+            choices = [(text.words.get(f"{control.name}.{choice}", choice), choice) for choice in control.choices]
+            return gr.Radio(choices, value=value, **more)
+        least, most = (control.minimum, control.maximum or 1000) if scene is None else control.limits(scene)
+        return gr.Slider(least, most, value, step=control.step, buttons=[], **more)
+
+    def _fitted(self, scene: Scene | None, dials: dict) -> tuple[dict, str]:
+        """The controls' values, with the first one in place of a wrong one; and what is wrong."""
+        values, said = {}, ""
+        for control in self.experiment.controls:
+            value = control.fitted(dials.get(dial_key(self.experiment, control), control.value), scene)
+            try:
+                if scene is not None:
+                    self._checked(control, value, scene)
+            except ValueError as error:
+                said = plan_line(self.explain(error, self.page.language), is_error=True)
+                value = control.fitted(control.value, scene)
+            values[control.name] = value
+        return values, said
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    def wire(self) -> None:
+        """Connect the handlers."""
+        live, still = [], []
+        for control in self.experiment.controls:
+            component = self.controls[control.name]
+            event = component.input if isinstance(component, gr.Radio) else component.change
+            (live if control.live else still).append(event)
+        controls, raw = set(self.controls.values()), {"preprocess": False, **PRIVATE}
+        noted = {self.dials, self.link}
+        for events, handler, outputs in ((live, self.edit, noted | self.shown), (still, self.note, noted)):
+            if events:
+                gr.on(events, handler, {self.dials} | controls, outputs, trigger_mode="always_last", **raw)
+        if self.start is None:
+            return
+        # The dials rest while it runs: another picture above these numbers would be a lie
+        events = JobEvents(
+            self.shop, "maths", [self.start], self.stop, self.progress,
+            language=lambda _: self.page.language, resting=controls, explained=self.explain,
+        )  # fmt: skip
+        events.wire(self.start, self.plan_job, controls, {*self.parts}, is_rendered=True)
+
+    @property
+    def shown(self) -> set[Component]:
+        """The outputs of `show`."""
+        return {self.said, *self.parts}
+
+    def values(self, sent: Sent) -> dict:
+        """A control's name -> the value that was sent for it."""
+        return {name: sent[control] for name, control in self.controls.items()}
+
+    # Handlers --------------------------------------------------------------------------------------------------------
+
+    def show(self, scene: Scene, values: dict) -> Shown:
+        """What the experiment shows at once. Never raises: what is wrong with a value stands above the parts."""
+        said, parts = self._shown(scene, values)
+        return {self.said: said} | self._in_place(parts)
+
+    def _in_place(self, rendered: list) -> Shown:
+        """The values of the parts' components, by component; None leaves one as it is."""
+        return {part: value for part, value in zip(self.parts, rendered, strict=True) if value is not None}
+
+    def _shown(self, scene: Scene, values: dict) -> tuple[str, list]:
+        """What is wrong with the values ("" for nothing), and what the parts' components show (None: as it is)."""
+
+        def shown() -> tuple[str, list]:
+            return "", self._rendered(self.experiment.show(scene, self.checked(values, scene), self.page.text.say))
+
+        try:
+            return in_cpu_thread(shown)
+        except ValueError as error:
+            said = self.explain(error, self.page.language)
+        except Exception:
+            logger.exception("an experiment could not be shown")
+            said = say(self.page.language, "errors.server")
+        return plan_line(said, is_error=True), [None] * self._count
+
+    def checked(self, values: dict, scene: Scene) -> dict:
+        """The controls' values as the experiment takes them. Raises ValueError naming the control."""
+        return {one.name: self._checked(one, values[one.name], scene) for one in self.experiment.controls}
+
+    @staticmethod
+    def _checked(control: Control | Upload, value, scene: Scene):
+        if isinstance(control, Upload) and value is not None:
+            value = uploaded(value)
+        return control.checked(value, scene)
+
+    def edit(self, request: gr.Request, sent: Sent) -> Shown:
+        """A control was moved on which depends what is shown."""
+        scene = self.page.scene(self.shop)
+        if scene is None:
+            return UNCHANGED
+        values = self.values(sent)
+        return self._noted(request, scene, sent[self.dials], values) | self.show(scene, values)
+
+    def note(self, request: gr.Request, sent: Sent) -> Shown:
+        """Another control was moved: what is there stays."""
+        scene = self.page.scene(self.shop)
+        noted = scene and self._noted(request, scene, sent[self.dials], self.values(sent))
+        return noted or UNCHANGED
+
+    def _noted(self, request: gr.Request, scene: Scene, dials: dict, values: dict) -> Shown:
+        """What the visitor has set by now, and the link to it; wrong values stand in neither."""
+        try:
+            self.checked(values, scene)
+        except ValueError:
+            return {}
+        for control in self.experiment.controls:
+            key, value = dial_key(self.experiment, control), values[control.name]
+            dials = {name: known for name, known in dials.items() if name != key}
+            if value != control.value:
+                dials[key] = value
+        return {self.dials: dials, self.link: chapter_link(request, self.page, self.chapter, scene, dials)}
+
+    def plan_job(self, request: gr.Request, sent: Sent) -> Job[Parts]:
+        """Run was pressed."""
+        scene = Scene.of(self.shop, self.page.generate)
+        values = self.checked(self.values(sent), scene)
+        calls, pictures = self.experiment.calls(scene, values)
+        check_evaluations(self.shop.options, calls * pictures)
+        seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
+
+        def show(progress: Progress[Parts]) -> Shown:
+            return self._in_place(self._rendered(progress.content))
+
+        return Job(
+            self.page.language,
+            lambda: self.experiment.run(scene, values, self.page.text.say),
+            show,
+            seconds or 0.0,
+            SHOW_SECONDS,
+        )
+
+    def explain(self, error: ValueError, language: str) -> str:
+        """An error with the chapter's own word for the control that it names."""
+        return explain(error, language, self.page.text.words)
+
+    def _rendered(self, parts: Parts) -> list:
+        """What each component of the parts shows; None leaves it as it is."""
+        updates: list = []
+        for kind, part in zip(self.experiment.parts, parts, strict=True):
+            if part is None:
+                updates += [None] * (2 if kind == "plot" else 1)
+            elif isinstance(part, Chart):
+                csv = words(in_each(lambda language: say(language, "plots.csv")))
+                name = f"ddpm-lab-{self.experiment.name}.csv"
+                updates += [part.plot, f'<p class="note"><a href="{part.csv}" download="{name}">{csv}</a></p>']
+            else:
+                updates.append(part)
+        return updates
+
+
+def dial_key(experiment: Experiment, control: Control | Upload) -> str:
+    """A control's name in a link, and in what a visitor has set."""
+    return f"{experiment.name}.{control.name}"
+
+
+def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, dials: dict) -> str:
+    """The link to a chapter with what was set in it, to copy."""
+    fields = [("tab", "maths"), ("chapter", str(chapter.number))]
+    for experiment in chapter.experiments:
+        for control in experiment.controls:
+            key = dial_key(experiment, control)
+            if isinstance(control, Control) and key in dials:
+                fields.append((key, str(dials[key])))
+    fields += parse_qsl(to_query(scene.plan.settings))
+    return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(page.language, "maths.link"))
+
+
+def keyed(*name: str | int) -> dict:
+    """What a component is told so that, drawn again, it takes the place of itself in the server's memory too."""
+    return {"key": name, "preserved_by_key": []}
+
+
+def markdown(text: str, **more) -> gr.Markdown:
+    """Text with formulas."""
+    return gr.Markdown(text, latex_delimiters=LATEX, **more)

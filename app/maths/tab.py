@@ -1,0 +1,203 @@
+"""The mathematics: a table of contents, and the open chapter with its experiments.
+
+Only the open chapter is on the page: Gradio's browser side looks at every component again and again, and all chapters
+have some 460.
+"""
+
+import time
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from app.controls.panel import RunControls
+from app.generate.recipe_panel import query_fields
+from app.maths.words import NAMES, chapter_words, number_of
+from app.server.queue import Ticket
+from app.server.services import Shop
+from app.texts import DEFAULT, known_language, say, say_name
+from app.texts.messages import explain
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
+from app.ui.html import plan_line
+from app.ui.lazy_import import later
+
+if TYPE_CHECKING:
+    from app.maths.chapter import Chapter
+    from app.maths.experiment_panel import Bench, Page
+    from app.maths.scene import Scene
+
+book, chapters, scenes = later("app.maths.book"), later("app.maths.chapter"), later("app.maths.scene")
+benches = later("app.maths.experiment_panel")
+TO_TOP = "() => document.querySelector('#maths').scrollIntoView()"
+
+
+class MathsTab:
+    """The tab's components and handlers. generate: the controls whose checkpoint and schedule the chapters follow."""
+
+    def __init__(self, shop: Shop, language: gr.Radio, generate: RunControls):
+        self.shop, self.language, self.generate = shop, language, generate
+        self.page = gr.State(None)  # Page: what is drawn
+        self.turned = gr.HTML(visible=False)  # changes with it; the change of a State is seen after queued events only
+        self.dials = gr.State({})  # what was set in the experiments of all chapters; see Bench
+        self._lay_out()
+        self._wire()
+
+    def _lay_out(self) -> None:
+        with gr.Row(elem_id="maths"):
+            with gr.Column(scale=2, min_width=220, elem_id="contents"):
+                self.chapter = gr.Radio(
+                    _titles(DEFAULT), value=None, label=say(DEFAULT, "maths.contents"), elem_id="chapters"
+                )
+                self.about = gr.HTML(apply_default_css=False)
+            with gr.Column(scale=9, min_width=300, elem_id="chapter"):
+                shown = gr.render([self.page, self.dials], [self.turned.change], queue=False, show_progress="hidden")
+                shown(self.draw)
+                with gr.Row(elem_classes="go"):
+                    self.back = gr.Button(say(DEFAULT, "maths.back"), size="sm")
+                    self.forth = gr.Button(say(DEFAULT, "maths.forth"), size="sm", variant="primary")
+                self.link = gr.HTML(apply_default_css=False)
+
+    # Events ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> set[Component]:
+        """Language, Generate's controls, the chapter chosen, what has been set in the experiments, what is drawn."""
+        return {self.language, self.chapter, self.dials, self.page} | self.generate.inputs
+
+    @property
+    def whole(self) -> set[Component]:
+        """The outputs of `turn`."""
+        return {self.chapter, self.about, self.back, self.forth, self.link, self.page, self.turned}
+
+    @property
+    def opened(self) -> set[Component]:
+        """The outputs of `open`."""
+        return {self.chapter, self.dials}
+
+    def wire_turn(self, event) -> None:
+        """After an event that opens the page or changes its language: the open chapter, if there is one."""
+        event.then(self.turn, self.inputs, self.whole, preprocess=False, **PRIVATE)
+
+    def wire_select(self, tab: gr.Tab) -> None:
+        """The tab is opened: its chapter follows what Generate has chosen by now."""
+        tab.select(self.enter, self.inputs, self.whole, preprocess=False, **PRIVATE)
+
+    def _wire(self) -> None:
+        raw = {"preprocess": False, **PRIVATE}
+        self.chapter.input(self.turn, self.inputs, self.whole, **raw)
+        self.back.click(self.back_to, self.inputs, self.whole, **raw).then(None, None, None, js=TO_TOP, **PRIVATE)
+        self.forth.click(self.forth_to, self.inputs, self.whole, **raw).then(None, None, None, js=TO_TOP, **PRIVATE)
+
+    # Handlers --------------------------------------------------------------------------------------------------------
+
+    def open(self, query: str = "") -> Shown:
+        """The page is opened: at a chapter where the link says so, with the experiments' values that it names."""
+        try:
+            fields = query_fields(query)
+        except ValueError:
+            fields = {}
+        name = _linked_chapter(fields)
+        dials = {}
+        for experiment in book.BY_NAME[name].experiments if name else ():
+            for control in experiment.controls:
+                key = benches.dial_key(experiment, control)
+                if key in fields and isinstance(control, chapters.Control):
+                    dials[key] = control.parsed(fields[key])
+        return {self.chapter: gr.update(value=name), self.dials: dials}
+
+    def enter(self, request: gr.Request, sent: Sent) -> Shown:
+        """The tab was opened. Where a link did it, the opening of the page draws the chapter.
+
+        To draw it once more would take back what the reader has set by the time that the second one comes.
+        """
+        if sent[self.page] is None and sent[self.chapter] in NAMES:
+            return UNCHANGED
+        return self._turned(request, sent, lambda name: name or NAMES[0])
+
+    def turn(self, request: gr.Request, sent: Sent) -> Shown:
+        """Another chapter was chosen, or this one is to be shown anew."""
+        return self._turned(request, sent, lambda name: name)
+
+    def back_to(self, request: gr.Request, sent: Sent) -> Shown:
+        """To the chapter before."""
+        return self._turned(request, sent, lambda name: _neighbour(name, -1))
+
+    def forth_to(self, request: gr.Request, sent: Sent) -> Shown:
+        """To the chapter after."""
+        return self._turned(request, sent, lambda name: _neighbour(name, 1))
+
+    def _turned(self, request: gr.Request, sent: Sent, choose) -> Shown:
+        language, name, drawn = known_language(sent[self.language]), sent[self.chapter], sent[self.page]
+        generate = self.generate.values(sent)
+        name = choose(name if isinstance(name, str) and name in NAMES else None)
+        try:
+            scene = scenes.Scene.of(self.shop, generate)
+            about = _about(language, scene)
+        except ValueError as error:
+            scene, about = None, plan_line(explain(error, language), is_error=True)
+        place = NAMES.index(name) if name else 0
+        page = benches.Page(name, language, generate) if name else None
+        if page != drawn:
+            self.shop.queue.stop(Ticket(request.session_hash, "maths"))  # what still runs in the chapter that is left
+        link = (
+            benches.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.dials]) if scene and name else ""
+        )
+        shown = {
+            self.chapter: gr.update(choices=_titles(language), value=name, label=say(language, "maths.contents")),
+            self.about: about,
+            self.back: gr.update(value=say(language, "maths.back"), interactive=place > 0),
+            self.forth: gr.update(value=say(language, "maths.forth"), interactive=place < len(NAMES) - 1),
+            self.link: link,
+        }
+        return shown if page == drawn else shown | {self.page: page, self.turned: str(time.time_ns())}
+
+    def draw(self, page: "Page | None", dials: dict) -> None:
+        """The open chapter: its text and its experiments, with their results.
+
+        Each chapter has a place of its own. What comes to the place of another component gets that one's values first.
+        """
+        drawn: list[Bench] = []
+        for chapter in book.CHAPTERS:
+            is_open = page is not None and chapter.name == page.chapter
+            with gr.Column(visible=is_open, elem_classes="prose", **benches.keyed(chapter.name)):
+                if is_open:
+                    drawn = self._draw(chapter, page, dials)
+        for bench in drawn:
+            bench.wire()
+
+    def _draw(self, chapter: "Chapter", page: "Page", dials: dict) -> "list[Bench]":
+        text, scene = page.text, page.scene(self.shop)
+        head = f"# {chapter.number}. {text.title}\n\n> {text.sections['claim']}\n\n{text.sections['text']}"
+        benches.markdown(head, **benches.keyed(chapter.name, "text"))
+        drawn = [
+            benches.Bench(self.shop, page, chapter, experiment, self.dials, self.link)
+            for experiment in chapter.experiments
+        ]
+        for bench in drawn:
+            bench.lay_out(scene, dials)
+        benches.markdown(text.sections["tutorial"], elem_classes="tutorial", **benches.keyed(chapter.name, "tutorial"))
+        return drawn
+
+
+def _about(language: str, scene: "Scene") -> str:
+    """Which checkpoint and schedule the chapters are on."""
+    betas = scene.schedule.betas
+    places = {
+        "checkpoint": say_name(language, "checkpoints", scene.checkpoint.name),
+        "T": scene.T, "first": f"{betas[0]:.3g}", "last": f"{betas[-1]:.3g}",
+    }  # fmt: skip
+    return f'<p class="note">{say(language, "maths.about", **places)}</p>'
+
+
+def _titles(language: str) -> list[tuple[str, str]]:
+    return [(f"{number_of(name)}. {chapter_words(name, language).title}", name) for name in NAMES]
+
+
+def _linked_chapter(fields: dict[str, str]) -> str | None:
+    if fields.get("tab") != "maths":
+        return None
+    return next((name for name in NAMES if str(number_of(name)) == fields.get("chapter")), NAMES[0])
+
+
+def _neighbour(name: str | None, by: int) -> str:
+    place = NAMES.index(name) + by if name else 0
+    return NAMES[min(max(place, 0), len(NAMES) - 1)]

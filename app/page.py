@@ -1,0 +1,186 @@
+"""Assembles the page: header, language, tabs, endpoint; and says how it is served."""
+
+import os
+
+import gradio as gr
+
+from app.api.bound import make_bound
+from app.api.explore import make_explore, make_frontier
+from app.api.runs import make_compare, make_generate, make_schedule
+from app.compare.tab import CompareTab
+from app.explore.tab import ExploreTab
+from app.generate.recipe_panel import page_address
+from app.generate.tab import GenerateTab
+from app.maths.tab import MathsTab
+from app.server.checkpoints import Catalogue
+from app.server.network import NETWORK, in_network_thread
+from app.server.options import ROOT, Options
+from app.server.services import Shop
+from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say
+from app.ui.events import PRIVATE, UNCHANGED, Sent, Shown
+from app.ui.html import words
+from app.ui.theme import css, theme
+from diffusion.sharing.recipe import MAX_FILE
+
+HOUR = 3600
+CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
+# The language of the document: what style.css picks sentences by, and what screen readers and fonts go by
+GREET = """(language) => {
+    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+    document.body.classList.add("greeted");
+}"""
+SPEAK = """(language) => {
+    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+    document.title = document.querySelector("#header h1")?.textContent ?? document.title;
+    document.body.classList.add("ready");
+}"""
+
+TO_TOP = "() => window.scrollTo({top: 0})"
+
+
+def quick(pipeline):
+    """A pipeline as fast as it gets here, in little memory: what Catalogue calls `quicken`."""
+    return in_network_thread(lambda: pipeline.fast().without_weights())
+
+
+def build_demo(options: Options) -> gr.Blocks:
+    """The page, ready to launch."""
+    if options.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # torch asks for it when it is imported
+    quicken = None if options.engine == "torch" else quick
+    shop = Shop(options, Catalogue(options.checkpoints, quicken=quicken))
+    with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
+        remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret="not-a-secret-only-fixed")
+        gr.HTML(_waking(), apply_default_css=False, elem_id="waking")
+        with gr.Column(elem_id="page"):
+            with gr.Row(elem_id="header"):
+                header = gr.HTML(_header(DEFAULT), apply_default_css=False)
+                language = gr.Radio(
+                    [(name, code) for code, name in LANGUAGES.items()],
+                    value=DEFAULT,
+                    label=say(DEFAULT, "page.language"),
+                    show_label=False,
+                    container=False,
+                    elem_id="language",
+                )
+            # Outside of the tabs: what lies in one that is not open is not on the page, and remembers nothing
+            history = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
+            with gr.Tabs(selected="generate", elem_id="tabs") as tabs:
+                with gr.Tab(say(DEFAULT, "tabs.generate"), id="generate") as generate_tab:
+                    generate = GenerateTab(shop, language, history)
+                with gr.Tab(say(DEFAULT, "tabs.compare"), id="compare") as compare_tab:
+                    compare = CompareTab(shop, language)
+                with gr.Tab(say(DEFAULT, "tabs.explore"), id="explore") as explore_tab:
+                    explore = ExploreTab(shop, language)
+                with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
+                    maths = MathsTab(shop, language, generate.form)
+            footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
+
+        titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
+        around = {header, footer, *titles.values()}
+
+        def words_around(chosen: str) -> Shown:
+            labels = {tab: gr.update(label=say(chosen, f"tabs.{name}")) for name, tab in titles.items()}
+            return {header: _header(chosen), footer: _footer(chosen)} | labels
+
+        def greet(sent: Sent, request: gr.Request) -> Shown:
+            return {language: _language(sent[remembered], request)}
+
+        def open_page(sent: Sent, request: gr.Request) -> Shown:
+            chosen = _language(sent[remembered], request)
+            query = str(request.query_params or "")
+            asked = request.query_params.get("tab") if request.query_params else None
+            shown = {language: chosen} | words_around(chosen)
+            shown |= generate.open(chosen, query=query, address=page_address(request))
+            shown |= compare.open(chosen, query) | explore.open(chosen, query) | maths.open(query)
+            return shown | ({tabs: gr.update(selected=asked)} if asked in titles else {})
+
+        def recall(sent: Sent) -> Shown:
+            return generate.recipe.recall(known_language(sent[language]), sent[history])
+
+        def speak(request: gr.Request, sent: Sent) -> Shown:
+            chosen = known_language(sent[language])
+            shown = {remembered: chosen} | words_around(chosen)
+            shown |= generate.rewrite(chosen, generate.form.values(sent), page_address(request))
+            shown |= compare.rewrite(chosen, sent[compare.preset], compare.values(sent))
+            return shown | explore.rewrite(chosen, *explore.values(sent), request)
+
+        def open_cell(event: gr.EventData, request: gr.Request, sent: Sent) -> Shown:
+            query = event._data.get("query") if isinstance(event._data, dict) else None
+            if not isinstance(query, str):
+                return UNCHANGED
+            opened = generate.open(known_language(sent[language]), query=query, address=page_address(request))
+            return {tabs: gr.update(selected="generate")} | opened
+
+        def leave(request: gr.Request):
+            shop.queue.leave_all(request.session_hash)
+            shop.explored.drop(request.session_hash)
+
+        demo.unload(leave)
+        raw = {"preprocess": False, **PRIVATE}
+        whole = {language, tabs} | around | generate.whole | compare.whole | explore.whole | maths.opened
+        demo.load(greet, {remembered}, {language}, **raw).then(None, language, None, js=GREET, **PRIVATE)
+        opened = demo.load(open_page, {remembered}, whole, **raw)
+        opened.then(None, language, None, js=SPEAK, **PRIVATE)
+        explore.wire_measured(generate.wire_measure(opened))
+        maths.wire_turn(opened)
+        maths.wire_select(maths_tab)
+        opened.then(recall, {language, history}, {generate.recipe.history}, **raw)
+        worded = {remembered} | around | generate.worded | compare.worded | explore.worded
+        spoken = language.input(speak, generate.inputs | compare.inputs | explore.inputs, worded, **raw)
+        spoken.then(None, language, None, js=SPEAK, **PRIVATE)
+        maths.wire_turn(spoken)
+        spoken.then(recall, {language, history}, {generate.recipe.history}, **raw)
+        picked = {tabs} | generate.whole
+        explore.grid.select(open_cell, {language}, picked, **raw).then(None, js=TO_TOP, **PRIVATE)
+        gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_explore(shop), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_frontier(shop), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_schedule(shop), api_name="schedule")
+        gr.api(make_bound(shop), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
+    # The page says in its language when the line is full; Gradio's own limit is for whoever asks by other ways,
+    # and leaves room for the page's own short questions
+    return demo.queue(api_open=False, max_size=2 * options.queue_size)
+
+
+def launch_arguments(options: Options) -> dict:
+    """How the page is served: alike on a Space and at home; what the owner left open, the environment decides."""
+    # Gradio asks its own address whether it is up; a system proxy must not be in between
+    os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost", "127.0.0.1"]))
+    return {
+        "theme": theme(),
+        "css": css(),
+        "server_name": options.host,
+        "server_port": options.port,
+        "ssr_mode": False,  # Spaces would turn it on, and then style and scripts apply at another time
+        "enable_monitoring": False,
+        "run_history": False,
+        "state_session_capacity": 500,  # visitors that Gradio remembers; each takes a third of a megabyte
+        "favicon_path": str(ROOT / "app" / "ui" / "icon.png"),
+        "pwa": True,  # the browser can install the page as an app of its own
+        "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
+        "max_file_size": MAX_FILE,  # of a saved picture that brings its recipe back
+        "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
+    }
+
+
+def _language(remembered, request: gr.Request) -> str:
+    """The language that this browser remembers, or else asks for."""
+    return known_language(remembered) if remembered else language_of(request.headers.get("accept-language"))
+
+
+def _waking() -> str:
+    """What stands there until the page is filled; style.css shows it only where that takes more than a moment."""
+    return f'<p role="status">{words(in_each(lambda language: say(language, "page.waking")))}</p>'
+
+
+def _header(language: str) -> str:
+    return f"<h1>{say(language, 'page.title')}</h1><p>{say(language, 'page.tagline')}</p>"
+
+
+def _footer(language: str) -> str:
+    # Gradio opens its page of the API by its own button only, not by its address
+    opens = "document.querySelector('footer .show-api')?.click(); return false"
+    api = f'<a href="?view=api" onclick="{opens}">{say(language, "page.footer_api")}</a>'
+    return f"<p>{say(language, 'page.footer', api=api)}</p>"

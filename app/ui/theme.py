@@ -1,0 +1,101 @@
+"""How the page looks: ink on paper, or chalk on slate; the fonts that the machine has; one accent."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from app.texts import LANGUAGES, say
+
+INK = gr.themes.Color(
+    name="ink",
+    c50="#f1f5fa",
+    c100="#dfe8f3",
+    c200="#c3d3e7",
+    c300="#9ab5d6",
+    c400="#7599c6",
+    c500="#4f79ab",
+    c600="#335b8c",
+    c700="#2a4b74",
+    c800="#223c5c",
+    c900="#1b2f48",
+    c950="#121f30",
+)
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
+MONO_FONTS = ("ui-monospace", "Consolas", "Noto Sans Mono CJK SC", "monospace")
+
+
+def theme() -> gr.themes.Base:
+    """The theme of the whole page; app/ui/style.css adds what Gradio has no name for."""
+    return gr.themes.Base(
+        primary_hue=INK,
+        secondary_hue=INK,
+        neutral_hue=gr.themes.colors.stone,
+        radius_size=gr.themes.sizes.radius_sm,
+        font=FONTS,
+        font_mono=MONO_FONTS,
+    ).set(
+        body_background_fill="#faf9f7",
+        body_background_fill_dark="#161719",
+        body_text_color="*neutral_900",
+        body_text_color_dark="#e9e7e3",
+        body_text_color_subdued="*neutral_600",
+        body_text_color_subdued_dark="*neutral_400",
+        background_fill_primary="#ffffff",
+        background_fill_primary_dark="#1e2023",
+        background_fill_secondary="*neutral_100",
+        background_fill_secondary_dark="#26282c",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        block_border_width_dark="0px",
+        block_shadow="none",
+        block_padding="0px",
+        block_label_text_color="*neutral_800",
+        block_title_text_color="*neutral_900",
+        block_title_text_color_dark="#e9e7e3",
+        block_title_text_weight="600",
+        block_info_text_color="*neutral_600",
+        block_info_text_color_dark="*neutral_400",
+        border_color_primary="*neutral_300",
+        border_color_primary_dark="#3a3d42",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#1e2023",
+        input_border_color="*neutral_300",
+        input_border_color_dark="#4a4d53",
+        input_border_width="1px",
+        slider_color="*primary_600",
+        slider_color_dark="*primary_300",
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        button_primary_background_fill_dark="*primary_300",
+        button_primary_background_fill_hover_dark="*primary_200",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="*primary_950",
+        button_secondary_background_fill="*neutral_200",
+        button_secondary_background_fill_hover="*neutral_300",
+        button_secondary_background_fill_dark="#33363b",
+        button_secondary_background_fill_hover_dark="#3f4248",
+        button_secondary_text_color="*neutral_900",
+        button_secondary_text_color_dark="#e9e7e3",
+        checkbox_background_color_selected="*primary_600",
+        checkbox_border_color_selected="*primary_600",
+        checkbox_label_background_fill_selected="*primary_100",
+        checkbox_label_background_fill_selected_dark="*primary_800",
+        checkbox_label_text_color_selected="*primary_900",
+        checkbox_label_text_color_selected_dark="#ffffff",
+        checkbox_label_border_color="*neutral_300",
+        checkbox_label_border_color_dark="#4a4d53",
+        link_text_color="*primary_700",
+        link_text_color_hover="*primary_900",
+        link_text_color_dark="*primary_300",
+        link_text_color_hover_dark="*primary_200",
+    )
+
+
+def css() -> str:
+    """The page's own style sheet, with the words that Gradio would say in the browser's language, not the page's."""
+    words = "".join(
+        f'html:lang({language}) [data-testid="upload-text"]::after {{ content: "{say(language, "page.drop")}"; }}\n'
+        for language in LANGUAGES
+    )
+    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8") + words

@@ -1,0 +1,59 @@
+"""Chapter 11, the table of identities: every claim of the chapters, run on one checkpoint.
+
+Kinds of row. A: algebra of the schedule alone. B: true for any denoiser, and evaluated on this one. C: true on
+average, tested by sampling. D: how good this network is, against what was recorded of it. Noise on the weights moves
+the values of B and C, and their agreement not at all: only D fails. Code index i is the paper's t = i + 1. Nats.
+"""
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from diffusion.bound import InfiniteBound
+from diffusion.derivation.c11_identity_table.algebra import ALGEBRA
+from diffusion.derivation.c11_identity_table.any_denoiser import ANY_DENOISER
+from diffusion.derivation.c11_identity_table.on_average import ON_AVERAGE
+from diffusion.derivation.c11_identity_table.table import Found, Kind, Measure, Row, Subject
+
+ROWS = tuple(sorted((*ALGEBRA, *ANY_DENOISER, *ON_AVERAGE), key=lambda row: row.number))
+
+
+@dataclass(frozen=True)
+class RowResult:
+    """A row that was run: the place where its sides are farthest apart. passed: None where nothing was recorded."""
+
+    number: int
+    kind: Kind
+    key: str
+    measure: Measure
+    left: float
+    right: float
+    difference: float
+    tolerance: float
+    passed: bool | None
+    seconds: float
+
+
+def run_identities(subject: Subject, rows: Sequence[Row] | None = None) -> Iterator[RowResult]:
+    """The results, row by row as they come; all of ROWS by default. A side that is not a number fails its row."""
+    for row in ROWS if rows is None else rows:
+        began = time.perf_counter()
+        try:
+            found = list(row.check(subject))
+        except InfiniteBound:  # where a denoiser answers with no numbers, the best variance is none
+            found = [Found(math.nan, math.nan, math.nan)]
+        worst = max(found, key=lambda f: math.inf if math.isnan(f.difference) else f.difference, default=None)
+        left, right, difference = worst or (math.nan,) * 3
+        yield RowResult(
+            number=row.number,
+            kind=row.kind,
+            key=row.key,
+            measure=row.measure,
+            left=left,
+            right=right,
+            difference=difference,
+            tolerance=row.tolerance,
+            passed=None if worst is None else difference <= row.tolerance,
+            seconds=time.perf_counter() - began,
+        )

@@ -1,0 +1,1 @@
+"""Many runs together: comparisons, grids and frontiers, and what they say."""

@@ -1,0 +1,173 @@
+"""How far apart two sets of pictures are, in a checkpoint's feature space: FID and KID, by torchmetrics.
+
+FID (Heusel et al. 2017) is biased by the number of pictures, so it stands beside its floor: the FID of two sets of
+real pictures of that size. KID (Binkowski et al. 2018) has no such bias and comes with a standard error.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from diffusion.metrics.features import FeatureSpace
+
+BLOCKS, LARGEST_BLOCK = 10, 1000
+LARGEST_REAL = 2000  # of kid_of_few: a quarter of a second, and a tenth of the error that 100 samples have
+
+
+@dataclass(frozen=True)
+class Distance:
+    """Between n samples and as many real pictures; lower is better. floor_*: real pictures in place of the samples.
+
+    real_n, floor_n: pictures behind the real side and behind the floor; fewer than n where the data has fewer.
+    """
+
+    n: int
+    real_n: int
+    fid: float
+    kid: float
+    kid_standard_error: float
+    floor_n: int
+    floor_fid: float
+    floor_kid: float
+    floor_kid_standard_error: float
+
+
+class _AsGiven(nn.Module):
+    """Features that are computed already."""
+
+    def __init__(self, num_features: int):
+        super().__init__()
+        self.num_features = num_features
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def fid(real: Tensor, samples: Tensor) -> float:
+    """Frechet distance between the Gaussians of two sets of features (N, D) and (M, D), in float64."""
+    from torchmetrics.image.fid import FrechetInceptionDistance  # seconds and 12 MB, which few visitors need
+
+    _check(real, samples, 2)
+    metric = FrechetInceptionDistance(feature=_AsGiven(real.shape[1])).set_dtype(torch.float64)
+    metric.update(real.double(), real=True)
+    metric.update(samples.double(), real=False)
+    return metric.compute().item()
+
+
+def kid(real: Tensor, samples: Tensor) -> tuple[float, float]:
+    """Squared MMD with the kernel (x.y/D + 1)^3, unbiased, and its standard error.
+
+    real: (N, D), samples: (M, D), 20 or more of each. The mean over ten or more disjoint blocks (of at most 1,000
+    pictures of each side), so that the error over the blocks is a standard error.
+    """
+    from torchmetrics.image.kid import poly_mmd
+
+    _check(real, samples, 2 * BLOCKS)
+    block = min(LARGEST_BLOCK, min(len(real), len(samples)) // BLOCKS)
+    values = []
+    for k in range(min(len(real), len(samples)) // block):
+        part = slice(k * block, (k + 1) * block)
+        values.append(poly_mmd(real[part].double(), samples[part].double()).item())
+    found = torch.tensor(values, dtype=torch.float64)
+    return found.mean().item(), (found.std() / math.sqrt(len(found))).item()
+
+
+def kid_of_few(real: Tensor, samples: Tensor) -> tuple[float, float]:
+    """KID of a few samples (N, D), N >= 3, to much real data (M, D), over all pairs instead of blocks; and its standard
+    error.
+
+    As unbiased as `kid`, whose blocks of so few pictures would drown it in noise. The error is the jackknife's over the
+    samples (Efron & Stein 1981); the data count as given, at most LARGEST_REAL of them.
+    """
+    whole, without = _with_jackknife(real, samples)
+    return whole, _jackknife_error(without)
+
+
+def kid_difference(real: Tensor, first: Tensor, second: Tensor) -> tuple[float, float]:
+    """KID of `second` less that of `first`, as `kid_of_few` has them; and its standard error.
+
+    real: (M, D); first, second: (N, D), where sample i of both began with the same noise. So the error is the
+    jackknife's over pairs: what both have in common cancels.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"samples: need as many on both sides, got {len(first)} and {len(second)}")
+    (value, without), (other, other_without) = _with_jackknife(real, first), _with_jackknife(real, second)
+    return other - value, _jackknife_error(other_without - without)
+
+
+def _with_jackknife(real: Tensor, samples: Tensor) -> tuple[float, Tensor]:
+    """KID over all pairs, and (N,): the same without each sample."""
+    _check(real, samples, 3)
+    real, samples, n = real[:LARGEST_REAL].double(), samples.double(), len(samples)
+    among = _kernel(samples, samples).fill_diagonal_(0).sum(1)  # (N,): of each sample with all others
+    across = _kernel(samples, real).mean(1)
+    among_real = _among_real(real)
+
+    def value(pairs, single):
+        return pairs - 2 * single + among_real
+
+    whole = value(among.sum() / (n * (n - 1)), across.mean())
+    without = value((among.sum() - 2 * among) / ((n - 1) * (n - 2)), (across.sum() - across) / (n - 1))
+    return whole.item(), without
+
+
+def _jackknife_error(without: Tensor) -> float:
+    """The standard error of a value, from its values without each of N samples."""
+    n = len(without)
+    return math.sqrt((n - 1) / n * (without - without.mean()).square().sum().item())
+
+
+def _kernel(x: Tensor, y: Tensor) -> Tensor:
+    return (x @ y.T / x.shape[1] + 1) ** 3
+
+
+def _among_real(real: Tensor) -> Tensor:
+    """The mean kernel of two different pictures of the data."""
+    total = sum(_kernel(part, real).sum() for part in real.split(500))
+    return (total - ((real.square().sum(1) / real.shape[1] + 1) ** 3).sum()) / (len(real) * (len(real) - 1))
+
+
+def distance(space: FeatureSpace, samples: Tensor) -> Distance:
+    """From the features (N, D) of samples to the data, with the floor of the same N."""
+    n = len(samples)
+    real, held_out = shuffled(space.real, seed=0)[:n], shuffled(space.held_out, seed=1)[:n]
+    floor_n = min(len(real), len(held_out))
+    value, error = kid(real, samples)
+    floor, floor_error = kid(real[:floor_n], held_out[:floor_n])
+    return Distance(
+        n=n,
+        real_n=len(real),
+        fid=fid(real, samples),
+        kid=value,
+        kid_standard_error=error,
+        floor_n=floor_n,
+        floor_fid=fid(real[:floor_n], held_out[:floor_n]),
+        floor_kid=floor,
+        floor_kid_standard_error=floor_error,
+    )
+
+
+def shuffled(features: Tensor, seed: int) -> Tensor:
+    """The same rows in a random order, fixed by the seed; two sets that are compared need two seeds.
+
+    Data sets often come with their classes in turn. Blocks or beginnings of such sets are no random samples, and KID
+    would come out below 0.
+    """
+    return features[torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))]
+
+
+def nearest(queries: Tensor, pool: Tensor, chunk: int = 512) -> tuple[Tensor, Tensor]:
+    """Euclidean distance (N,) to the nearest of the pool, and its index (N,). queries: (N, D), pool: (M, D)."""
+    found = [torch.cdist(queries[i : i + chunk], pool).min(1) for i in range(0, len(queries), chunk)]
+    return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
+
+
+def _check(real: Tensor, samples: Tensor, least: int) -> None:
+    if real.ndim != 2 or samples.ndim != 2 or real.shape[1] != samples.shape[1]:
+        raise ValueError(f"features: need (N, D) and (M, D), got {tuple(real.shape)} and {tuple(samples.shape)}")
+    if min(len(real), len(samples)) < least:
+        raise ValueError(f"samples: needs at least {least} pictures on each side, got {len(real)} and {len(samples)}")
+    if not bool(torch.isfinite(samples).all()):
+        raise ValueError("samples: hold a feature that is not finite")

@@ -1,0 +1,224 @@
+"""What a field of the settings declares beside its type: its control, its axis, where it applies, its part in a key.
+
+A field declares it in its Annotated[...]; the page, the endpoints, the axes and the keys read it from `Setting`. So a
+new setting is one field, the place that uses it, and texts:
+
+    noise_scale: Annotated[
+        float,
+        Control(group="sampler", step=0.1),  # a slider among the details of the sampler
+        OnAxis("0-2[5]"),  # and an axis of Explore
+        When("sampler", lambda sampler: reads(sampler, "noise_scale")),
+    ] = Field(1.0, ge=0, le=2, description="What /generate says of it, and the page as long as it has no texts.")
+
+Its texts are controls.NAME.label and .info, readings.NAME ({value}), grids.values.NAME, and of choices controls.NAME.X.
+No torch: a page is laid out before torch is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+LAST = 99  # the place of what names none
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a checkpoint and a server leave of a range; as it stands, for a checkpoint that is not known."""
+
+    num_train_timesteps: int = 1000
+    max_images: int = 64
+
+
+Bound = float | Callable[[Limits], float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """How a person chooses the setting.
+
+    group: the part of a run's controls that it stands in: "basics", "seed", "count", "guidance", "schedule" or
+    "sampler". place: in its group, from 1. kind: "slider", "number", "radio", "dropdown" or "checkbox"; by default what
+    the type asks for. least, most: of the range that is offered, by default the field's own; a run may leave it. step:
+    of a slider. unit: shown behind the label. default: at first, where it is not the field's own. name: where it is
+    not the field's. codec: how the control's value and the settings become each other, see app/controls/codecs.py.
+    told_by: the control whose sentence about a run speaks of this setting too. in_foot: whether a saved grid names it.
+    """
+
+    group: str
+    place: int = LAST
+    kind: Literal["slider", "number", "radio", "dropdown", "checkbox"] | None = None
+    least: Bound | None = None
+    most: Bound | None = None
+    step: float | None = None
+    unit: str = ""
+    default: Any = None
+    name: str | None = None
+    codec: str = "plain"
+    told_by: str | None = None
+    in_foot: bool = False
+
+
+@dataclass(frozen=True)
+class OnAxis:
+    """The setting can be an axis of Explore.
+
+    example: values to begin with; by default all of its choices. place: in the list of axes. has_none: whether the
+    word "none" is a value.
+    """
+
+    example: str = ""
+    place: int = LAST
+    has_none: bool = False
+
+
+@dataclass(frozen=True)
+class When:
+    """Where the setting means anything: beside some values of another one.
+
+    on: a field or property of the settings, or "classes", how many the checkpoint has. test: of its value, whatever
+    was sent. is_greyed: the control is greyed out elsewhere, and its value stays; else it is hidden, and the field's
+    default holds. error: the key of what is said where a run sets it all the same; None where a validator says more.
+    """
+
+    on: str
+    test: Callable[[Any], bool]
+    is_greyed: bool = False
+    error: str | None = "no_meaning"
+
+
+@dataclass(frozen=True)
+class CachedAs:
+    """What stands for the value in the key of a run's pictures: one value for all that make the same pictures.
+
+    value: of a Plan.
+    """
+
+    value: Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Choices:
+    """The choices of a field whose type does not list them. titles: name -> what it is called without texts."""
+
+    titles: Callable[[], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class DecidesLevels:
+    """The timesteps that a run visits, or their noise levels, follow from the setting: /schedule takes it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """A field of the settings: all that the program knows of it.
+
+    kinds: the plain types of its values. least, most: of its values, None where there is no such bound.
+    """
+
+    name: str
+    description: str
+    default: Any
+    annotation: Any
+    kinds: frozenset[type]
+    least: float | None
+    most: float | None
+    control: Control | None
+    axis: OnAxis | None
+    when: When | None
+    cached_as: CachedAs | None
+    decides_levels: bool
+    listed: Choices | None = field(repr=False, default=None)
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The values of a field that takes one of some names, the default first; else none."""
+        return tuple(sorted(self.titles, key=lambda name: name != self.default))
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """Each choice, and what it is called where no text says more."""
+        return self.listed.titles() if self.listed else {name: name for name in _literals(self.annotation)}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its values are whole numbers."""
+        return int in self.kinds
+
+    @property
+    def is_number(self) -> bool:
+        """Whether its values are numbers."""
+        return bool(self.kinds & {int, float})
+
+    @property
+    def control_name(self) -> str:
+        """What the page calls its control."""
+        return (self.control and self.control.name) or self.name
+
+    @property
+    def control_kind(self) -> str:
+        """The kind of its control, where it has one."""
+        return self.control.kind or ("checkbox" if bool in self.kinds else "radio" if self.choices else "slider")
+
+    def applies(self, facts: Mapping[str, Any]) -> bool:
+        """Whether it means anything beside these values of the other settings; what is not among them is no hindrance.
+
+        facts: name -> value, of fields and of what else `When` may ask for.
+        """
+        return self.when is None or self.when.on not in facts or bool(self.when.test(facts[self.when.on]))
+
+    def holds(self, facts: Mapping[str, Any]) -> bool:
+        """Whether its own value holds beside these, and not its default."""
+        return self.applies(facts) or self.when.is_greyed
+
+    def offered(self, limits: Limits) -> tuple[float | None, float | None]:
+        """The range that its control offers."""
+        asked = (self.control.least, self.control.most) if self.control else (None, None)
+        least, most = (bound(limits) if callable(bound) else bound for bound in asked)
+        return self.least if least is None else least, self.most if most is None else most
+
+
+def read_settings(model: type[BaseModel]) -> dict[str, Setting]:
+    """The settings that a model declares, by name, in its order."""
+    return {name: _read(name, info) for name, info in model.model_fields.items()}
+
+
+def kinds_of(annotation) -> frozenset[type]:
+    """The plain types inside an annotation."""
+    if get_origin(annotation) is Literal:
+        return frozenset({str})
+    own = frozenset({get_origin(annotation) or annotation})
+    inner = [a for a in get_args(annotation) if isinstance(a, type) or get_origin(a) is not None]
+    return own.union(*map(kinds_of, inner))
+
+
+def _read(name: str, info: FieldInfo) -> Setting:
+    declared = {type(one): one for one in info.metadata}
+    bounds = {key: getattr(one, key) for one in info.metadata for key in ("ge", "gt", "le", "lt") if hasattr(one, key)}
+    return Setting(
+        name=name,
+        description=info.description or "",
+        default=info.default,
+        annotation=info.annotation,
+        kinds=kinds_of(info.annotation),
+        least=bounds.get("ge", bounds.get("gt")),
+        most=bounds.get("le", bounds.get("lt")),
+        control=declared.get(Control),
+        axis=declared.get(OnAxis),
+        when=declared.get(When),
+        cached_as=declared.get(CachedAs),
+        decides_levels=DecidesLevels in declared,
+        listed=declared.get(Choices),
+    )
+
+
+def _literals(annotation) -> tuple[str, ...]:
+    """The names that a type lists, itself or as a part of a union."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)
+    return next((found for one in inner if (found := _literals(one))), ())

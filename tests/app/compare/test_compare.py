@@ -1,0 +1,133 @@
+"""Comparisons: the moments of two runs, the presets, and what the tab says and saves of them."""
+
+import base64
+import re
+from io import BytesIO
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from app.compare import render as duel_views
+from app.compare.presets import PRESETS, preset_settings
+from app.compare.run import COLUMNS, strip_columns, watch_comparison
+from app.controls.values import controls_of
+from app.server.options import Options
+from app.server.services import Shop
+from app.texts import texts
+from diffusion.pixels import to_uint8
+from diffusion.settings import SamplingSettings
+from diffusion.sharing.recipe import read_png
+
+
+@pytest.fixture(scope="module")
+def pipeline(catalogue):
+    return catalogue.pipeline("clothes")
+
+
+def planned(pipeline, **fields):
+    return pipeline.plan(SamplingSettings(checkpoint="clothes", num_images=3, class_label=1, **fields))
+
+
+def test_the_last_moment_is_what_both_runs_make_alone(pipeline):
+    plans = planned(pipeline, num_inference_steps=5), planned(pipeline, num_inference_steps=30, sampler="ddpm")
+    *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
+    last = ended.content
+    assert (ended.state, last.numbers, last.steps) == ("done", (5, 30), (5, 30))
+    assert last.seconds[1] > last.seconds[0] > 0 and len(last.partings) == 5 and ended.seconds_left == 0
+    for side, plan in enumerate(plans):
+        steps = list(pipeline.steps(plan.settings))
+        assert np.array_equal(last.x_t[side], to_uint8(steps[-1].x_s))
+        for (numbers, _), cell in zip(last.columns, last.cells[side], strict=True):
+            step = steps[numbers[side]]
+            assert cell.t == step.t and np.array_equal(cell.x_0_hat, to_uint8(step.x_0_hat))
+            assert np.array_equal(cell.x_t, to_uint8(step.x_t))
+    a, b = (list(pipeline.steps(plan.settings))[-1].x_0_hat.double().numpy() for plan in plans)
+    assert last.apart == pytest.approx(np.sqrt(((a - b) ** 2).mean()), rel=1e-6)
+
+
+@pytest.mark.parametrize(("S", "columns"), [(1, 1), (3, 3), (8, 8), (9, 8), (1000, 8)])
+@pytest.mark.parametrize("spacing", ["even", "trailing"])
+def test_columns_hold_both_ends(pipeline, S, columns, spacing):
+    """Of the shorter run: `even` ends where the longer one does, `trailing` where that has 1000 / S steps to go."""
+    few = planned(pipeline, num_inference_steps=S, timestep_spacing=spacing)
+    found = strip_columns(few, planned(pipeline, num_inference_steps=1000))
+    last = 999 if spacing == "even" else 1000 - round(1000 / S)
+    assert len(found) == columns <= COLUMNS
+    assert found[0][0] == (0, 0) and (S == 1 or found[-1][0] == (S - 1, last))
+    levels = [log_snr for _, log_snr in found]
+    assert levels == sorted(levels)  # from noise to pictures
+    assert levels[0] == pytest.approx(np.log(4.0358e-5 / (1 - 4.0358e-5)), abs=1e-3)  # alpha-bar at T - 1, Ho et al.
+
+
+def test_stop_keeps_what_both_have(pipeline):
+    plans = [planned(pipeline, num_inference_steps=1000)] * 2
+    seen = []
+    is_stopped = lambda: len(seen) > 20 or seen.append(0) or False  # noqa: E731
+    *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1], is_stopped)
+    last = ended.content
+    assert ended.state == "stopped" and sum(last.numbers) == 22 and last.x_t[0] is not None
+    assert last.cells[0][0] is not None and last.cells[0][-1] is None
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("checkpoint", ["clothes", "faces"])
+def test_every_preset_runs_on_every_checkpoint_and_has_its_controls(catalogue, name, checkpoint):
+    known = catalogue.checkpoint(checkpoint)
+    first, second = preset_settings(name, known, seed=5)
+    assert (first.seed, second.seed, first.num_images) == (5, 5, 4)
+    for settings in (first, second):
+        catalogue.pipeline(checkpoint).plan(settings)
+        assert controls_of(settings, known)["sampler"] == settings.sampler
+    if checkpoint == "clothes":
+        assert first != second
+    for language in ("en", "zh"):
+        see = texts(language)[f"presets.{name}.see"]
+        assert len(re.findall(r"[.?!。？！](?:\s|$|(?<=[。？！]))", see)) >= 2, see  # two sentences of what to see
+
+
+def test_an_unknown_preset_is_named(catalogue):
+    with pytest.raises(ValueError, match=r"preset: must be one of ddpm-ddim, .*, got 'x'"):
+        preset_settings("x", catalogue.checkpoint("clothes"))
+
+
+def test_both_results_are_saved_with_their_recipes(catalogue, pipeline):
+    plans = planned(pipeline, num_inference_steps=2), planned(pipeline, num_inference_steps=3, sampler="ddpm")
+    *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
+    last = ended.content
+    known, made_by = catalogue.checkpoint("clothes"), pipeline.denoiser(plans[0]).description
+    html = duel_views.outcome(last, plans, (known, known), (made_by, made_by), "en")
+    links = re.findall(r'<a href="data:image/png;base64,([^"]+)"', html)
+    for link, plan in zip(links, plans, strict=True):
+        recipe, image = read_png(base64.b64decode(link))
+        assert recipe.settings == plan.settings and image.width > 300
+    assert "A: 2 network calls" in html and "B: 3 network calls" in html
+    strips = duel_views.strips_of(last, "zh")
+    images = re.findall(r'src="data:image/png;base64,([^"]+)"', strips)
+    assert len(images) == 4 * len(last.columns)
+    assert Image.open(BytesIO(base64.b64decode(images[0]))).width >= 8
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        ({"sampler": "ddpm"}, {"eta": 1.0}, "at each step the same fresh noise"),
+        ({"sampler": "ddpm"}, {"sampler": "ddpm", "num_inference_steps": 20}, "step counts differ"),
+        ({"sampler": "ddpm"}, {}, "only one of them"),
+        ({}, {"num_inference_steps": 10}, "none after it"),
+    ],
+)
+def test_the_screen_says_what_both_runs_share(pipeline, first, second, said):
+    plans = planned(pipeline, **first), planned(pipeline, **second)
+    lines = duel_views.plan_lines(plans, (None, 3.0), "en").splitlines()
+    assert lines[0].startswith("A: ") and "about 3 s" in lines[1] and said in lines[2]
+
+
+def test_a_comparison_that_costs_too_much_is_refused(catalogue, pipeline):
+    shop = Shop(Options(max_cost=100), catalogue)
+    plans = [planned(pipeline, num_inference_steps=20)] * 2
+    with pytest.raises(ValueError, match=r"120.*100"):
+        shop.check_duel(pipeline, plans[0], pipeline, plans[1])
+    with pytest.raises(ValueError, match="checkpoint: both must make pictures of one size"):
+        faces = catalogue.pipeline("faces")
+        shop.check_duel(pipeline, plans[0], faces, faces.plan(SamplingSettings(num_images=3, num_inference_steps=20)))
