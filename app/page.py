@@ -15,12 +15,12 @@ from app.maths.tab import MathsTab
 from app.server.checkpoints import Catalogue
 from app.server.network import NETWORK, in_network_thread
 from app.server.options import ROOT, Options
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say
 from app.ui.events import PRIVATE, UNCHANGED, Sent, Shown
 from app.ui.html import words
 from app.ui.theme import css, theme
-from diffusion.sharing.recipe import MAX_FILE
+from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 HOUR = 3600
 CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
@@ -48,7 +48,7 @@ def build_demo(options: Options) -> gr.Blocks:
     if options.threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(options.threads)  # torch asks for it when it is imported
     quicken = None if options.engine == "torch" else quick
-    shop = Shop(options, Catalogue(options.checkpoints, quicken=quicken))
+    services = Services(options, Catalogue(options.checkpoints, quicken=quicken))
     with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
         remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret="not-a-secret-only-fixed")
         gr.HTML(_waking(), apply_default_css=False, elem_id="waking")
@@ -67,13 +67,13 @@ def build_demo(options: Options) -> gr.Blocks:
             history = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
             with gr.Tabs(selected="generate", elem_id="tabs") as tabs:
                 with gr.Tab(say(DEFAULT, "tabs.generate"), id="generate") as generate_tab:
-                    generate = GenerateTab(shop, language, history)
+                    generate = GenerateTab(services, language, history)
                 with gr.Tab(say(DEFAULT, "tabs.compare"), id="compare") as compare_tab:
-                    compare = CompareTab(shop, language)
+                    compare = CompareTab(services, language)
                 with gr.Tab(say(DEFAULT, "tabs.explore"), id="explore") as explore_tab:
-                    explore = ExploreTab(shop, language)
+                    explore = ExploreTab(services, language)
                 with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
-                    maths = MathsTab(shop, language, generate.form)
+                    maths = MathsTab(services, language, generate.form)
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
         titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
@@ -113,8 +113,8 @@ def build_demo(options: Options) -> gr.Blocks:
             return {tabs: gr.update(selected="generate")} | opened
 
         def leave(request: gr.Request):
-            shop.queue.leave_all(request.session_hash)
-            shop.explored.drop(request.session_hash)
+            services.queue.leave_all(request.session_hash)
+            services.explored.drop(request.session_hash)
 
         demo.unload(leave)
         raw = {"preprocess": False, **PRIVATE}
@@ -133,12 +133,12 @@ def build_demo(options: Options) -> gr.Blocks:
         spoken.then(recall, {language, history}, {generate.recipe.history}, **raw)
         picked = {tabs} | generate.whole
         explore.grid.select(open_cell, {language}, picked, **raw).then(None, js=TO_TOP, **PRIVATE)
-        gr.api(make_generate(shop), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_compare(shop), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_explore(shop), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_frontier(shop), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_schedule(shop), api_name="schedule")
-        gr.api(make_bound(shop), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_generate(services), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_compare(services), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_explore(services), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_frontier(services), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
+        gr.api(make_schedule(services), api_name="schedule")
+        gr.api(make_bound(services), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
     # The page says in its language when the line is full; Gradio's own limit is for whoever asks by other ways,
     # and leaves room for the page's own short questions
     return demo.queue(api_open=False, max_size=2 * options.queue_size)
@@ -160,7 +160,7 @@ def launch_arguments(options: Options) -> dict:
         "favicon_path": str(ROOT / "app" / "ui" / "icon.png"),
         "pwa": True,  # the browser can install the page as an app of its own
         "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
-        "max_file_size": MAX_FILE,  # of a saved picture that brings its recipe back
+        "max_file_size": MAX_PICTURE_BYTES,  # of a saved picture that brings its recipe back
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }
 

@@ -11,7 +11,7 @@ from diffusion.samplers.base import Sampler
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
-from diffusion.timestep_matching import told_timesteps
+from diffusion.timestep_matching import conditioned_timesteps
 from diffusion.trajectory import pairs, visited_timesteps
 
 
@@ -87,7 +87,7 @@ class Plan:
         t = torch.tensor([t for t, _ in self.run_pairs], dtype=torch.float64)
         told = t
         if not self.on_trained_betas:
-            told = told_timesteps(t, self.schedule, self.trained, self.settings.conditioning)
+            told = conditioned_timesteps(t, self.schedule, self.trained, self.settings.conditioning)
         return NoiseLevels(t, self.schedule.log_sigma_at(t), self.trained.log_sigma_at(told))
 
     @property

@@ -11,7 +11,7 @@ from diffusion.schedule import NoiseSchedule
 from diffusion.words import Conditioning
 
 
-def told_timesteps(
+def conditioned_timesteps(
     t: Tensor | float, schedule: NoiseSchedule, trained: NoiseSchedule, conditioning: Conditioning
 ) -> Tensor:
     """The timesteps, in [0, T-1] of `trained`, that its network is told at timesteps t of `schedule`. float64."""
@@ -50,7 +50,7 @@ class RescheduledDenoiser:
 
     def told(self, t: float) -> float:
         """The timestep, in [0, T-1] of its own schedule, that the denoiser is told at timestep t of this one."""
-        return told_timesteps(t, self.schedule, self.denoiser.schedule, self.conditioning).item()
+        return conditioned_timesteps(t, self.schedule, self.denoiser.schedule, self.conditioning).item()
 
     def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
         """See Denoiser."""

@@ -28,7 +28,7 @@ MODULES = modules()
 
 
 def imports(name: str) -> set[str]:
-    """The dotted names that a module imports, now or `later`; of ours the modules, of others the packages."""
+    """The dotted names that a module imports, now or `lazy_import`; of ours the modules, of others the packages."""
     package = name if MODULES[name].name == "__init__.py" else name.rpartition(".")[0]
     found = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
@@ -41,7 +41,7 @@ def imports(name: str) -> set[str]:
                 base = ".".join([*above, *([base] if base else [])])
             inner = {f"{base}.{alias.name}" for alias in node.names} & set(MODULES)
             found |= inner or {base}
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "later":
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "lazy_import":
             found.add(node.args[0].value)  # an import at its first use
     return found
 

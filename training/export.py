@@ -26,7 +26,7 @@ from training.snapshots import contact_sheet, sample_grid
 from training.start import prepare
 from training.states import Run, RunError, checkpoint_folder, remove_folder, run_folder, write_json
 
-MAX_FILE = "9MB"  # the git of a Space takes files up to 10 MB without LFS
+MAX_SHARD = "9MB"  # the git of a Space takes files up to 10 MB without LFS
 REFERENCE_TRAIN, REFERENCE_TEST = 10_000, 2_000
 REFERENCE_BYTES = 8_000_000
 PROBE = 200
@@ -55,7 +55,7 @@ def export_run(training: Training, run: Run) -> Path:
     )
     with training.ema_weights() as unet:
         DDPMPipeline(unet=unet, scheduler=scheduler).save_pretrained(
-            partial, safe_serialization=True, max_shard_size=MAX_FILE
+            partial, safe_serialization=True, max_shard_size=MAX_SHARD
         )
         samples = sample_grid(unet, training.schedule, config.prediction_type, training.classes)
     contact_sheet(samples, scale=max(1, 64 // samples.shape[1])).save(partial / "samples.png", optimize=True)

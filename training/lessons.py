@@ -31,10 +31,10 @@ from diffusion.derivation.c10_how_good import (
     SEED,
     CurvePoint,
     Neighbours,
-    evenly,
     four_curves,
     mean_and_error,
     neighbours,
+    pick_evenly,
     record_quality,
     some_timesteps,
     without_class,
@@ -54,7 +54,7 @@ from training.states import write_json
 
 FACTS = "facts.npz"
 EVERY_UNTIL = 20  # nearly all bits are at small t
-QUANTITIES = ("network", "exact", "between", "x_0_network", "x_0_exact")
+MEASURED = ("network", "exact", "between", "x_0_network", "x_0_exact")
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ def data_facts(network: Denoiser, training: Tensor, size: Size) -> DataFacts:
 def curve_points(network: Denoiser, exact: DataDenoiser, held_out: Tensor, size: Size) -> list[CurvePoint]:
     """The four curves, from small t on."""
     timesteps = some_timesteps(network.schedule, size.curve_steps)
-    sets = evenly(exact.pictures, size.curve_pictures), evenly(held_out, size.curve_pictures)
+    sets = pick_evenly(exact.pictures, size.curve_pictures), pick_evenly(held_out, size.curve_pictures)
     points = four_curves(network, exact, *sets, timesteps, image_generators(SEED, size.curve_pictures))
     return list(_with_bar(points, "four curves", len(timesteps)))
 
@@ -159,7 +159,7 @@ def curve_arrays(points: list[CurvePoint]) -> dict[str, Tensor]:
     """Means and standard errors over the pictures, and the z-scores of Pythagoras."""
     arrays = {"curve_t": torch.tensor([point.t for point in points])}
     for name in ("training", "held_out"):
-        for quantity in QUANTITIES:
+        for quantity in MEASURED:
             rows = [mean_and_error(getattr(getattr(point, name), quantity)) for point in points]
             means, errors = torch.tensor(rows, dtype=torch.float64).unbind(1)
             arrays |= {f"{name}_{quantity}": means, f"{name}_{quantity}_se": errors}

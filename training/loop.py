@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,13 +74,17 @@ def learning_rate_at(step: int, fraction: float, config: TrainConfig) -> float:
 
 @dataclass
 class Training:
-    """The moving parts of a run. `raw_unet` is the plain network, `unet` what Accelerate made of it."""
+    """The moving parts of a run. `raw_unet` is the plain network, `unet` what Accelerate made of it.
+
+    clock: in seconds, what the run's minutes are measured by.
+    """
 
     config: TrainConfig
     data: DataSet
     accelerator: Accelerator
     raw_unet: UNet2DModel
     progress: Progress = field(default_factory=Progress)
+    clock: Callable[[], float] = time.perf_counter
 
     def __post_init__(self):
         config = self.config
@@ -126,7 +130,7 @@ class Training:
         batches = batches_from(self.source, self.shares, self.progress.step, self.config.workers, pin_memory=on_gpu)
         self.unet.train()
         while (fraction := self.progress.fraction(self.config)) < 1:
-            began = time.perf_counter()
+            began = self.clock()
             step = self.progress.step
             learning_rate = learning_rate_at(step, fraction, self.config)
             for group in self.optimizer.param_groups:
@@ -137,7 +141,7 @@ class Training:
             self.optimizer.step()
             if not self.accelerator.optimizer_step_was_skipped:
                 self.ema.step(self.raw_unet.parameters())
-            seconds = time.perf_counter() - began
+            seconds = self.clock() - began
             compiling = self.config.compile and not recent
             recent.append(seconds)
             usual = sorted(recent)[len(recent) // 2]

@@ -24,7 +24,9 @@ HELD_OUT_PICTURES = 256
 
 
 @torch.no_grad()
-def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: int) -> np.ndarray:
+def sample_grid(
+    unet, schedule: NoiseSchedule, prediction_type: str, classes: int, pixels_at_once: int = PIXELS_AT_ONCE
+) -> np.ndarray:
     """DDIM samples in 50 even steps from always the same x_T: (N, H, W, C) uint8, eight a row.
 
     Eight rows, or with more classes up to sixteen; with classes, row r shows class r (modulo their number).
@@ -34,7 +36,7 @@ def sample_grid(unet, schedule: NoiseSchedule, prediction_type: str, classes: in
     x_T = noise_like(torch.empty(count, channels, size, size), image_generators(GRID_SEED, count)).to(unet.device)
     labels = (torch.arange(count) // GRID_COLUMNS % classes).to(unet.device) if classes else None
     steps = pairs(visited_timesteps(min(GRID_STEPS, len(schedule)), len(schedule), "even"))
-    rows = max(1, PIXELS_AT_ONCE // (GRID_COLUMNS * size**2))  # large pictures would not fit into memory together
+    rows = max(1, pixels_at_once // (GRID_COLUMNS * size**2))  # large pictures would not fit into memory together
     parts = []
     for start in range(0, count, rows * GRID_COLUMNS):
         part = slice(start, start + rows * GRID_COLUMNS)

@@ -3,15 +3,15 @@
 from collections.abc import Callable
 
 from app.api.runs import said
-from app.server.services import Shop
-from app.ui.lazy_import import later
+from app.server.services import Services
+from app.ui.lazy_import import lazy_import
 from diffusion.settings import SamplingSettings
 from diffusion.words import BetaScheduleName
 
-bound_answer = later("app.api.bound_answer")
+bound_answer = lazy_import("app.api.bound_answer")
 
 
-def make_bound(shop: Shop) -> Callable:
+def make_bound(services: Services) -> Callable:
     """The function behind /bound."""
 
     def bound(
@@ -54,6 +54,6 @@ def make_bound(shop: Shop) -> Callable:
                 beta_start=beta_start,
                 beta_end=beta_end,
             )
-            return bound_answer.answer(shop, settings, picture, image, class_label, evaluations)
+            return bound_answer.answer(services, settings, picture, image, class_label, evaluations)
 
     return bound

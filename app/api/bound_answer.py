@@ -10,27 +10,32 @@ from torch import Tensor
 from app.controls.values import check_evaluations
 from app.maths.scene import Scene
 from app.server.network import in_network_thread
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts.messages import PageError
 from diffusion.bound_plan import BoundPlan
 from diffusion.derivation.c06_every_term import Ledger, ledger
 from diffusion.errors import FieldError
 from diffusion.settings import SamplingSettings
-from diffusion.sharing.recipe import MAX_FILE
+from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 from diffusion.trajectory import visited_timesteps
 
 DECODER_DRAWS = 4  # of L_0, whose scatter is largest
 
 
 def answer(
-    shop: Shop, settings: SamplingSettings, picture: int, image: str | None, class_label: int | None, evaluations: int
+    services: Services,
+    settings: SamplingSettings,
+    picture: int,
+    image: str | None,
+    class_label: int | None,
+    evaluations: int,
 ) -> dict:
     """What /bound returns; see there. settings: of checkpoint, seed, betas. Raises FieldError naming the argument."""
-    pipeline = shop.catalogue.pipeline(settings.checkpoint)
-    scene = Scene(shop.catalogue.checkpoint(settings.checkpoint), pipeline, pipeline.plan(settings))
+    pipeline = services.catalogue.pipeline(settings.checkpoint)
+    scene = Scene(services.catalogue.checkpoint(settings.checkpoint), pipeline, pipeline.plan(settings))
     x_0, label = _asked(scene, picture, image, class_label)
     plan = _plan(scene, evaluations, settings.seed)
-    check_evaluations(shop.options, len(plan.evaluations))
+    check_evaluations(services.options, len(plan.evaluations))
     return _answer(in_network_thread(lambda: _measured(scene, x_0, label, plan, settings.seed)), label)
 
 
@@ -44,8 +49,8 @@ def _asked(scene: Scene, picture, image, class_label: int | None) -> tuple[Tenso
             raise FieldError.of("picture", "within", picture, range=f"[1, {len(pictures)}]")
         chosen = slice(picture - 1, picture)
         return pictures[chosen], None if labels is None or not scene.pipeline.classes else labels[chosen]
-    if not isinstance(image, str) or len(image) > 2 * MAX_FILE:
-        raise PageError("image", "image_file", most=MAX_FILE // 10**6)
+    if not isinstance(image, str) or len(image) > 2 * MAX_PICTURE_BYTES:
+        raise PageError("image", "image_file", most=MAX_PICTURE_BYTES // 10**6)
     try:
         content = base64.b64decode(image.rpartition("base64,")[2], validate=True)
     except (binascii.Error, ValueError):

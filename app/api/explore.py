@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from app.api.runs import PROGRESS_SECONDS, pngs, said, settings_object
 from app.controls.values import check_cost, check_images
 from app.explore.run import Known, explore
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts.messages import PageError
 from app.ui.images import visible
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from diffusion.experiments.axes import FIELDS, SAMPLERS_AND_ETAS, Axis
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-grid, quality = later("diffusion.experiments.grid"), later("diffusion.experiments.frontier")
+grid, quality = lazy_import("diffusion.experiments.grid"), lazy_import("diffusion.experiments.frontier")
 
 Values = str | list  # of an axis, as it may come
 
 
-def make_explore(shop: Shop) -> Callable:
+def make_explore(services: Services) -> Callable:
     """The function behind /explore."""
 
     def explore(axes: dict, settings: dict) -> tuple[list[dict], dict]:
@@ -39,13 +39,13 @@ def make_explore(shop: Shop) -> Callable:
             with its recipe), "network_calls", "evaluations" and "seconds" (of equal cells one has run); and the sums.
             While it runs: no cells, and step and steps.
         """
-        yield from _explore(shop, axes, settings)
+        yield from _explore(services, axes, settings)
 
     explore.__doc__ = explore.__doc__.replace("FIELDS", ", ".join(FIELDS))
     return explore
 
 
-def make_frontier(shop: Shop) -> Callable:
+def make_frontier(services: Services) -> Callable:
     """The function behind /frontier."""
 
     def frontier(
@@ -71,20 +71,20 @@ def make_frontier(shop: Shop) -> Callable:
             checkpoint's data in its own feature space (left out where it has none). Lower is better. While it runs:
             step and steps.
         """
-        yield from _frontier(shop, settings, num_inference_steps, eta, samples, samplers)
+        yield from _frontier(services, settings, num_inference_steps, eta, samples, samplers)
 
     return frontier
 
 
-def _explore(shop: Shop, axes: dict, settings: dict):
+def _explore(services: Services, axes: dict, settings: dict):
     with said():
         base = settings_object("settings", settings)
-        check_images(base, shop.options)
+        check_images(base, services.options)
         if not isinstance(axes, dict):
             raise PageError("axes", "axes_object")
         found_axes = [Axis.of("axes", field, values) for field, values in axes.items()]
 
-        pipeline_of = shop.catalogue.pipelines()
+        pipeline_of = services.catalogue.pipelines()
 
         def planned(changes: dict) -> "tuple[DDPMLabPipeline, Plan]":
             own = grid.varied(base, changes)
@@ -93,7 +93,7 @@ def _explore(shop: Shop, axes: dict, settings: dict):
 
         cells = grid.cells_of(found_axes, planned)
         jobs = [grid.pictures_job(cell.pipeline, cell.plan) for cell in cells]
-        for progress in _run(shop, jobs):
+        for progress in _run(services, jobs):
             if progress.state == "running":
                 yield [], {"step": progress.done, "steps": progress.total}
         answer = []
@@ -102,7 +102,7 @@ def _explore(shop: Shop, axes: dict, settings: dict):
             answer.append({
                 "values": dict(zip(axes, cell.values(found_axes), strict=True)),
                 "settings": cell.plan.settings.model_dump(mode="json"),
-                "images": pngs(shop, cell.pipeline, cell.plan, visible(found.result)),
+                "images": pngs(services, cell.pipeline, cell.plan, visible(found.result)),
                 "network_calls": job.calls,
                 "evaluations": job.evaluations,
                 "seconds": round(found.seconds, 3),
@@ -110,23 +110,25 @@ def _explore(shop: Shop, axes: dict, settings: dict):
         yield answer, {"cells": len(cells), "network_calls": progress.total, "seconds": round(progress.seconds, 3)}
 
 
-def _frontier(shop: Shop, settings: dict, steps: Values, etas: Values | None, samples: int, samplers: Values | None):
+def _frontier(
+    services: Services, settings: dict, steps: Values, etas: Values | None, samples: int, samplers: Values | None
+):
     with said():
         base = settings_object("settings", settings)
-        check_images(base, shop.options)
-        pipeline = shop.catalogue.pipeline(base.checkpoint)
+        check_images(base, services.options)
+        pipeline = services.catalogue.pipeline(base.checkpoint)
         if None not in (etas, samplers):
             raise ValueError("eta: is the old name of samplers; give one of the two")
         lines = next((given for given in (samplers, etas) if given is not None), "ddim, ddpm")
         axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", SAMPLERS_AND_ETAS, lines)
-        wanted = quality.measurements(pipeline, base, *axes, samples, shop.catalogue.feature_space(base.checkpoint))
-        for progress in _run(shop, [job for one in wanted for job in one.jobs]):
+        wanted = quality.measurements(pipeline, base, *axes, samples, services.catalogue.feature_space(base.checkpoint))
+        for progress in _run(services, [job for one in wanted for job in one.jobs]):
             if progress.state == "running":
                 yield {"step": progress.done, "steps": progress.total}
         results = {key: found.result for key, found in progress.content.found.items()}
         yield {"points": [asdict(one.point(results)) for one in wanted]}
 
 
-def _run(shop: Shop, jobs: "Sequence[Job]"):
-    check_cost(shop.options, *{job.key: job for job in jobs}.values())
+def _run(services: Services, jobs: "Sequence[Job]"):
+    check_cost(services.options, *{job.key: job for job in jobs}.values())
     yield from explore(jobs, Known(), every_seconds=PROGRESS_SECONDS)

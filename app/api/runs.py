@@ -12,10 +12,10 @@ import numpy as np
 from app.api.fields import fields_of, with_settings
 from app.controls.values import check_cost, check_images
 from app.generate.run import watch_run
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts.messages import PageError
 from app.ui.images import data_uri, picture, png
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from diffusion.errors import PartError
 from diffusion.settings import SETTINGS, SamplingSettings
 from diffusion.sharing.recipe import Recipe
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-duels, pairs = later("app.compare.run"), later("diffusion.experiments.comparison")
+comparisons, pairs = lazy_import("app.compare.run"), lazy_import("diffusion.experiments.comparison")
 
 PROGRESS_SECONDS = 1.0
 
 
-def make_generate(shop: Shop) -> Callable:
+def make_generate(services: Services) -> Callable:
     """The function behind /generate."""
 
     def generate(*given, **named) -> tuple[list[str], dict]:
@@ -42,12 +42,12 @@ def make_generate(shop: Shop) -> Callable:
             The pictures as PNG data addresses at their own size, each with its recipe in the text chunk "ddpm-lab";
             and the run: settings, network evaluations, seconds. While it runs: no pictures, and step and steps.
         """
-        yield from _generate(shop, fields_of(generate, given, named))
+        yield from _generate(services, fields_of(generate, given, named))
 
     return with_settings(generate, SETTINGS.values())
 
 
-def make_compare(shop: Shop) -> Callable:
+def make_compare(services: Services) -> Callable:
     """The function behind /compare."""
 
     def compare(a: dict, b: dict) -> tuple[list[str], list[str], dict]:
@@ -63,12 +63,12 @@ def make_compare(shop: Shop) -> Callable:
             matching steps, the log SNR and the root mean squares between the states x_t and the guesses x_0_hat. While
             it runs: no pictures, and the steps done and to do.
         """
-        yield from _compare(shop, a, b)
+        yield from _compare(services, a, b)
 
     return compare
 
 
-def make_schedule(shop: Shop) -> Callable:
+def make_schedule(services: Services) -> Callable:
     """The function behind /schedule."""
 
     def schedule(*given, **named) -> dict:
@@ -83,13 +83,13 @@ def make_schedule(shop: Shop) -> Callable:
         """
         with said():
             settings = SamplingSettings(**fields_of(schedule, given, named))
-            plan = shop.catalogue.pipeline(settings.checkpoint).plan(settings)
+            plan = services.catalogue.pipeline(settings.checkpoint).plan(settings)
         levels = plan.noise_levels
         return {
             "timesteps": [t for t, _ in plan.run_pairs],
             "alphas_cumprod": [plan.schedule.alphas_cumprod[t].item() for t, _ in plan.run_pairs],
-            "log_snr_fed": (-2 * levels.fed).tolist(),
-            "log_snr_told": (-2 * levels.told).tolist(),
+            "log_snr_fed": (-2 * levels.actual).tolist(),
+            "log_snr_told": (-2 * levels.conditioned).tolist(),
             "signal_left": plan.signal_left,
             "on_trained_betas": plan.on_trained_betas,
         }
@@ -106,27 +106,27 @@ def said() -> Iterator[None]:
         raise gr.Error(str(error), print_exception=False) from None
 
 
-def _generate(shop: Shop, fields: dict):
+def _generate(services: Services, fields: dict):
     with said():
         settings = SamplingSettings(**fields)
-        pipeline, plan = _planned(shop, settings)
-        check_cost(shop.options, plan)
+        pipeline, plan = _planned(services, settings)
+        check_cost(services.options, plan)
         start = time.monotonic()
         for progress in watch_run(pipeline, plan, every_seconds=PROGRESS_SECONDS):
             if progress.state == "running":
                 yield [], {"step": progress.done, "steps": progress.total}
         seconds = round(time.monotonic() - start, 3)
         run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
-        yield pngs(shop, pipeline, plan, progress.content.x_t), run
+        yield pngs(services, pipeline, plan, progress.content.x_t), run
 
 
-def _compare(shop: Shop, *runs: dict):
+def _compare(services: Services, *runs: dict):
     with said():
         names = ("a", "b")
         settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
-        (a, plan_a), (b, plan_b) = planned = [_planned(shop, one) for one in settings]
-        shop.check_duel(a, plan_a, b, plan_b)
-        for progress in duels.watch_comparison(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
+        (a, plan_a), (b, plan_b) = planned = [_planned(services, one) for one in settings]
+        services.check_comparison(a, plan_a, b, plan_b)
+        for progress in comparisons.watch_comparison(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
             if progress.state == "running":
                 yield [], [], {"step": progress.done, "steps": progress.total}
         view = progress.content
@@ -135,8 +135,8 @@ def _compare(shop: Shop, *runs: dict):
             for name, one, (_, plan), took in zip(names, settings, planned, view.seconds, strict=True)
         }
         found["shares_step_noise"] = pairs.shares_step_noise(plan_a, plan_b)
-        found["partings"] = [asdict(one) for one in view.partings]
-        yield *(pngs(shop, *run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
+        found["partings"] = [asdict(one) for one in view.divergences]
+        yield *(pngs(services, *run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
 
 
 def settings_object(name: str, fields) -> SamplingSettings:
@@ -149,16 +149,18 @@ def settings_object(name: str, fields) -> SamplingSettings:
         raise PartError(name, error) from None
 
 
-def _planned(shop: Shop, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":
-    check_images(settings, shop.options)
-    pipeline = shop.catalogue.quick_pipeline(settings.checkpoint)  # its engine is made where the run would wait anyway
+def _planned(services: Services, settings: SamplingSettings) -> "tuple[DDPMLabPipeline, Plan]":
+    check_images(settings, services.options)
+    pipeline = services.catalogue.quick_pipeline(
+        settings.checkpoint
+    )  # its engine is made where the run would wait anyway
     return pipeline, pipeline.plan(settings)
 
 
-def pngs(shop: Shop, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
+def pngs(services: Services, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
     """The pictures of a whole run, each with its own recipe. pixels: (N, H, W, C) uint8."""
     settings, made_by = plan.settings, pipeline.denoiser(plan).description
-    sha256 = shop.catalogue.checkpoint(settings.checkpoint).sha256
+    sha256 = services.catalogue.checkpoint(settings.checkpoint).sha256
     images = []
     for number, image in enumerate(pixels):
         part = settings.part(number, number + 1)

@@ -8,26 +8,26 @@ from diffusion.settings import SamplingSettings
 
 
 @dataclass(frozen=True)
-class Preset:
+class ComparisonPreset:
     """Fields of SamplingSettings for the first and for the second run."""
 
     first: dict
     second: dict
 
 
-PRESETS: dict[str, Preset] = {
-    "ddpm-ddim": Preset(dict(sampler="ddpm", num_inference_steps=50), dict(num_inference_steps=50)),
-    "thousand": Preset(dict(sampler="ddpm", num_inference_steps=1000), dict(num_inference_steps=50)),
-    "eta": Preset(dict(eta=0.0), dict(eta=1.0)),
-    "few-steps": Preset(dict(sampler="ddpm", num_inference_steps=8), dict(num_inference_steps=8)),
-    "solver": Preset(
+PRESETS: dict[str, ComparisonPreset] = {
+    "ddpm-ddim": ComparisonPreset(dict(sampler="ddpm", num_inference_steps=50), dict(num_inference_steps=50)),
+    "thousand": ComparisonPreset(dict(sampler="ddpm", num_inference_steps=1000), dict(num_inference_steps=50)),
+    "eta": ComparisonPreset(dict(eta=0.0), dict(eta=1.0)),
+    "few-steps": ComparisonPreset(dict(sampler="ddpm", num_inference_steps=8), dict(num_inference_steps=8)),
+    "solver": ComparisonPreset(
         dict(num_inference_steps=20), dict(sampler="unipc", num_inference_steps=10, timestep_spacing="power")
     ),
-    "betas": Preset(dict(beta_end=0.01), dict(beta_end=0.01, conditioning="naive")),
-    "leading": Preset(
+    "betas": ComparisonPreset(dict(beta_end=0.01), dict(beta_end=0.01, conditioning="naive")),
+    "leading": ComparisonPreset(
         dict(num_inference_steps=600), dict(num_inference_steps=600, timestep_spacing="leading")
     ),
-    "clipping": Preset(dict(num_inference_steps=20), dict(num_inference_steps=20, clip_sample=False)),
+    "clipping": ComparisonPreset(dict(num_inference_steps=20), dict(num_inference_steps=20, clip_sample=False)),
 }  # fmt: skip
 DEFAULT_PRESET = "ddpm-ddim"
 

@@ -4,7 +4,7 @@ from html import escape
 
 from app.compare.run import ComparisonView
 from app.generate.film import full_columns
-from app.generate.plots import parting_csv
+from app.generate.plots import divergence_csv
 from app.generate.render import file_stem, plan_sentence
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say
@@ -83,7 +83,7 @@ def outcome(
         facts.append(f'{sentence} <a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>')
     apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{view.apart:.3f}")))
     csv = words(in_each(lambda language: say(language, "plots.csv")))
-    facts.append(f'{apart} <a href="{parting_csv(view.partings)}" download="ddpm-lab-compare.csv">{csv}</a>')
+    facts.append(f'{apart} <a href="{divergence_csv(view.divergences)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     return over(shown[0], shown[1], NAMES, say(language, "compare.slider")) + lines
 

@@ -10,7 +10,7 @@ from app.generate.run import PREVIEW_SECONDS
 from app.server.network import stream
 from app.ui.images import visible
 from app.ui.progress import Progress, WorkStep
-from diffusion.experiments.comparison import Parting, check_pair, compare_runs, matching_steps, rms
+from diffusion.experiments.comparison import Divergence, check_pair, compare_runs, matching_steps, rms
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 from diffusion.sampling import Step
@@ -19,7 +19,7 @@ COLUMNS = 8  # of the strips
 
 
 @dataclass(frozen=True, eq=False)
-class Cell:
+class StripCell:
     """A run where a column of the strips stands. t: of the step; x_t (before it), x_0_hat: (B, H, W, C) uint8."""
 
     t: int
@@ -32,7 +32,7 @@ class ComparisonView:
     """Both runs after a step of one of them. The first of each pair belongs to the first run.
 
     columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
-    seconds: spent in each run. partings: so far, one a matching pair of steps. x_t: the states, uint8, at the end only.
+    seconds: spent in each run. divergences: so far, one a matching pair of steps. x_t: the states, uint8, at the end only.
     apart: root mean square between the newest guesses x_0_hat of both, at the end, where both have one.
     """
 
@@ -40,8 +40,8 @@ class ComparisonView:
     steps: tuple[int, int]
     seconds: tuple[float, float]
     columns: tuple[tuple[tuple[int, int], float], ...]
-    cells: tuple[tuple[Cell | None, ...], tuple[Cell | None, ...]]
-    partings: tuple[Parting, ...]
+    cells: tuple[tuple[StripCell | None, ...], tuple[StripCell | None, ...]]
+    divergences: tuple[Divergence, ...]
     x_t: tuple[np.ndarray | None, np.ndarray | None]
     apart: float | None
 
@@ -61,8 +61,8 @@ def comparison_steps(
     """The steps of two runs side by side, in this thread."""
     total = len(plan_a.run_pairs), len(plan_b.run_pairs)
     columns = strip_columns(plan_a, plan_b)
-    cells: tuple[list[Cell | None], list[Cell | None]] = ([None] * len(columns), [None] * len(columns))
-    seconds, partings, before = [0.0, 0.0], [], (0, 0)
+    cells: tuple[list[StripCell | None], list[StripCell | None]] = ([None] * len(columns), [None] * len(columns))
+    seconds, divergences, before = [0.0, 0.0], [], (0, 0)
     last = time.monotonic()
     for pair in compare_runs(a, plan_a, b, plan_b):
         side = 0 if pair.numbers[0] > before[0] else 1
@@ -70,17 +70,17 @@ def comparison_steps(
         now = time.monotonic()
         seconds[side] += now - last
         last = now
-        partings.extend(pair.partings)
+        divergences.extend(pair.divergences)
         step, number = pair.steps[side], pair.numbers[side] - 1
         for place, (numbers, _) in enumerate(columns):
             if numbers[side] == number:
-                cells[side][place] = _cell(step)
+                cells[side][place] = _strip_cell(step)
 
         def make(is_last: bool, pair=pair) -> ComparisonView:
             both = is_last and None not in pair.steps
             return ComparisonView(
                 pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
-                tuple(partings), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
+                tuple(divergences), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
                 rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat) if both else None,
             )  # fmt: skip
 
@@ -103,5 +103,5 @@ def strip_columns(plan_a: Plan, plan_b: Plan) -> tuple[tuple[tuple[int, int], fl
     return tuple((matches[k], -2 * plan.schedule.log_sigma[t].item()) for k, t in zip(chosen, timesteps, strict=True))
 
 
-def _cell(step: Step) -> Cell:
-    return Cell(step.t, visible(step.x_t), visible(step.x_0_hat))
+def _strip_cell(step: Step) -> StripCell:
+    return StripCell(step.t, visible(step.x_t), visible(step.x_0_hat))

@@ -10,12 +10,12 @@ from app.controls.panel import OF_BOTH, START_VALUES, RunControls
 from app.controls.values import controls_of, defaults
 from app.generate.recipe_panel import noted_link, page_address, query_fields, values_of
 from app.server.jobs import Job, JobEvents
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.ui.html import idle_line, plan_line
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 from diffusion.errors import PartError
 from diffusion.sharing.recipe import from_query, to_query
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from app.compare.run import ComparisonView
     from diffusion.plan import Plan
 
-duels, plots = later("app.compare.run"), later("app.generate.plots")
-duel_views, views = later("app.compare.render"), later("app.generate.render")
+comparisons, plots = lazy_import("app.compare.run"), lazy_import("app.generate.plots")
+render, views = lazy_import("app.compare.render"), lazy_import("app.generate.render")
 
 NUM_IMAGES = 4
 SIDES = ("a", "b")
@@ -34,8 +34,8 @@ SIDES = ("a", "b")
 class CompareTab:
     """The tab's components, and its handlers. Both runs have controls of their own, but for seed and count."""
 
-    def __init__(self, shop: Shop, language: gr.Radio):
-        self.shop = shop
+    def __init__(self, services: Services, language: gr.Radio):
+        self.services = services
         self.language = language
         self._lay_out()
         self._wire()
@@ -50,15 +50,15 @@ class CompareTab:
             filterable=False,
         )
         self.hint = gr.HTML(apply_default_css=False)
-        a = RunControls(self.shop)
+        a = RunControls(self.services)
         with gr.Row(elem_classes="seeds"):
             a.lay_out_seed()
             a.lay_out_count()
         self.sides: list[gr.Accordion] = []
-        with gr.Row(elem_classes="duellists"):
+        with gr.Row(elem_classes="two-runs"):
             with gr.Column(min_width=300), self._side("a"):
                 self._lay_out_run(a)
-            b = RunControls(self.shop, {name: a.own[name] for name in OF_BOTH})
+            b = RunControls(self.services, {name: a.own[name] for name in OF_BOTH})
             with gr.Column(min_width=300), self._side("b"):
                 self._lay_out_run(b)
         self.forms = (a, b)
@@ -119,7 +119,7 @@ class CompareTab:
             form.reset.click(self._reset(side), self.inputs, told, **raw)
             form.on_edit(self._adapt(side), self.inputs, told, **raw)
         events = JobEvents(
-            self.shop,
+            self.services,
             "compare",
             [self.start],
             self.stop,
@@ -140,9 +140,9 @@ class CompareTab:
     def plans(self, values: list[dict]) -> list:
         """(pipeline, plan) of both runs. Raises ValueError: which run, which field, and its range."""
         found = []
-        for side, of_run in zip(duel_views.NAMES, values, strict=True):
+        for side, of_run in zip(render.NAMES, values, strict=True):
             try:
-                found.append(self.shop.plan(of_run))
+                found.append(self.services.plan(of_run))
             except ValueError as error:
                 raise PartError(side, error) from None
         return found
@@ -156,7 +156,7 @@ class CompareTab:
         return self._rested(language, preset, values or [{"checkpoint": None} | START_VALUES] * 2)
 
     def _count(self) -> int:
-        return min(NUM_IMAGES, self.shop.options.max_images)
+        return min(NUM_IMAGES, self.services.options.max_images)
 
     def _linked(self, query: str) -> tuple[str, list[dict] | None]:
         """The comparison and both runs' values that an address names, or else the first on the first checkpoint.
@@ -169,8 +169,8 @@ class CompareTab:
         check_preset(preset)
         runs = [from_query({k[2:]: v for k, v in fields.items() if k.startswith(f"{side}.")}) for side in SIDES]
         if None not in runs:
-            return preset, [values_of(self.shop, settings) for settings in runs]
-        checkpoint = self.shop.checkpoint(self.shop.catalogue.default())
+            return preset, [values_of(self.services, settings) for settings in runs]
+        checkpoint = self.services.checkpoint(self.services.catalogue.default())
         if checkpoint is None:
             return preset, None
         return preset, [controls_of(s, checkpoint) for s in preset_settings(preset, checkpoint, 0, self._count())]
@@ -195,7 +195,7 @@ class CompareTab:
         chosen = {"value": preset} if with_values else {}
         shown |= {
             self.preset: gr.update(choices=choices, label=say(language, "compare.preset"), **chosen),
-            self.hint: duel_views.preset_words(preset, language),
+            self.hint: render.preset_words(preset, language),
             self.start: gr.update(value=say(language, "buttons.compare")),
             self.stop: gr.update(value=say(language, "buttons.stop")),
         }
@@ -203,14 +203,14 @@ class CompareTab:
 
     def tell(self, language: str, values: list[dict], address: str = "") -> Shown:
         """What both runs will do, or what is wrong with them; and the link to them."""
-        if not self.shop.catalogue.names():
+        if not self.services.catalogue.names():
             return {self.plan: "", self.link: ""}
         try:
             plans = [plan for _, plan in self.plans(values)]
         except ValueError as error:
             return {self.plan: plan_line(explain(error, language), is_error=True)}
-        seconds = tuple(self.shop.pace.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
-        told: Shown = {self.plan: plan_line(duel_views.plan_lines(tuple(plans), seconds, language))}
+        seconds = tuple(self.services.latency.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
+        told: Shown = {self.plan: plan_line(render.plan_lines(tuple(plans), seconds, language))}
         return told | ({self.link: self._link(plans, address, language)} if address else {})
 
     def _link(self, plans: "list[Plan]", address: str, language: str) -> str:
@@ -222,7 +222,7 @@ class CompareTab:
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""
         language, preset, values = self._language(sent), sent[self.preset], self.values(sent)
-        checkpoint = self.shop.checkpoint(values[0]["checkpoint"])
+        checkpoint = self.services.checkpoint(values[0]["checkpoint"])
         if checkpoint is None or not isinstance(preset, str) or preset not in PRESETS:
             return UNCHANGED
         settings = preset_settings(preset, checkpoint, 0, self._count())
@@ -238,14 +238,16 @@ class CompareTab:
             What stays is not sent back: on a slow machine it would undo what the visitor has changed meanwhile.
             """
             form, of_run = self.forms[side], self.values(sent)[side]
-            checkpoint = self.shop.checkpoint(of_run["checkpoint"])
+            checkpoint = self.services.checkpoint(of_run["checkpoint"])
             if checkpoint is None:
                 return UNCHANGED
             kept = {*OF_BOTH, "sampler", "timestep_spacing"}
             steps = of_run["num_inference_steps"]
             if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
                 kept.add("num_inference_steps")
-            fresh = {name: value for name, value in defaults(checkpoint, self.shop.options).items() if name not in kept}
+            fresh = {
+                name: value for name, value in defaults(checkpoint, self.services.options).items() if name not in kept
+            }
             return form.rewrite(self._language(sent), of_run | fresh, fresh)
 
         return choose
@@ -272,20 +274,20 @@ class CompareTab:
         """Compare was pressed."""
         language = self._language(sent)
         (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
-        self.shop.check_duel(a, plan_a, b, plan_b)
-        checkpoints = tuple(self.shop.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
+        self.services.check_comparison(a, plan_a, b, plan_b)
+        checkpoints = tuple(self.services.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
         made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
 
         def show(progress: "Progress[ComparisonView]") -> Shown:
             view = progress.content
-            shown: Shown = {self.strips: duel_views.strips_of(view, language)}
+            shown: Shown = {self.strips: render.strips_of(view, language)}
             if progress.state == "running":
                 return shown | {self.outcome: "", self.plot: gr.update(visible=False)}
-            plot = plots.parting(view.partings, language).plot
+            plot = plots.divergence(view.divergences, language).plot
             return shown | {
-                self.outcome: duel_views.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
-                self.plot: gr.update(value=plot, visible=bool(view.partings)),
+                self.outcome: render.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
+                self.plot: gr.update(value=plot, visible=bool(view.divergences)),
             }
 
-        seconds = self.shop.expected_seconds(plan_a, plan_b)
-        return Job(language, lambda: duels.comparison_steps(a, plan_a, b, plan_b), show, seconds)
+        seconds = self.services.expected_seconds(plan_a, plan_b)
+        return Job(language, lambda: comparisons.comparison_steps(a, plan_a, b, plan_b), show, seconds)

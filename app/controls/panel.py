@@ -8,7 +8,7 @@ import gradio as gr
 from app.controls.codecs import CONTROLS, BetasCodec, trained_betas
 from app.controls.spec import checkpoint_props, control_meanings, control_props
 from app.controls.values import DEFAULTS as START_VALUES
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, say
 from app.ui.events import PRIVATE, Component, Sent, Shown
 from diffusion.samplers.registry import SAMPLERS
@@ -37,12 +37,12 @@ class RunControls:
     and are a part of this run too.
     """
 
-    def __init__(self, shop: Shop, shared: Mapping[str, gr.components.Component] | None = None):
-        self.shop = shop
+    def __init__(self, services: Services, shared: Mapping[str, gr.components.Component] | None = None):
+        self.services = services
         self.shared = dict(shared or {})
         self.own: dict[str, gr.components.Component] = {}
         self.groups: dict[str, gr.Accordion] = {}
-        self._props = control_props(DEFAULT, None, shop.options)
+        self._props = control_props(DEFAULT, None, services.options)
         self._props["checkpoint"] = {"label": say(DEFAULT, "controls.checkpoint.label")}
         self._meanings = control_meanings(START_VALUES, None)
 
@@ -138,9 +138,9 @@ class RunControls:
 
     def rewrite(self, language: str, values: dict, with_values: bool | Collection[str] = False) -> Shown:
         """Every word in a language; with_values: all controls, or those it names, are set to `values`, not left."""
-        checkpoint = self.shop.checkpoint(values["checkpoint"])
-        props = control_props(language, checkpoint, self.shop.options)
-        props["checkpoint"] = checkpoint_props(language, self.shop.catalogue)
+        checkpoint = self.services.checkpoint(values["checkpoint"])
+        props = control_props(language, checkpoint, self.services.options)
+        props["checkpoint"] = checkpoint_props(language, self.services.catalogue)
         meanings = control_meanings(values, checkpoint)
         shown: Shown = {}
         for name, control in self.own.items():
@@ -153,7 +153,7 @@ class RunControls:
 
     def adapt(self, values: dict, changed: dict | None = None) -> Shown:
         """Hide what means nothing beside these values; set what is `changed`."""
-        meanings = control_meanings(values, self.shop.checkpoint(values["checkpoint"]))
+        meanings = control_meanings(values, self.services.checkpoint(values["checkpoint"]))
         changed = changed or {}
         return {
             self.own[name]: gr.update(**meanings.get(name, {}), **({"value": changed[name]} if name in changed else {}))
@@ -163,5 +163,5 @@ class RunControls:
 
     def trained(self, values: dict) -> dict:
         """The noise schedule of the checkpoint in `values`, as trained."""
-        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        checkpoint = self.services.checkpoint(values["checkpoint"])
         return trained_betas(checkpoint) if checkpoint else {}

@@ -12,18 +12,18 @@ from app.explore.grids import (
     AXES,
     DEFAULT_PRESET,
     FRONTIER,
+    GRID_PRESETS,
     NO_FIELD,
     NUM_IMAGES,
-    PRESETS,
     example,
+    grid_preset_settings,
     preset_axes,
-    preset_settings,
     presets_of,
     values_hint,
 )
 from app.generate.recipe_panel import noted_link, page_address, query_fields, values_of
 from app.server.checkpoints import Checkpoint
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, say
 from app.ui.events import Component, Sent, Shown
 from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES
@@ -39,15 +39,15 @@ MOST_SAMPLES = 500  # that the slider offers; the number beside it takes more
 class ExploreControls:
     """`own` are the controls by name. Like RunControls they take whatever a browser sends."""
 
-    def __init__(self, shop: Shop):
-        self.shop = shop
+    def __init__(self, services: Services):
+        self.services = services
         self.own: dict[str, gr.components.Component] = {}
 
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def lay_out_preset(self) -> None:
         """What to explore, and what to see in it."""
-        choices = [(say(DEFAULT, f"grids.{name}.title"), name) for name in PRESETS]
+        choices = [(say(DEFAULT, f"grids.{name}.title"), name) for name in GRID_PRESETS]
         self.own["preset"] = gr.Dropdown(
             choices, value=DEFAULT_PRESET, label=say(DEFAULT, "explore.preset"), filterable=False
         )
@@ -123,17 +123,17 @@ class ExploreControls:
 
     def of_preset(self, preset: str, name: str | None) -> tuple[dict, dict]:
         """The values of these controls and of the run's, for a preset on a checkpoint."""
-        checkpoint = self.shop.checkpoint(name)
+        checkpoint = self.services.checkpoint(name)
         own = {"preset": preset} | preset_axes(preset) | FRONTIER
         if checkpoint is None:
             return own, {"checkpoint": None} | START_VALUES
-        count = min(NUM_IMAGES, self.shop.options.max_images)
-        return own, controls_of(preset_settings(preset, checkpoint, count), checkpoint)
+        count = min(NUM_IMAGES, self.services.options.max_images)
+        return own, controls_of(grid_preset_settings(preset, checkpoint, count), checkpoint)
 
     def with_field(self, own: Mapping, axis: str, checkpoint: Checkpoint | None) -> dict:
         """The values after another field was put on an axis: values of that field to begin with."""
         field = own[axis] if own[axis] in FIELDS else NO_FIELD
-        return dict(own) | {axis: field, f"{axis}_values": example(field, checkpoint, self.shop.catalogue)}
+        return dict(own) | {axis: field, f"{axis}_values": example(field, checkpoint, self.services.catalogue)}
 
     # The link --------------------------------------------------------------------------------------------------------
 
@@ -157,4 +157,4 @@ class ExploreControls:
         samples = str(own["frontier_samples"])
         if samples.isascii() and samples.isdigit() and len(samples) < 9:
             own["frontier_samples"] = int(samples)
-        return own, values_of(self.shop, settings)
+        return own, values_of(self.services, settings)

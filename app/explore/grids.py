@@ -11,7 +11,7 @@ from app.controls.values import limits_of, settings_of
 from app.server.checkpoints import Catalogue, Checkpoint
 from app.server.options import Options
 from app.texts import say, texts
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from diffusion.experiments.axes import FIELDS, SAMPLERS_AND_ETAS, Axis
 from diffusion.settings import SamplingSettings
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-frontier, grid = later("diffusion.experiments.frontier"), later("diffusion.experiments.grid")
+frontier, grid = lazy_import("diffusion.experiments.frontier"), lazy_import("diffusion.experiments.grid")
 
 AXES = ("axis_1", "axis_2", "axis_3")
 NO_FIELD = ""  # of an axis that is not used
@@ -30,7 +30,7 @@ FRONTIER = {"frontier_steps": "2, 3, 5, 10, 20", "frontier_etas": "ddim, ddpm", 
 
 
 @dataclass(frozen=True)
-class Preset:
+class GridPreset:
     """Axes as (field, values), and what the other settings are beside the defaults. Texts: "grids.NAME"."""
 
     axes: tuple[tuple[str, str], ...]
@@ -39,20 +39,20 @@ class Preset:
     needs_betas: bool = False
 
 
-PRESETS: dict[str, Preset] = {
-    "steps": Preset((("num_inference_steps", "4, 10, 50"), ("sampler", "ddpm, ddim"))),
-    "solvers": Preset(
+GRID_PRESETS: dict[str, GridPreset] = {
+    "steps": GridPreset((("num_inference_steps", "4, 10, 50"), ("sampler", "ddpm, ddim"))),
+    "solvers": GridPreset(
         (("num_inference_steps", "5, 8, 10, 20"), ("sampler", "ddim, dpmpp_2m, unipc")), {"timestep_spacing": "power"}
     ),
-    "eta": Preset((("eta", "0-1[5]"), ("num_inference_steps", "5, 20"))),
-    "betas": Preset(
+    "eta": GridPreset((("eta", "0-1[5]"), ("num_inference_steps", "5, 20"))),
+    "betas": GridPreset(
         (("beta_end", "0.005, 0.01, 0.02, 0.04"), ("conditioning", "matched, naive")),
         {"num_inference_steps": 20}, needs_betas=True,
     ),
-    "guidance": Preset(
+    "guidance": GridPreset(
         (("guidance_scale", "0, 1, 2, 4"), ("class_label", "0-2")), {"num_inference_steps": 15}, needs_classes=True
     ),
-    "seeds": Preset((("seed", "0-5"), ("sampler", "ddpm, ddim")), {"num_inference_steps": 20, "num_images": 1}),
+    "seeds": GridPreset((("seed", "0-5"), ("sampler", "ddpm, ddim")), {"num_inference_steps": 20, "num_images": 1}),
 }  # fmt: skip
 DEFAULT_PRESET = "steps"
 
@@ -63,7 +63,7 @@ def presets_of(checkpoint: Checkpoint | None) -> list[str]:
         return [DEFAULT_PRESET]
     return [
         name
-        for name, preset in PRESETS.items()
+        for name, preset in GRID_PRESETS.items()
         if (checkpoint.classes > 2 or not preset.needs_classes)
         and (checkpoint.beta_start is not None or not preset.needs_betas)
     ]
@@ -71,14 +71,14 @@ def presets_of(checkpoint: Checkpoint | None) -> list[str]:
 
 def preset_axes(name: str) -> dict[str, str]:
     """What the axes' controls hold in a preset: "axis_1" -> its field, "axis_1_values" -> its values."""
-    axes = [*PRESETS[name].axes, *[(NO_FIELD, "")] * (len(AXES) - len(PRESETS[name].axes))]
+    axes = [*GRID_PRESETS[name].axes, *[(NO_FIELD, "")] * (len(AXES) - len(GRID_PRESETS[name].axes))]
     return {key: value for axis, (of, values) in zip(AXES, axes, strict=True)
             for key, value in ((axis, of), (f"{axis}_values", values))}  # fmt: skip
 
 
-def preset_settings(name: str, checkpoint: Checkpoint, num_images: int) -> SamplingSettings:
+def grid_preset_settings(name: str, checkpoint: Checkpoint, num_images: int) -> SamplingSettings:
     """What the cells of a preset share."""
-    own = PRESETS[name].base
+    own = GRID_PRESETS[name].base
     count = min(num_images, own.get("num_images", num_images))
     steps = min(own.get("num_inference_steps", 50), checkpoint.num_train_timesteps)
     label = class_label(MIXED, count, checkpoint.classes)

@@ -13,13 +13,13 @@ import numpy as np
 
 from app.server.network import stream
 from app.ui.images import visible
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress, WorkStep
 
 if TYPE_CHECKING:
     from diffusion.experiments.grid import Job, JobStep
 
-grid = later("diffusion.experiments.grid")
+grid = lazy_import("diffusion.experiments.grid")
 
 PREVIEW_SECONDS = 0.4  # a grid is many pictures to send
 KNOWN_BYTES = 2_000_000  # of results, a visitor

@@ -12,19 +12,19 @@ from app.explore.axes_panel import OWN_GRID, ExploreControls
 from app.explore.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
 from app.explore.run import PREVIEW_SECONDS, Known, Results, explore_steps
 from app.server.jobs import Job, JobEvents
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.ui.html import idle_line, plan_line
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 
 if TYPE_CHECKING:
     from diffusion.experiments.grid import Job as PicturesJob
 
-explore_views = later("app.explore.render")
-frontier_plot = later("app.explore.frontier_plot")
+explore_views = lazy_import("app.explore.render")
+frontier_plot = lazy_import("app.explore.frontier_plot")
 
 # A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
 PICK = """element.addEventListener('click', (event) => {
@@ -38,11 +38,11 @@ PICK = """element.addEventListener('click', (event) => {
 class ExploreTab:
     """The tab's components, and its handlers. `axes` has its own controls, `form` those of the run that cells share."""
 
-    def __init__(self, shop: Shop, language: gr.Radio):
-        self.shop = shop
+    def __init__(self, services: Services, language: gr.Radio):
+        self.services = services
         self.language = language
-        self.axes = ExploreControls(shop)
-        self.form = RunControls(shop)
+        self.axes = ExploreControls(services)
+        self.form = RunControls(services)
         self._lay_out()
         self._wire()
 
@@ -130,7 +130,7 @@ class ExploreTab:
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
         starts = [self.start, self.measure_button]
-        events = JobEvents(self.shop, "explore", starts, self.stop, self.progress, self._language)
+        events = JobEvents(self.services, "explore", starts, self.stop, self.progress, self._language)
         for button, plan, shown in (
             (self.start, self.plan_grid, {self.grid, self.outcome}),
             (self.measure_button, self.plan_frontier, self.measured),
@@ -153,25 +153,25 @@ class ExploreTab:
         return self.axes.values(sent), self.form.values(sent)
 
     def _grid(self, own: dict, values: dict) -> Grid:
-        return grid_of(own, values, self.shop.catalogue, self.shop.options)
+        return grid_of(own, values, self.services.catalogue, self.services.options)
 
     def _frontier(self, own: dict, values: dict) -> Frontier:
-        return frontier_of(own, values, self.shop.catalogue, self.shop.options)
+        return frontier_of(own, values, self.services.catalogue, self.services.options)
 
     def _to_run(self, jobs: "Sequence[PicturesJob]", known: Known) -> "list[PicturesJob]":
         """Each job once, but for those whose results are known. Raises ValueError where they cost too much."""
         found = known.of(jobs)
         to_run = list({job.key: job for job in jobs if job.key not in found}.values())
-        check_cost(self.shop.options, *to_run)
+        check_cost(self.services.options, *to_run)
         return to_run
 
     def _expected_seconds(self, jobs: "Sequence[PicturesJob]") -> float | None:
-        pace = self.shop.pace
-        each = [pace.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
+        latency = self.services.latency
+        each = [latency.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
         return None if None in each else sum(each)
 
     def _known(self, request: gr.Request | None) -> Known:
-        return (request and self.shop.explored.of(request.session_hash)) or Known()
+        return (request and self.services.explored.of(request.session_hash)) or Known()
 
     # Opening and changing --------------------------------------------------------------------------------------------
 
@@ -182,7 +182,7 @@ class ExploreTab:
         except ValueError as error:
             problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
             return self.open(language) | {self.progress: plan_line(problem, is_error=True)}
-        own, values = linked or self.axes.of_preset(DEFAULT_PRESET, self.shop.catalogue.default())
+        own, values = linked or self.axes.of_preset(DEFAULT_PRESET, self.services.catalogue.default())
         return self._rested(language, own, values)
 
     def _linked(self, query: str) -> tuple[dict, dict] | None:
@@ -201,7 +201,7 @@ class ExploreTab:
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
     ) -> Shown:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to the values."""
-        shown = self.axes.rewrite(language, own, self.shop.checkpoint(values["checkpoint"]), with_values)
+        shown = self.axes.rewrite(language, own, self.services.checkpoint(values["checkpoint"]), with_values)
         shown |= self.form.rewrite(language, values, with_values)
         shown |= {
             self.base: gr.update(label=say(language, "explore.base")),
@@ -214,8 +214,8 @@ class ExploreTab:
 
     def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         """Which preset this is; what both buttons would do, or what is wrong; the grid as far as known; a link."""
-        preset = self.axes.preset_told(language, own, self.shop.checkpoint(values["checkpoint"]))
-        if not self.shop.catalogue.names():
+        preset = self.axes.preset_told(language, own, self.services.checkpoint(values["checkpoint"]))
+        if not self.services.catalogue.names():
             return dict.fromkeys(self.told, "") | preset
         return preset | self._plans(language, own, values, request)
 
@@ -248,13 +248,13 @@ class ExploreTab:
         return {self.grid: html, self.outcome: explore_views.outcome(grid, found)}
 
     def _grid_html(self, language: str, grid: Grid, found: dict, current=None) -> str:
-        checkpoint = self.shop.catalogue.checkpoint(grid.base.checkpoint)
+        checkpoint = self.services.catalogue.checkpoint(grid.base.checkpoint)
         return explore_views.grid_html(grid, found, checkpoint, language, current)
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Another grid worth seeing, on the same checkpoint."""
         own, values = self.values(sent)
-        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        checkpoint = self.services.checkpoint(values["checkpoint"])
         if checkpoint is None or own["preset"] not in presets_of(checkpoint):
             return UNCHANGED
         of_preset = self.axes.of_preset(own["preset"], checkpoint.name)
@@ -263,7 +263,7 @@ class ExploreTab:
     def choose_checkpoint(self, request: gr.Request, sent: Sent) -> Shown:
         """Another checkpoint: the same grid on it, but what all cells share begins anew, for its betas are its own."""
         own, values = self.values(sent)
-        checkpoint = self.shop.checkpoint(values["checkpoint"])
+        checkpoint = self.services.checkpoint(values["checkpoint"])
         if checkpoint is None:
             return UNCHANGED
         preset = own["preset"] if own["preset"] in presets_of(checkpoint) else DEFAULT_PRESET
@@ -276,7 +276,7 @@ class ExploreTab:
             """Another field on an axis: values to begin with."""
             language = self._language(sent)
             own, values = self.values(sent)
-            checkpoint = self.shop.checkpoint(values["checkpoint"])
+            checkpoint = self.services.checkpoint(values["checkpoint"])
             own = self.axes.with_field(own, axis, checkpoint)
             props = self.axes.values_props(axis, own[axis], checkpoint, language)
             typed = {self.axes.own[f"{axis}_values"]: gr.update(value=own[f"{axis}_values"], **props)}
@@ -329,9 +329,9 @@ class ExploreTab:
         return self._job(request, language, frontier.jobs, show)
 
     def _job(self, request: gr.Request, language: str, jobs: "Sequence[PicturesJob]", show) -> Job[Results]:
-        known = self.shop.explored.own(request.session_hash, Known)
+        known = self.services.explored.own(request.session_hash, Known)
         to_run = self._to_run(jobs, known)
-        seconds = self.shop.expected_seconds(*(plan for job in to_run for plan in job.plans))
+        seconds = self.services.expected_seconds(*(plan for job in to_run for plan in job.plans))
         return Job(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
 
     def _frontier_shown(self, language: str, frontier: Frontier, results: Results) -> Shown:

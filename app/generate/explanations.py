@@ -15,11 +15,13 @@ from diffusion.settings import SETTINGS
 NEAR_ONE = 0.005  # a mismatch within this of 1 is none
 
 
-def readings(plan: Plan, language: str) -> list[tuple[str, str]]:
+def explanations(plan: Plan, language: str) -> list[tuple[str, str]]:
     """(name of the control, sentence) for each control that has a say in this run."""
     said = [(field, sentence(plan)) for field, sentence in SENTENCES.items()]
     said += [(field, _other(plan, field, language)) for field in SETTINGS if _is_other(field)]
-    return [(field_words(field, language), say(language, f"readings.{key[0]}", **key[1])) for field, key in said if key]
+    return [
+        (field_words(field, language), say(language, f"explanations.{key[0]}", **key[1])) for field, key in said if key
+    ]
 
 
 Reading = tuple[str, dict] | None  # a key of the texts with its values; None where there is nothing to say
@@ -37,7 +39,7 @@ def _other(plan: Plan, field: str, language: str) -> Reading:
     if facts[field] is None or not setting.holds(facts):
         return None
     value = CODECS[field].value_words(facts[field], None, language)
-    if f"readings.{field}" in texts(language):
+    if f"explanations.{field}" in texts(language):
         return field, {"value": value}
     return "other", {"value": value, "info": setting.description}
 
@@ -65,7 +67,7 @@ def _sampler(plan: Plan) -> Reading:
     settings = plan.settings
     eta = settings.effective_eta
     if not isinstance(plan.sampler, Ancestral):
-        return (settings.sampler, {}) if f"readings.{settings.sampler}" in texts(DEFAULT) else None
+        return (settings.sampler, {}) if f"explanations.{settings.sampler}" in texts(DEFAULT) else None
     if eta == 0 or len(plan.run_pairs) == 1:
         return "ddim", {}
     t, s, c = _middle(plan)

@@ -6,7 +6,7 @@ import torch
 
 from app.texts import say
 from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_address
-from diffusion.experiments.comparison import Parting
+from diffusion.experiments.comparison import Divergence
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
@@ -54,34 +54,34 @@ def log_snrs(plan: Plan, language: str) -> Chart:
     levels = plan.noise_levels
     keep = _grid(len(levels.t))
     layers = []
-    for key, color, log_sigma in (("fed", NOISE, levels.fed), ("told", NETWORK, levels.told)):
+    for key, color, log_sigma in (("fed", NOISE, levels.actual), ("told", NETWORK, levels.conditioned)):
         y, dots = (-2 * log_sigma[keep]).tolist(), DOTS if len(keep) <= MARKED else 0
         name = say(language, f"plots.{key}")
         layers.append(Layer("line", name, color, levels.t[keep].tolist(), y, dashed=key == "told", dots=dots))
     return Chart(say(language, "plots.alt_levels"), T, Axis("log SNR"), layers)
 
 
-def parting(partings: Sequence[Parting], language: str) -> Chart:
+def divergence(divergences: Sequence[Divergence], language: str) -> Chart:
     """How far two runs are apart, over log SNR: from noise on the left to the pictures on the right."""
-    x, dots = [one.log_snr for one in partings], DOTS if len(partings) <= MARKED else 0
+    x, dots = [one.log_snr for one in divergences], DOTS if len(divergences) <= MARKED else 0
     layers = []
     for field, color in (("x_0_hat", PICTURE), ("x_t", NOISE)):
-        y = [getattr(one, field) for one in partings]
+        y = [getattr(one, field) for one in divergences]
         layers.append(Layer("line", say(language, f"plots.apart_{field}"), color, x, y, dots=dots))
     axes = Axis("log SNR", has_grid=False), Axis(say(language, "plots.rms"), zero=True)
-    return Chart(say(language, "plots.alt_parting"), *axes, layers)
+    return Chart(say(language, "plots.alt_divergence"), *axes, layers)
 
 
-def parting_csv(partings: Sequence[Parting]) -> str:
+def divergence_csv(divergences: Sequence[Divergence]) -> str:
     """The same as an address that holds a CSV file."""
-    rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in partings]
+    rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in divergences]
     return csv_address(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
 
 
 def schedule_csv(plan: Plan) -> str:
     """What the plots show, at every timestep: an address that holds a CSV file."""
     levels = plan.noise_levels
-    told = dict(zip(levels.t.tolist(), (-2 * levels.told).tolist(), strict=True))
+    told = dict(zip(levels.t.tolist(), (-2 * levels.conditioned).tolist(), strict=True))
     columns = {
         "t": range(len(plan.schedule)),
         "beta": plan.schedule.betas.tolist(),

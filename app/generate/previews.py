@@ -11,7 +11,7 @@ from app.ui.images import data_uri, png, sheet, tiles_of
 
 COLUMNS = 8  # as on samples.png
 MAX_ROWS = 10
-MAX_FILE = 20_000_000
+MAX_PREVIEW_BYTES = 20_000_000
 MAX_PIXELS = 4_000_000
 
 
@@ -28,7 +28,7 @@ def data_uri_of(checkpoint: Checkpoint) -> str | None:
 def _from_file(make, path: Path, checkpoint: Checkpoint) -> str | None:
     try:
         status = path.stat()
-        if status.st_size > MAX_FILE:
+        if status.st_size > MAX_PREVIEW_BYTES:
             return None
         return make(path, status.st_mtime_ns, checkpoint.image_shape[1], checkpoint.classes)
     except (OSError, ValueError, KeyError, Image.DecompressionBombError):

@@ -15,23 +15,23 @@ from PIL.Image import Image
 from app.controls.spec import sampler_title
 from app.controls.values import check_cost, check_images, controls_of
 from app.generate.run import RunView
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, in_each, say, say_name
 from app.texts.messages import Refusal
 from app.ui.events import Component, Shown
 from app.ui.html import Words, copy_line, copy_script
 from app.ui.images import as_saved
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 from diffusion.errors import FieldError
 from diffusion.settings import SamplingSettings
-from diffusion.sharing.recipe import MAX_FILE, Recipe, compare, from_query, pixels_sha256, read_png, to_query
+from diffusion.sharing.recipe import MAX_PICTURE_BYTES, Recipe, compare, from_query, pixels_sha256, read_png, to_query
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-engines, scripts = later("diffusion.engines.base"), later("diffusion.sharing.script")
+engines, scripts = lazy_import("diffusion.engines.base"), lazy_import("diffusion.sharing.script")
 
 HISTORY = 20  # runs that a browser remembers
 MAX_QUERY, MAX_FIELDS = 20_000, 100
@@ -46,8 +46,8 @@ class AsSent(GradioRootModel):
 class RecipePanel:
     """The components of the group "recipe", and the handlers that need no control of the tab."""
 
-    def __init__(self, shop: Shop, remembered: gr.BrowserState):
-        self.shop = shop
+    def __init__(self, services: Services, remembered: gr.BrowserState):
+        self.services = services
         self.remembered = remembered
         self.file_words = gr.HTML(heading(DEFAULT, "file"), apply_default_css=False)
         self.file = gr.File(
@@ -118,10 +118,10 @@ class RecipePanel:
     def read(self, sent, language: str) -> tuple[dict, str]:
         """The controls' values for a saved picture, and what to say of it. Raises ValueError."""
         recipe, _ = read_png(uploaded(sent))
-        values = values_of(self.shop, recipe.settings)
+        values = values_of(self.services, recipe.settings)
         made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
         said = say(language, "recipe.restored", **made)
-        if self.shop.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
+        if self.services.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
             said = f"{said} {say(language, 'recipe.other_checkpoint')}"
         return values, message(said)
 
@@ -130,13 +130,13 @@ class RecipePanel:
         if sent is None:
             raise Refusal("no_file")
         recipe, saved = read_png(uploaded(sent))
-        checkpoint = self.shop.catalogue.checkpoint(recipe.settings.checkpoint)
-        pipeline = self.shop.catalogue.quick_pipeline(checkpoint.name)
+        checkpoint = self.services.catalogue.checkpoint(recipe.settings.checkpoint)
+        pipeline = self.services.catalogue.quick_pipeline(checkpoint.name)
         if recipe.engine == engines.TorchEngine.name:
             pipeline = pipeline.with_engine(None)
-        check_images(recipe.settings, self.shop.options)
+        check_images(recipe.settings, self.services.options)
         plan = pipeline.plan(recipe.settings)
-        check_cost(self.shop.options, plan)
+        check_cost(self.services.options, plan)
         return Verification(recipe, saved, checkpoint.sha256, pipeline, plan)
 
 
@@ -167,12 +167,12 @@ class Verification:
         return said, verdict != "different"
 
 
-def values_of(shop: Shop, settings: SamplingSettings) -> dict:
+def values_of(services: Services, settings: SamplingSettings) -> dict:
     """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
-    checkpoint = shop.catalogue.checkpoint(settings.checkpoint or shop.catalogue.default())
+    checkpoint = services.catalogue.checkpoint(settings.checkpoint or services.catalogue.default())
     settings = settings.replace(checkpoint=checkpoint.name)
-    check_images(settings, shop.options)
-    check_cost(shop.options, shop.catalogue.pipeline(checkpoint.name).plan(settings))
+    check_images(settings, services.options)
+    check_cost(services.options, services.catalogue.pipeline(checkpoint.name).plan(settings))
     return controls_of(settings, checkpoint)
 
 
@@ -209,7 +209,7 @@ def uploaded(sent) -> bytes:
     if not is_upload:
         raise FieldError("picture", "no_png")
     with path.open("rb") as file:
-        return file.read(MAX_FILE + 1)
+        return file.read(MAX_PICTURE_BYTES + 1)
 
 
 def message(text: str, is_good: bool = True) -> str:

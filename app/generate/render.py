@@ -5,7 +5,7 @@ from html import escape
 
 from gradio.components.plot import PlotData
 
-from app.generate.explanations import mismatch, readings
+from app.generate.explanations import explanations, mismatch
 from app.generate.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
 from app.generate.plots import schedule_csv, schedule_plots
 from app.generate.previews import data_uri_of, samples_uri
@@ -162,12 +162,12 @@ def duration(seconds: float, language: str) -> str:
 
 def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
     """What a run will do, as plots, and sentence by sentence."""
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in readings(plan, language))
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in explanations(plan, language))
     csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
-    heading = f"<h2>{escape(say(language, 'readings.heading'))}</h2>"
+    heading = f"<h2>{escape(say(language, 'explanations.heading'))}</h2>"
     return [
         chart.plot for chart in schedule_plots(plan, language)
-    ], f'{heading}<dl class="readings">{items}</dl><p class="note">{csv}</p>'
+    ], f'{heading}<dl class="explanations">{items}</dl><p class="note">{csv}</p>'
 
 
 def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:

@@ -10,19 +10,19 @@ from app.controls.values import defaults
 from app.generate.recipe_panel import RecipePanel, message, page_address, settings_of_query, values_of
 from app.generate.run import RunView, run_steps
 from app.server.jobs import NETWORK_EVENT, Job, JobEvents
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
 from app.ui.html import idle_line, plan_line
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-views = later("app.generate.render")
+views = lazy_import("app.generate.render")
 
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
@@ -30,11 +30,11 @@ DICE = "() => Math.floor(Math.random() * 1000000)"
 class GenerateTab:
     """The tab's components, and its handlers. Of what the browser sends for the controls see RunControls."""
 
-    def __init__(self, shop: Shop, language: gr.Radio, remembered: gr.BrowserState):
-        self.shop = shop
+    def __init__(self, services: Services, language: gr.Radio, remembered: gr.BrowserState):
+        self.services = services
         self.language = language
         self.remembered = remembered
-        self.form = RunControls(shop)
+        self.form = RunControls(services)
         self.buttons: dict[str, gr.Button] = {}
         self._lay_out()
         self._wire()
@@ -42,7 +42,7 @@ class GenerateTab:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        with gr.Row(elem_id="bench"):
+        with gr.Row(elem_id="workspace"):
             with gr.Column(scale=4, elem_id="controls"):
                 self.form.lay_out_basics()
                 with gr.Row(elem_id="seed-row"):
@@ -57,7 +57,7 @@ class GenerateTab:
                 self.form.lay_out_schedule()
                 self.form.lay_out_sampler()
                 with self.form.group("recipe"):
-                    self.recipe = RecipePanel(self.shop, self.remembered)
+                    self.recipe = RecipePanel(self.services, self.remembered)
             with gr.Column(scale=9, elem_id="show"):
                 self.plan = gr.HTML(apply_default_css=False)
                 self.progress = gr.HTML(apply_default_css=False)
@@ -71,7 +71,7 @@ class GenerateTab:
                 self.film = gr.HTML(apply_default_css=False)
                 self._button("animate", size="sm", visible=False)
                 self.animation = gr.HTML(apply_default_css=False, elem_id="animation")
-        self.readings = gr.HTML(apply_default_css=False, elem_id="readings")
+        self.explanations = gr.HTML(apply_default_css=False, elem_id="explanations")
 
     def _button(self, name: str, **more) -> None:
         self.buttons[name] = gr.Button(say(DEFAULT, f"buttons.{name}"), **more)
@@ -91,7 +91,7 @@ class GenerateTab:
     @property
     def told(self) -> set[Component]:
         """What says and shows, before any sampling, what a run will do: the outputs of `tell`."""
-        return {self.plan, *self.plots, self.readings, self.recipe.link, self.recipe.python}
+        return {self.plan, *self.plots, self.explanations, self.recipe.link, self.recipe.python}
 
     @property
     def whole(self) -> set[Component]:
@@ -116,7 +116,7 @@ class GenerateTab:
     def _wire_jobs(self) -> None:
         starts = [self.buttons["generate"], self.recipe.verify_button]
         stop, panel = self.buttons["stop"], self.recipe
-        events = JobEvents(self.shop, "generate", starts, stop, self.progress, self._language)
+        events = JobEvents(self.services, "generate", starts, stop, self.progress, self._language)
         shown, remembered = {self.stage, self.film}, {panel.remembered, panel.history}
         how = {
             "cleared": {self.buttons["animate"]: gr.update(visible=False), self.film: "", self.animation: ""},
@@ -149,16 +149,16 @@ class GenerateTab:
 
     def open(self, language: str, name: str | None = None, query: str = "", address: str = "") -> Shown:
         """The whole tab as a link says, or on a checkpoint with its defaults; by default the first that can be used."""
-        catalogue = self.shop.catalogue
+        catalogue = self.services.catalogue
         try:
             if settings := settings_of_query(query):
-                return self.restored(language, values_of(self.shop, settings), address)
+                return self.restored(language, values_of(self.services, settings), address)
         except ValueError as error:
             broken = views.broken_link(explain(error, language))
             return self.open(language, address=address) | {self.stage: broken}
         name = catalogue.default() if name is None else name
-        checkpoint = self.shop.checkpoint(name)
-        values = {"checkpoint": name} | (defaults(checkpoint, self.shop.options) if checkpoint else START_VALUES)
+        checkpoint = self.services.checkpoint(name)
+        values = {"checkpoint": name} | (defaults(checkpoint, self.services.options) if checkpoint else START_VALUES)
         if checkpoint is not None:
             stage = views.opening(checkpoint, language)
         elif name in catalogue.names():
@@ -186,7 +186,7 @@ class GenerateTab:
 
     def restored(self, language: str, values: dict, address: str = "") -> Shown:
         """The whole tab with these values in its controls."""
-        checkpoint = self.shop.catalogue.checkpoint(values["checkpoint"])
+        checkpoint = self.services.catalogue.checkpoint(values["checkpoint"])
         stage = views.opening(checkpoint, language)
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
 
@@ -214,7 +214,7 @@ class GenerateTab:
             return {self.plan: said}
         pipeline, plan = planned
         plots, sentences = views.before(plan, language)
-        shown: Shown = {self.plan: said, self.readings: sentences} | dict(zip(self.plots, plots, strict=True))
+        shown: Shown = {self.plan: said, self.explanations: sentences} | dict(zip(self.plots, plots, strict=True))
         return shown | self.recipe.describe(address, language, pipeline, plan)
 
     def plan_of(self, language: str, values: dict) -> str:
@@ -223,22 +223,22 @@ class GenerateTab:
 
     def _planned(self, language: str, values: dict) -> "tuple[tuple[DDPMLabPipeline, Plan] | None, str]":
         """The run of the settings, None where they cannot run, and the line that says so."""
-        if not self.shop.catalogue.names():
+        if not self.services.catalogue.names():
             return None, ""
         try:
-            pipeline, plan = self.shop.plan(values)
+            pipeline, plan = self.services.plan(values)
         except ValueError as error:
             return None, plan_line(explain(error, language), is_error=True)
-        seconds = self.shop.pace.expected_seconds(plan.settings.checkpoint, plan)
+        seconds = self.services.latency.expected_seconds(plan.settings.checkpoint, plan)
         return (pipeline, plan), plan_line(views.plan_sentence(plan, language, seconds))
 
     def measure(self, sent: Sent) -> Shown:
         """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
         name = sent[self.form.controls["checkpoint"]]
-        checkpoint = self.shop.checkpoint(name)
+        checkpoint = self.services.checkpoint(name)
         if checkpoint is None:
             return {self.plan: self.plan_of(self._language(sent), {"checkpoint": name})}
-        self.shop.pace.measure(checkpoint.name, self.shop.catalogue.quick_pipeline(checkpoint.name))
+        self.services.latency.measure(checkpoint.name, self.services.catalogue.quick_pipeline(checkpoint.name))
         return UNCHANGED
 
     def tell_time(self, sent: Sent) -> Shown:
@@ -269,17 +269,17 @@ class GenerateTab:
     def plan_run(self, request: gr.Request, sent: Sent) -> Job[RunView]:
         """Generate was pressed."""
         language, known = self._language(sent), sent[self.recipe.remembered]
-        pipeline, plan = self.shop.plan(self.form.values(sent))
+        pipeline, plan = self.services.plan(self.form.values(sent))
         shown = self._shown(request, language, pipeline, plan)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
                 return shown(progress)
             if progress.state == "done":
-                self.shop.pace.learn(plan.settings.checkpoint, plan, progress.seconds)
+                self.services.latency.learn(plan.settings.checkpoint, plan, progress.seconds)
             return shown(progress) | self.recipe.remember(known, language, plan.settings)
 
-        return Job(language, lambda: run_steps(pipeline, plan), show, self.shop.expected_seconds(plan))
+        return Job(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 
     def plan_verification(self, request: gr.Request, sent: Sent) -> Job[RunView]:
         """Verify was pressed: the run of a saved file's recipe, and how its pictures agree."""
@@ -293,17 +293,17 @@ class GenerateTab:
                 return shown(progress)
             return shown(progress) | {self.recipe.said: verification.verdict(progress, language)}
 
-        return Job(language, lambda: run_steps(pipeline, plan), show, self.shop.expected_seconds(plan))
+        return Job(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 
     def _shown(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"):
         """What the stage and the film show of a run."""
-        checkpoint = self.shop.catalogue.checkpoint(plan.settings.checkpoint)
+        checkpoint = self.services.catalogue.checkpoint(plan.settings.checkpoint)
         made_by = pipeline.denoiser(plan).description
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
                 return {self.stage: views.running(progress, language)}
-            self.shop.films.keep(request.session_hash, list(progress.content.film))
+            self.services.films.keep(request.session_hash, list(progress.content.film))
             return {
                 self.stage: views.finished(progress, plan, checkpoint, made_by, language),
                 self.film: views.film_of(progress, language),
@@ -314,7 +314,7 @@ class GenerateTab:
     def animate(self, request: gr.Request, sent: Sent) -> Shown:
         """The last run of this visitor as an animation."""
         language = self._language(sent)
-        frames = self.shop.films.of(request.session_hash)
+        frames = self.services.films.of(request.session_hash)
         if frames is None:
             raise failure(say(language, "film.none"))
         return {self.animation: views.animated(frames, "ddpm-lab", language)}

@@ -10,7 +10,7 @@ from app.maths.figures import figures, table
 from app.maths.scene import Scene
 from app.ui.charts import NETWORK, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
-from diffusion.derivation.c09_two_algorithms import Batch, TrainingStep, draw_batch, sampling_step, training_trials
+from diffusion.derivation.c09_two_algorithms import NoisyBatch, TrainingStep, draw_batch, sampling_step, training_trials
 from diffusion.derivation.listings import listing
 from diffusion.gaussian import q_sample
 from diffusion.sampling import image_generators
@@ -37,7 +37,7 @@ def the_lines(scene: Scene, values: dict, say: Say) -> Parts:
     return ("\n\n".join(parts),)
 
 
-def _batch(scene: Scene, number: int) -> tuple[Batch, Tensor | None]:
+def _batch(scene: Scene, number: int) -> tuple[NoisyBatch, Tensor | None]:
     """A draw of Algorithm 1, and the labels of its pictures."""
     generator = torch.Generator().manual_seed(number)
     pictures, labels = scene.training_pictures

@@ -12,9 +12,9 @@ from app.ui.charts import EXACT, NETWORK, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.derivation.c10_how_good import (
     CurvePoint,
-    evenly,
     four_curves,
     neighbours,
+    pick_evenly,
     some_timesteps,
     squared_error,
 )
@@ -83,7 +83,7 @@ def measured_curves(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[P
     """The curves, one t after another."""
     known, unknown = scene.training_pictures[0], scene.test_pictures[0]
     exact, timesteps = DataDenoiser(known, scene.schedule), some_timesteps(scene.schedule, CURVE_STEPS)
-    sets = evenly(known, CURVE_PICTURES), evenly(unknown, CURVE_PICTURES)
+    sets = pick_evenly(known, CURVE_PICTURES), pick_evenly(unknown, CURVE_PICTURES)
     generators = image_generators(values["seed"], CURVE_PICTURES)
     points: list[CurvePoint] = []
     for point in four_curves(scene.denoiser(), exact, *sets, timesteps, generators):
@@ -123,7 +123,7 @@ def _pairs(pictures: Tensor, label: str, index: Tensor, distances: Tensor, scene
 
 def recorded_neighbours(scene: Scene, values: dict, say: Say) -> Parts:
     """The histograms that were measured once; held-out pictures and their nearest training pictures."""
-    some = evenly(scene.test_pictures[0], TWINS if scene.lessons else HELD_OUT)
+    some = pick_evenly(scene.test_pictures[0], TWINS if scene.lessons else HELD_OUT)
     found = neighbours(some[:TWINS], some, scene.training_pictures[0], BINS)
     twins = _pairs(some, say("held_out_row"), found.index, found.samples, scene, say)
     lessons = scene.lessons
@@ -155,7 +155,7 @@ def _sampling(scene: Scene, seed: int) -> SamplingSettings:
 def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
     """Samples of the network as they come out of the noise, and their nearest training pictures."""
     settings = _sampling(scene, values["seed"])
-    pool, held_out = scene.training_pictures[0], evenly(scene.test_pictures[0], HELD_OUT)
+    pool, held_out = scene.training_pictures[0], pick_evenly(scene.test_pictures[0], HELD_OUT)
 
     def on_the_way(x: Tensor) -> Parts:
         return None, rows_of_figures([(say("samples_row"), list(x[:TWINS]))], [""] * TWINS), None

@@ -8,7 +8,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.scene import Scene
 from app.ui.progress import WorkStep
-from diffusion.derivation.c10_how_good import spoiled
+from diffusion.derivation.c10_how_good import perturbed
 from diffusion.derivation.c11_identity_table import ROWS, RowResult, Subject, run_identities
 from diffusion.pipeline import DDPMLabPipeline
 
@@ -46,7 +46,7 @@ def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
     """The rows of the other kinds, one after another, on the network "trained" or "spoiled": noise on its weights."""
     subject = _subject(scene)
     if weights == "spoiled":
-        unet = spoiled(scene.pipeline.with_weights().unet)
+        unet = perturbed(scene.pipeline.with_weights().unet)
         pipeline = DDPMLabPipeline(unet=unet, scheduler=scene.pipeline.scheduler)
         subject = replace(subject, denoiser=replace(scene, pipeline=pipeline).denoiser())
     return run_identities(subject, OTHERS)

@@ -14,7 +14,7 @@ from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.server.jobs import Job, JobEvents
 from app.server.network import in_cpu_thread
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import in_each, say
 from app.texts.messages import explain
 from app.ui.charts import Chart
@@ -44,40 +44,46 @@ class Page(NamedTuple):
         """The chapter's words."""
         return chapter_words(self.chapter, self.language)
 
-    def scene(self, shop: Shop) -> Scene | None:
+    def scene(self, services: Services) -> Scene | None:
         """What its experiments run on; None where Generate's values cannot run."""
         try:
-            return Scene.of(shop, self.generate)
+            return Scene.of(services, self.generate)
         except ValueError:
             return None
 
 
-class Bench:
+class ExperimentPanel:
     """An experiment's components and handlers.
 
-    dials: what the visitor has set in all experiments, by `dial_key`; a control without an entry is at its first value.
+    control_values: what the visitor has set in all experiments, by `control_key`; a control without an entry is at its first value.
     link: of the chapter; both follow the controls. A plot has a line of its own below it, with its numbers as CSV.
     """
 
     def __init__(
-        self, shop: Shop, page: Page, chapter: Chapter, experiment: Experiment, dials: gr.State, link: gr.HTML
+        self,
+        services: Services,
+        page: Page,
+        chapter: Chapter,
+        experiment: Experiment,
+        control_values: gr.State,
+        link: gr.HTML,
     ):
-        self.shop, self.page, self.chapter, self.experiment = shop, page, chapter, experiment
-        self.dials, self.link = dials, link
+        self.services, self.page, self.chapter, self.experiment = services, page, chapter, experiment
+        self.control_values, self.link = control_values, link
         self.controls: dict[str, gr.components.Component] = {}
         self.start = self.stop = self.progress = None
         self.parts: list[gr.components.Component] = []
 
     # Layout ----------------------------------------------------------------------------------------------------------
 
-    def lay_out(self, scene: Scene | None, dials: dict) -> None:
+    def lay_out(self, scene: Scene | None, control_values: dict) -> None:
         """Draw it with these values in its controls, and what it shows of them."""
         text, experiment = self.page.text, self.experiment
-        values, said = self._fitted(scene, dials)
+        values, said = self._fitted(scene, control_values)
         told, parts = ("", [None] * self._count) if scene is None else self._shown(scene, values)
         markdown(text.sections[f"see {experiment.name}"], **self._keyed("see"))
         if experiment.controls:
-            with gr.Row(elem_classes="dials", **self._keyed("row of dials")):
+            with gr.Row(elem_classes="experiment-controls", **self._keyed("row of controls")):
                 for control in experiment.controls:
                     value = values[control.name]
                     self.controls[control.name] = self._control(control, text, value, scene)
@@ -119,7 +125,7 @@ class Bench:
 
     def _control(self, control: Control | Upload, text: ChapterWords, value, scene: Scene | None):
         more = {"label": text.say(control.name), "min_width": 200, "interactive": True} | self._keyed(
-            "dial", control.name
+            "control", control.name
         )
         if isinstance(control, Upload):
             file = gr.File(file_types=["image"], height=110, **more | {"preserved_by_key": ["value"]})
@@ -131,11 +137,11 @@ class Bench:
         least, most = (control.minimum, control.maximum or 1000) if scene is None else control.limits(scene)
         return gr.Slider(least, most, value, step=control.step, buttons=[], **more)
 
-    def _fitted(self, scene: Scene | None, dials: dict) -> tuple[dict, str]:
+    def _fitted(self, scene: Scene | None, control_values: dict) -> tuple[dict, str]:
         """The controls' values, with the first one in place of a wrong one; and what is wrong."""
         values, said = {}, ""
         for control in self.experiment.controls:
-            value = control.fitted(dials.get(dial_key(self.experiment, control), control.value), scene)
+            value = control.fitted(control_values.get(control_key(self.experiment, control), control.value), scene)
             try:
                 if scene is not None:
                     self._checked(control, value, scene)
@@ -155,15 +161,15 @@ class Bench:
             event = component.input if isinstance(component, gr.Radio) else component.change
             (live if control.live else still).append(event)
         controls, raw = set(self.controls.values()), {"preprocess": False, **PRIVATE}
-        noted = {self.dials, self.link}
+        noted = {self.control_values, self.link}
         for events, handler, outputs in ((live, self.edit, noted | self.shown), (still, self.note, noted)):
             if events:
-                gr.on(events, handler, {self.dials} | controls, outputs, trigger_mode="always_last", **raw)
+                gr.on(events, handler, {self.control_values} | controls, outputs, trigger_mode="always_last", **raw)
         if self.start is None:
             return
-        # The dials rest while it runs: another picture above these numbers would be a lie
+        # The control_values rest while it runs: another picture above these numbers would be a lie
         events = JobEvents(
-            self.shop, "maths", [self.start], self.stop, self.progress,
+            self.services, "maths", [self.start], self.stop, self.progress,
             language=lambda _: self.page.language, resting=controls, explained=self.explain,
         )  # fmt: skip
         events.wire(self.start, self.plan_job, controls, {*self.parts}, is_rendered=True)
@@ -215,38 +221,41 @@ class Bench:
 
     def edit(self, request: gr.Request, sent: Sent) -> Shown:
         """A control was moved on which depends what is shown."""
-        scene = self.page.scene(self.shop)
+        scene = self.page.scene(self.services)
         if scene is None:
             return UNCHANGED
         values = self.values(sent)
-        return self._noted(request, scene, sent[self.dials], values) | self.show(scene, values)
+        return self._noted(request, scene, sent[self.control_values], values) | self.show(scene, values)
 
     def note(self, request: gr.Request, sent: Sent) -> Shown:
         """Another control was moved: what is there stays."""
-        scene = self.page.scene(self.shop)
-        noted = scene and self._noted(request, scene, sent[self.dials], self.values(sent))
+        scene = self.page.scene(self.services)
+        noted = scene and self._noted(request, scene, sent[self.control_values], self.values(sent))
         return noted or UNCHANGED
 
-    def _noted(self, request: gr.Request, scene: Scene, dials: dict, values: dict) -> Shown:
+    def _noted(self, request: gr.Request, scene: Scene, control_values: dict, values: dict) -> Shown:
         """What the visitor has set by now, and the link to it; wrong values stand in neither."""
         try:
             self.checked(values, scene)
         except ValueError:
             return {}
         for control in self.experiment.controls:
-            key, value = dial_key(self.experiment, control), values[control.name]
-            dials = {name: known for name, known in dials.items() if name != key}
+            key, value = control_key(self.experiment, control), values[control.name]
+            control_values = {name: known for name, known in control_values.items() if name != key}
             if value != control.value:
-                dials[key] = value
-        return {self.dials: dials, self.link: chapter_link(request, self.page, self.chapter, scene, dials)}
+                control_values[key] = value
+        return {
+            self.control_values: control_values,
+            self.link: chapter_link(request, self.page, self.chapter, scene, control_values),
+        }
 
     def plan_job(self, request: gr.Request, sent: Sent) -> Job[Parts]:
         """Run was pressed."""
-        scene = Scene.of(self.shop, self.page.generate)
+        scene = Scene.of(self.services, self.page.generate)
         values = self.checked(self.values(sent), scene)
         calls, pictures = self.experiment.calls(scene, values)
-        check_evaluations(self.shop.options, calls * pictures)
-        seconds = self.shop.pace.seconds_of(scene.checkpoint.name, calls, calls * pictures)
+        check_evaluations(self.services.options, calls * pictures)
+        seconds = self.services.latency.seconds_of(scene.checkpoint.name, calls, calls * pictures)
 
         def show(progress: Progress[Parts]) -> Shown:
             return self._in_place(self._rendered(progress.content))
@@ -278,19 +287,19 @@ class Bench:
         return updates
 
 
-def dial_key(experiment: Experiment, control: Control | Upload) -> str:
+def control_key(experiment: Experiment, control: Control | Upload) -> str:
     """A control's name in a link, and in what a visitor has set."""
     return f"{experiment.name}.{control.name}"
 
 
-def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, dials: dict) -> str:
+def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, control_values: dict) -> str:
     """The link to a chapter with what was set in it, to copy."""
     fields = [("tab", "maths"), ("chapter", str(chapter.number))]
     for experiment in chapter.experiments:
         for control in experiment.controls:
-            key = dial_key(experiment, control)
-            if isinstance(control, Control) and key in dials:
-                fields.append((key, str(dials[key])))
+            key = control_key(experiment, control)
+            if isinstance(control, Control) and key in control_values:
+                fields.append((key, str(control_values[key])))
     fields += parse_qsl(to_query(scene.plan.settings))
     return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(page.language, "maths.link"))
 

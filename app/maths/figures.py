@@ -34,7 +34,7 @@ def rows_of_figures(rows: Sequence[tuple[str, Sequence[Tensor]]], heads: Sequenc
             for x, head in zip(xs, heads, strict=False)
         )
         cells += ["<span></span>"] * (len(heads) - len(xs))
-    return f'<div class="duel"><div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div></div>'
+    return f'<div class="strip-rows"><div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div></div>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.server.checkpoints import Checkpoint
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts.messages import PageError, Refusal
 from diffusion.bound_plan import Pair
 from diffusion.denoisers import Denoiser
@@ -28,7 +28,7 @@ from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 from diffusion.sharing.recipe import MAX_SIDE
 
-MAX_FILE = 50_000_000
+MAX_REFERENCE_BYTES = 50_000_000
 # What reading a broken .npz or JSON may raise
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # Pillow knows some that start other programs
@@ -47,10 +47,10 @@ class Scene:
     plan: Plan
 
     @classmethod
-    def of(cls, shop: Shop, values: dict) -> "Scene":
+    def of(cls, services: Services, values: dict) -> "Scene":
         """What Generate's controls have chosen. Raises FieldError."""
-        pipeline, plan = shop.plan(values)
-        return cls(shop.catalogue.checkpoint(plan.settings.checkpoint), pipeline, plan)
+        pipeline, plan = services.plan(values)
+        return cls(services.catalogue.checkpoint(plan.settings.checkpoint), pipeline, plan)
 
     @property
     def schedule(self) -> NoiseSchedule:
@@ -100,7 +100,7 @@ class Scene:
         path = self.checkpoint.folder / "reference" / "facts.npz"
         try:
             status = path.stat()
-            facts = _read_facts(path, status.st_mtime_ns) if status.st_size <= MAX_FILE else None
+            facts = _read_facts(path, status.st_mtime_ns) if status.st_size <= MAX_REFERENCE_BYTES else None
         except UNREADABLE:
             return None
         if facts is None or facts.dims != self.dims or not torch.equal(facts.betas, self.plan.trained.betas):
@@ -120,7 +120,7 @@ class Scene:
         folder = self.checkpoint.folder / "reference"
         try:
             files = [path.stat() for path in sorted(folder.glob("lessons.*"))]
-            if sum(status.st_size for status in files) > MAX_FILE:
+            if sum(status.st_size for status in files) > MAX_REFERENCE_BYTES:
                 return None
             found = _read_lessons(folder, tuple(status.st_mtime_ns for status in files))
         except UNREADABLE:
@@ -151,7 +151,7 @@ class Scene:
         path = self.checkpoint.folder / "reference" / f"{split}.npz"
         try:
             status = path.stat()
-            if status.st_size > MAX_FILE:
+            if status.st_size > MAX_REFERENCE_BYTES:
                 raise ValueError
             return _read(path, status.st_mtime_ns, self.checkpoint.image_shape)
         except UNREADABLE:

@@ -13,31 +13,31 @@ from app.controls.panel import RunControls
 from app.generate.recipe_panel import query_fields
 from app.maths.words import NAMES, chapter_words, number_of
 from app.server.queue import Ticket
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import DEFAULT, known_language, say, say_name
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.ui.html import plan_line
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from app.maths.chapter import Chapter
-    from app.maths.experiment_panel import Bench, Page
+    from app.maths.experiment_panel import ExperimentPanel, Page
     from app.maths.scene import Scene
 
-book, chapters, scenes = later("app.maths.book"), later("app.maths.chapter"), later("app.maths.scene")
-benches = later("app.maths.experiment_panel")
+book, chapters, scenes = lazy_import("app.maths.book"), lazy_import("app.maths.chapter"), lazy_import("app.maths.scene")
+panels = lazy_import("app.maths.experiment_panel")
 TO_TOP = "() => document.querySelector('#maths').scrollIntoView()"
 
 
 class MathsTab:
     """The tab's components and handlers. generate: the controls whose checkpoint and schedule the chapters follow."""
 
-    def __init__(self, shop: Shop, language: gr.Radio, generate: RunControls):
-        self.shop, self.language, self.generate = shop, language, generate
+    def __init__(self, services: Services, language: gr.Radio, generate: RunControls):
+        self.services, self.language, self.generate = services, language, generate
         self.page = gr.State(None)  # Page: what is drawn
         self.turned = gr.HTML(visible=False)  # changes with it; the change of a State is seen after queued events only
-        self.dials = gr.State({})  # what was set in the experiments of all chapters; see Bench
+        self.control_values = gr.State({})  # what was set in the experiments of all chapters; see ExperimentPanel
         self._lay_out()
         self._wire()
 
@@ -49,7 +49,9 @@ class MathsTab:
                 )
                 self.about = gr.HTML(apply_default_css=False)
             with gr.Column(scale=9, min_width=300, elem_id="chapter"):
-                shown = gr.render([self.page, self.dials], [self.turned.change], queue=False, show_progress="hidden")
+                shown = gr.render(
+                    [self.page, self.control_values], [self.turned.change], queue=False, show_progress="hidden"
+                )
                 shown(self.draw)
                 with gr.Row(elem_classes="go"):
                     self.back = gr.Button(say(DEFAULT, "maths.back"), size="sm")
@@ -61,7 +63,7 @@ class MathsTab:
     @property
     def inputs(self) -> set[Component]:
         """Language, Generate's controls, the chapter chosen, what has been set in the experiments, what is drawn."""
-        return {self.language, self.chapter, self.dials, self.page} | self.generate.inputs
+        return {self.language, self.chapter, self.control_values, self.page} | self.generate.inputs
 
     @property
     def whole(self) -> set[Component]:
@@ -71,7 +73,7 @@ class MathsTab:
     @property
     def opened(self) -> set[Component]:
         """The outputs of `open`."""
-        return {self.chapter, self.dials}
+        return {self.chapter, self.control_values}
 
     def wire_turn(self, event) -> None:
         """After an event that opens the page or changes its language: the open chapter, if there is one."""
@@ -96,13 +98,13 @@ class MathsTab:
         except ValueError:
             fields = {}
         name = _linked_chapter(fields)
-        dials = {}
+        control_values = {}
         for experiment in book.BY_NAME[name].experiments if name else ():
             for control in experiment.controls:
-                key = benches.dial_key(experiment, control)
+                key = panels.control_key(experiment, control)
                 if key in fields and isinstance(control, chapters.Control):
-                    dials[key] = control.parsed(fields[key])
-        return {self.chapter: gr.update(value=name), self.dials: dials}
+                    control_values[key] = control.parsed(fields[key])
+        return {self.chapter: gr.update(value=name), self.control_values: control_values}
 
     def enter(self, request: gr.Request, sent: Sent) -> Shown:
         """The tab was opened. Where a link did it, the opening of the page draws the chapter.
@@ -130,16 +132,20 @@ class MathsTab:
         generate = self.generate.values(sent)
         name = choose(name if isinstance(name, str) and name in NAMES else None)
         try:
-            scene = scenes.Scene.of(self.shop, generate)
+            scene = scenes.Scene.of(self.services, generate)
             about = _about(language, scene)
         except ValueError as error:
             scene, about = None, plan_line(explain(error, language), is_error=True)
         place = NAMES.index(name) if name else 0
-        page = benches.Page(name, language, generate) if name else None
+        page = panels.Page(name, language, generate) if name else None
         if page != drawn:
-            self.shop.queue.stop(Ticket(request.session_hash, "maths"))  # what still runs in the chapter that is left
+            self.services.queue.stop(
+                Ticket(request.session_hash, "maths")
+            )  # what still runs in the chapter that is left
         link = (
-            benches.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.dials]) if scene and name else ""
+            panels.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.control_values])
+            if scene and name
+            else ""
         )
         shown = {
             self.chapter: gr.update(choices=_titles(language), value=name, label=say(language, "maths.contents")),
@@ -150,31 +156,31 @@ class MathsTab:
         }
         return shown if page == drawn else shown | {self.page: page, self.turned: str(time.time_ns())}
 
-    def draw(self, page: "Page | None", dials: dict) -> None:
+    def draw(self, page: "Page | None", control_values: dict) -> None:
         """The open chapter: its text and its experiments, with their results.
 
         Each chapter has a place of its own. What comes to the place of another component gets that one's values first.
         """
-        drawn: list[Bench] = []
+        drawn: list[ExperimentPanel] = []
         for chapter in book.CHAPTERS:
             is_open = page is not None and chapter.name == page.chapter
-            with gr.Column(visible=is_open, elem_classes="prose", **benches.keyed(chapter.name)):
+            with gr.Column(visible=is_open, elem_classes="prose", **panels.keyed(chapter.name)):
                 if is_open:
-                    drawn = self._draw(chapter, page, dials)
-        for bench in drawn:
-            bench.wire()
+                    drawn = self._draw(chapter, page, control_values)
+        for panel in drawn:
+            panel.wire()
 
-    def _draw(self, chapter: "Chapter", page: "Page", dials: dict) -> "list[Bench]":
-        text, scene = page.text, page.scene(self.shop)
+    def _draw(self, chapter: "Chapter", page: "Page", control_values: dict) -> "list[ExperimentPanel]":
+        text, scene = page.text, page.scene(self.services)
         head = f"# {chapter.number}. {text.title}\n\n> {text.sections['claim']}\n\n{text.sections['text']}"
-        benches.markdown(head, **benches.keyed(chapter.name, "text"))
+        panels.markdown(head, **panels.keyed(chapter.name, "text"))
         drawn = [
-            benches.Bench(self.shop, page, chapter, experiment, self.dials, self.link)
+            panels.ExperimentPanel(self.services, page, chapter, experiment, self.control_values, self.link)
             for experiment in chapter.experiments
         ]
-        for bench in drawn:
-            bench.lay_out(scene, dials)
-        benches.markdown(text.sections["tutorial"], elem_classes="tutorial", **benches.keyed(chapter.name, "tutorial"))
+        for panel in drawn:
+            panel.lay_out(scene, control_values)
+        panels.markdown(text.sections["tutorial"], elem_classes="tutorial", **panels.keyed(chapter.name, "tutorial"))
         return drawn
 
 

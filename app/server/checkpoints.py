@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING
 
 from app.server.malloc import give_back
 from app.texts.messages import PageError
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from diffusion.errors import FieldError
 
 if TYPE_CHECKING:
     from diffusion.metrics.features import FeatureSpace
     from diffusion.pipeline import DDPMLabPipeline
 
-checkpoints, features = later("diffusion.checkpoint"), later("diffusion.metrics.features")
-pipelines = later("diffusion.pipeline")
+checkpoints, features = lazy_import("diffusion.checkpoint"), lazy_import("diffusion.metrics.features")
+pipelines = lazy_import("diffusion.pipeline")
 
 MAX_JSON = 4_000_000
 FAVOURITE = "pixel-faces"  # opens the page where it is there: quick, in colour, and judged at a glance

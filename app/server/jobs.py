@@ -15,7 +15,7 @@ from app.ui.html import idle_line, progress_line, waiting_line
 from app.ui.progress import Progress, WorkStep
 
 if TYPE_CHECKING:
-    from app.server.services import Shop
+    from app.server.services import Services
 
 T = TypeVar("T")
 
@@ -50,7 +50,7 @@ class JobEvents:
 
     def __init__(
         self,
-        shop: "Shop",
+        services: "Services",
         tab: str,
         starts: Sequence[gr.Button],
         stop: gr.Button,
@@ -59,7 +59,7 @@ class JobEvents:
         resting: Set[Component] = frozenset(),
         explained: Callable[[ValueError, str], str] = explain,
     ):
-        self.shop, self.tab = shop, tab
+        self.services, self.tab = services, tab
         self.starts, self.stop, self.progress = starts, stop, progress
         self._language, self._resting, self._explained = language, resting, explained
         stop.click(self.halt, None, {stop}, **PRIVATE)
@@ -88,7 +88,7 @@ class JobEvents:
             """Refuse at once what cannot run, else put it into the queue and say that it is coming."""
             language = self._language(sent)
             with refusals(language, self._explained):
-                before = self.shop.enter_queue(self.ticket(request), plan(request, sent))
+                before = self.services.enter_queue(self.ticket(request), plan(request, sent))
             return self._buttons(is_running=True) | {self.progress: waiting_line(before, language)} | cleared
 
         def run(request: gr.Request) -> Iterator[Shown]:
@@ -97,7 +97,7 @@ class JobEvents:
 
         def rest(request: gr.Request) -> Shown:
             """The run could not begin, or broke off."""
-            self.shop.queue.leave(self.ticket(request))
+            self.services.queue.leave(self.ticket(request))
             return rested
 
         begun = button.click(begin, inputs, buttons | {self.progress} | set(cleared), **CLICK)
@@ -108,7 +108,7 @@ class JobEvents:
 
     def _run(self, request: gr.Request, rested: Shown) -> Iterator[Shown]:
         ticket = self.ticket(request)
-        place = self.shop.queue.begin(ticket)
+        place = self.services.queue.begin(ticket)
         job: Job | None = place and place.job
         language = job.language if job else language_of(request.headers.get("accept-language"))
         failed = {self.progress: idle_line("failed", language)} | rested
@@ -124,11 +124,11 @@ class JobEvents:
             yield from to_the_end(looks(), failed, language, self._explained)
         finally:
             if place is not None:
-                self.shop.queue.leave(ticket, place)
+                self.services.queue.leave(ticket, place)
 
     def halt(self, request: gr.Request) -> Shown:
         """Stop was pressed: the job ends after the step at hand, and what is there stays."""
-        self.shop.queue.stop(self.ticket(request))
+        self.services.queue.stop(self.ticket(request))
         return {self.stop: gr.update(interactive=False)}
 
     def ticket(self, request: gr.Request) -> Ticket:

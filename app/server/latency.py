@@ -7,20 +7,20 @@ import time
 from typing import TYPE_CHECKING
 
 from app.server.network import in_network_thread
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from diffusion.settings import SamplingSettings
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-torch = later("torch")
+torch = lazy_import("torch")
 
 FEW, MANY = 1, 8  # pictures of the two calls that are timed at first
 TRUST = 0.5  # in the newest run, against all before
 
 
-class Pace:
+class Latency:
     """For each checkpoint by name, a and b. Safe from several threads."""
 
     def __init__(self):

@@ -9,23 +9,23 @@ from app.controls.values import check_cost, settings_of
 from app.explore.run import VISITORS, Known
 from app.generate.film import Frame
 from app.server.checkpoints import Catalogue, Checkpoint
-from app.server.latency import Pace
+from app.server.latency import Latency
 from app.server.options import Options
 from app.server.queue import Queue, Ticket
 from app.server.sessions import BySession
 from app.texts.messages import Refusal
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 
 if TYPE_CHECKING:
     from app.server.jobs import Job
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
-pairs = later("diffusion.experiments.comparison")
+pairs = lazy_import("diffusion.experiments.comparison")
 
 
 @dataclass(frozen=True)
-class Shop:
+class Services:
     """One for the whole server. Nothing of a visitor is kept in it but the queued job, the last film and what was
     explored."""
 
@@ -33,7 +33,7 @@ class Shop:
     catalogue: Catalogue
     films: BySession[list[Frame]] = field(default_factory=lambda: BySession(20))  # to ask for one as a file
     explored: BySession[Known] = field(default_factory=lambda: BySession(VISITORS))
-    pace: Pace = field(default_factory=Pace)
+    latency: Latency = field(default_factory=Latency)
     queue: Queue = field(default_factory=Queue)
 
     def checkpoint(self, name) -> Checkpoint | None:
@@ -53,7 +53,7 @@ class Shop:
 
     def expected_seconds(self, *plans: Plan) -> float:
         """Of these runs one after the other on an idle machine; those not known count nothing."""
-        return sum(self.pace.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
+        return sum(self.latency.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
 
     def enter_queue(self, ticket: Ticket, job: Job) -> tuple[int, float]:
         """Put a visitor's job into the queue; returns how many are before it, and for how many seconds.
@@ -63,10 +63,10 @@ class Shop:
         before = self.queue.join(ticket, job.seconds, job)
         if before[0] >= self.options.queue_size:
             self.queue.leave(ticket)
-            raise Refusal("line_full", most=self.options.queue_size)
+            raise Refusal("queue_full", most=self.options.queue_size)
         return before
 
-    def check_duel(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
+    def check_comparison(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
         """Whether two runs may run side by side here. Raises ValueError."""
         pairs.check_pair(a, plan_a, b, plan_b)
         check_cost(self.options, plan_a, plan_b)

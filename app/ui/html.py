@@ -106,7 +106,7 @@ def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: W
         images = (f'<img src="{one.address}" alt="{escape(one.alt)}">' if one else "<span></span>" for one in shown)
         cells.append(f'<span class="row">{escape(label)}</span>{"".join(images)}')
     grid = f'<div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div>'
-    return f'<div class="duel">{grid}<p class="note">{words(axis)}</p></div>'
+    return f'<div class="strip-rows">{grid}<p class="note">{words(axis)}</p></div>'
 
 
 CUT = "this.parentElement.style.setProperty('--cut', this.value + '%')"
@@ -188,7 +188,7 @@ def waiting_line(before: tuple[int, float], language: str) -> str:
         return idle_line("waiting", language)
 
     def sentence(language: str) -> str:
-        return say(language, "status.in_line", count=count, seconds=max(1, round(seconds)))
+        return say(language, "status.in_queue", count=count, seconds=max(1, round(seconds)))
 
     return _meter(in_each(sentence), language)
 

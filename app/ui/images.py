@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from app.ui.lazy_import import later
+from app.ui.lazy_import import lazy_import
 from diffusion.sharing.recipe import Recipe, png_text
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-tensors = later("diffusion.pixels")
+tensors = lazy_import("diffusion.pixels")
 
 GAP = 1  # between the pictures of a sheet, transparent
 SAVED_SIDE = 224  # a saved picture is enlarged to about this many pixels

@@ -21,7 +21,7 @@ from diffusion.schedule import NoiseSchedule, per_image
 
 
 @dataclass(frozen=True, eq=False)
-class Batch:
+class NoisyBatch:
     """What Algorithm 1 draws, lines 2-4: pictures, a timestep and a noise for each. x_0, eps: (B, C, H, W); t: (B,)."""
 
     x_0: Tensor
@@ -29,11 +29,11 @@ class Batch:
     eps: Tensor
 
 
-def draw_batch(x_0: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> Batch:
+def draw_batch(x_0: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> NoisyBatch:
     """A uniform t and fresh noise for each of these pictures (B, C, H, W)."""
     uniforms = torch.rand(len(x_0), generator=generator, dtype=torch.float64)
     t = draw_timesteps(uniforms, len(schedule), "uniform", len(x_0), torch.arange(len(x_0)))
-    return Batch(x_0, t, torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype))
+    return NoisyBatch(x_0, t, torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype))
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class TrainingStep:
 
 def training_trials(
     unet,
-    batch: Batch,
+    batch: NoisyBatch,
     schedule: NoiseSchedule,
     learning_rates: Sequence[float],
     prediction_type: PredictionType = "epsilon",

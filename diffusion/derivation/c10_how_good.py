@@ -39,7 +39,7 @@ def without_class(unet, schedule: NoiseSchedule, prediction_type: PredictionType
 
 
 @torch.no_grad()
-def spoiled(unet, share: float = 0.5, seed: int = SEED):
+def perturbed(unet, share: float = 0.5, seed: int = SEED):
     """A copy of a network with noise on every weight, of `share` times the spread of the weights that it lies on."""
     unet, generator = copy.deepcopy(unet), torch.Generator().manual_seed(seed)
     for weight in unet.parameters():
@@ -47,13 +47,13 @@ def spoiled(unet, share: float = 0.5, seed: int = SEED):
     return unet
 
 
-def evenly(pictures: Tensor, count: int) -> Tensor:
+def pick_evenly(pictures: Tensor, count: int) -> Tensor:
     """`count` pictures from all over the set, always the same ones; some twice where it has fewer."""
     return pictures[torch.linspace(0, len(pictures) - 1, count).round().long()]
 
 
 def some_timesteps(schedule: NoiseSchedule, count: int, first: int = 1) -> list[int]:
-    """At most `count` timesteps from `first` to T - 1, evenly spread, rising."""
+    """At most `count` timesteps from `first` to T - 1, pick_evenly spread, rising."""
     return sorted(set(torch.linspace(first, len(schedule) - 1, count).round().long().tolist()))
 
 
@@ -258,17 +258,17 @@ def quality(network: Denoiser, exact: DataDenoiser, held_out: Tensor, seed: int)
     generators, found = image_generators(seed, 4), {}
     for q in range(4):
         errors = []
-        for k, x_0 in enumerate(evenly(held_out, 16).double().split(4)):
+        for k, x_0 in enumerate(pick_evenly(held_out, 16).double().split(4)):
             t = int((4 * q + k + 0.5) / 16 * T)
             eps = noise_like(x_0, generators)
             x_t = q_sample(x_0, torch.tensor(t), eps, schedule)
             errors.append(squared_error(eps, network.predict(x_t, t).eps_hat))
         found[f"eps_mse_q{q}"] = torch.cat(errors).mean().item()
-    x_0 = evenly(held_out, 2)
+    x_0 = pick_evenly(held_out, 2)
     plan = BoundPlan.stratified(schedule, visited_timesteps(T, T), 32, exact_until=8)
     errors = measure(network, x_0, plan, generators[:2], clip=False)
     found["bpd"] = estimate(plan, prior_nats(x_0, T - 1, schedule), errors, reverse_variances(plan, "beta")).bpd
-    own, timesteps = evenly(exact.pictures, 4), some_timesteps(schedule, 6)[1:-1]
+    own, timesteps = pick_evenly(exact.pictures, 4), some_timesteps(schedule, 6)[1:-1]
     between = [errors_at(network, exact, own, t, generators).between for t in timesteps]
     return found | {"distance": torch.cat(between).mean().item()}
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from diffusion.derivation.c10_how_good import Recorded
 
 ARRAYS, RECORD = "lessons.npz", "lessons.json"
-SETS, QUANTITIES = ("training", "held_out"), ("network", "exact", "between")
+SETS, CURVES = ("training", "held_out"), ("network", "exact", "between")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +49,7 @@ class Lessons:
             record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
             with np.load(Path(folder) / ARRAYS, allow_pickle=False) as stored:
                 arrays = {name: torch.from_numpy(stored[name]) for name in stored.files}
-            curves = {one: {name: arrays[f"{one}_{name}"] for name in QUANTITIES} for one in SETS}
+            curves = {one: {name: arrays[f"{one}_{name}"] for name in CURVES} for one in SETS}
             return cls(
                 t=arrays["curve_t"],
                 **curves,
@@ -63,5 +63,5 @@ class Lessons:
                 pictures=int(record["training_pictures"]),
                 checkpoint_sha256=str(record["checkpoint_sha256"]),
             )
-        except (KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise ValueError(f"folder: holds no lessons ({error})") from error

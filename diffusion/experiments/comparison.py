@@ -18,7 +18,7 @@ from diffusion.schedule import NoiseSchedule
 
 
 @dataclass(frozen=True)
-class Parting:
+class Divergence:
     """How far two runs are apart at about one noise level: root mean squares over all pixels of all pictures.
 
     numbers: the steps, from 0, of the first and of the second run. log_snr: at the step of the run with fewer steps.
@@ -32,12 +32,12 @@ class Parting:
 
 
 @dataclass(frozen=True, eq=False)
-class Pair:
+class ComparisonStep:
     """The newest step of each run (None before its first), and what has been measured since the pair before."""
 
     steps: tuple[Step | None, Step | None]
     numbers: tuple[int, int]
-    partings: tuple[Parting, ...]
+    divergences: tuple[Divergence, ...]
 
 
 def check_pair(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
@@ -68,7 +68,7 @@ def matching_steps(plan_a: Plan, plan_b: Plan) -> list[tuple[int, int]]:
     return [(i, j) for j, i in enumerate((levels_b[:, None] - levels_a).abs().argmin(1).tolist())]
 
 
-def compare_runs(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> Iterator[Pair]:
+def compare_runs(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> Iterator[ComparisonStep]:
     """Run both, always taking the step of the one that stands at the noisier level (the first one in a tie).
 
     Yields after every step. Raises FieldError (see check_pair) before the first.
@@ -77,7 +77,7 @@ def compare_runs(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: P
     return _interleave((a.steps(plan_a), b.steps(plan_b)), (plan_a, plan_b))
 
 
-def _interleave(runs: tuple[Iterator[Step], Iterator[Step]], plans: tuple[Plan, Plan]) -> Iterator[Pair]:
+def _interleave(runs: tuple[Iterator[Step], Iterator[Step]], plans: tuple[Plan, Plan]) -> Iterator[ComparisonStep]:
     levels = [_log_sigma(plan).tolist() for plan in plans]
     matches = matching_steps(*plans)
     wanted = [{match[side] for match in matches} for side in (0, 1)]
@@ -90,16 +90,16 @@ def _interleave(runs: tuple[Iterator[Step], Iterator[Step]], plans: tuple[Plan, 
         if done[side] in wanted[side]:
             kept[side][done[side]] = step
         done[side] += 1
-        partings = []
+        divergences = []
         while measured < len(matches) and all(matches[measured][k] in kept[k] for k in (0, 1)):
             numbers = matches[measured]
-            partings.append(_parting(numbers, (kept[0][numbers[0]], kept[1][numbers[1]]), plans))
+            divergences.append(_divergence(numbers, (kept[0][numbers[0]], kept[1][numbers[1]]), plans))
             measured += 1
             for k in (0, 1):  # what no later match needs is let go
                 later = matches[measured][k] if measured < len(matches) else float("inf")
                 for number in [n for n in kept[k] if n < later]:
                     del kept[k][number]
-        yield Pair((newest[0], newest[1]), (done[0], done[1]), tuple(partings))
+        yield ComparisonStep((newest[0], newest[1]), (done[0], done[1]), tuple(divergences))
 
 
 def _next_side(levels: list[list[float]], done: list[int]) -> int:
@@ -107,11 +107,11 @@ def _next_side(levels: list[list[float]], done: list[int]) -> int:
     return 0 if ahead[0] >= ahead[1] else 1
 
 
-def _parting(numbers: tuple[int, int], steps: tuple[Step, Step], plans: tuple[Plan, Plan]) -> Parting:
+def _divergence(numbers: tuple[int, int], steps: tuple[Step, Step], plans: tuple[Plan, Plan]) -> Divergence:
     shorter = 0 if len(plans[0].run_pairs) <= len(plans[1].run_pairs) else 1
     log_sigma = plans[shorter].schedule.log_sigma[steps[shorter].t].item()
     a, b = steps
-    return Parting(numbers, -2 * log_sigma, rms(a.x_t - b.x_t), rms(a.x_0_hat - b.x_0_hat))
+    return Divergence(numbers, -2 * log_sigma, rms(a.x_t - b.x_t), rms(a.x_0_hat - b.x_0_hat))
 
 
 def rms(x: Tensor) -> float:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KEYWORD = "ddpm-lab"  # of the PNG text chunk
 FORMAT = 1
-MAX_FILE, MAX_SIDE, MAX_TEXT = 8_000_000, 4096, 200_000  # bytes, pixels, characters
+MAX_PICTURE_BYTES, MAX_SIDE, MAX_TEXT = 8_000_000, 4096, 200_000  # bytes, pixels, characters
 MAX_VALUE = 2000  # characters of one parameter of an address
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -111,8 +111,8 @@ def png_text(recipe: Recipe) -> PngInfo:
 
 def read_png(content: bytes) -> tuple[Recipe, Image.Image]:
     """The recipe in a PNG file, and its picture. Raises FieldError: why there is none, in a sentence."""
-    if len(content) > MAX_FILE:
-        raise FieldError("picture", "file_large", most=MAX_FILE // 10**6)
+    if len(content) > MAX_PICTURE_BYTES:
+        raise FieldError("picture", "file_large", most=MAX_PICTURE_BYTES // 10**6)
     try:
         image = PngImageFile(io.BytesIO(content))
         if max(image.size) > MAX_SIDE:  # before anything is unpacked

@@ -125,7 +125,7 @@ def test_plots_follow_the_controls_before_anything_runs(open_page):
     page.get_by_role("button", name="Noise schedule").click()
     set_number(page, "β last (β_end)", "0.08")
     expect(plan(page)).to_contain_text("lie beyond the noise levels")
-    expect(page.locator("#readings")).to_contain_text("to 0.08, and of a picture's variance")
+    expect(page.locator("#explanations")).to_contain_text("to 0.08, and of a picture's variance")
     page.wait_for_function("before => document.querySelector('#plots').innerHTML !== before", arg=before)
     expect(drawn).to_have_count(3)
     assert page.locator("#plots > .column").evaluate_all(heights) == opened

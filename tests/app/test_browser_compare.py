@@ -12,7 +12,7 @@ def test_two_runs_are_compared_and_a_link_brings_both_back(open_page, home_app):
     page.get_by_role("tab", name="Compare").click()
     expect(page.locator(".hint")).to_contain_text("Both start from the same noise")
     compare(page)
-    expect(page.locator(".duel img")).to_have_count(4 * 8)
+    expect(page.locator(".strip-rows img")).to_have_count(4 * 8)
     expect(page.locator(".outcome .vega-embed svg")).to_be_visible()
     expect(page.locator(".outcome")).to_contain_text("A: 50 network calls")
     page.get_by_label("How much of A and of B shows").fill("20")
@@ -49,7 +49,7 @@ def test_a_comparison_stops_and_says_what_is_wrong(open_page):
     set_number(page, "Steps", "1000")
     expect(link).to_have_value(re.compile("a.num_inference_steps=1000"))
     page.get_by_role("button", name="Compare", exact=True).click()
-    expect(page.locator(".duel img").first).to_be_visible(timeout=RUN_SECONDS)
+    expect(page.locator(".strip-rows img").first).to_be_visible(timeout=RUN_SECONDS)
     page.get_by_role("button", name="Stop").click()
     expect(page.locator(".progress").filter(visible=True)).to_contain_text(
         re.compile(r"Stopped after step \d+ of 1050"), timeout=RUN_SECONDS

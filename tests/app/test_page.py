@@ -10,18 +10,18 @@ from app.explore.tab import ExploreTab
 from app.generate.tab import GenerateTab
 from app.page import build_demo
 from app.server.options import Options
-from app.server.services import Shop
+from app.server.services import Services
 
 
 @pytest.fixture(scope="module")
 def tabs(checkpoints, catalogue):
-    shop = Shop(Options(checkpoints=checkpoints), catalogue)
+    services = Services(Options(checkpoints=checkpoints), catalogue)
     with gr.Blocks():
         language = gr.Radio(["en", "zh"])
         return (
-            GenerateTab(shop, language, gr.BrowserState([])),
-            CompareTab(shop, language),
-            ExploreTab(shop, language),
+            GenerateTab(services, language, gr.BrowserState([])),
+            CompareTab(services, language),
+            ExploreTab(services, language),
         )
 
 
@@ -59,7 +59,9 @@ def test_a_grid_that_may_not_run_leaves_the_one_on_the_page(checkpoints, catalog
     shown = {}
     for cost in (100_000, 1):
         with gr.Blocks():
-            tab = ExploreTab(Shop(Options(checkpoints=checkpoints, max_cost=cost), catalogue), gr.Radio(["en", "zh"]))
+            tab = ExploreTab(
+                Services(Options(checkpoints=checkpoints, max_cost=cost), catalogue), gr.Radio(["en", "zh"])
+            )
         own, values = tab.axes.of_preset("steps", "clothes")
         shown[cost] = {name for name in ("plan", "grid", "outcome", "link")
                        if getattr(tab, name) in tab.tell("en", own, values)}  # fmt: skip
@@ -104,11 +106,14 @@ class CountingPipeline:
 
 def test_a_run_is_planned_once_a_click_and_once_a_move(checkpoints, catalogue):
     counting = Counting(catalogue)
-    shop = Shop(Options(checkpoints=checkpoints), counting)
+    services = Services(Options(checkpoints=checkpoints), counting)
     request = SimpleNamespace(session_hash="x", headers={"referer": "http://localhost/"})
     with gr.Blocks() as blocks:
         language = gr.Radio(["en", "zh"])
-        tabs = {"generate": GenerateTab(shop, language, gr.BrowserState([])), "compare": CompareTab(shop, language)}
+        tabs = {
+            "generate": GenerateTab(services, language, gr.BrowserState([])),
+            "compare": CompareTab(services, language),
+        }
     runs = {"generate": 1, "compare": 2}
     for name, tab in tabs.items():
         shown = tab.open("en")

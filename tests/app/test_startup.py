@@ -11,7 +11,7 @@ import pytest
 from gradio_client import Client
 from playwright.sync_api import expect
 
-from app.ui.lazy_import import Later
+from app.ui.lazy_import import LazyModule
 from tests.app.pages import plan
 from tests.app.running import REPOSITORY, running_app
 
@@ -82,7 +82,7 @@ def test_two_threads_that_use_a_module_at_once_both_get_it_whole(tmp_path, monke
     name = "slow_to_import"
     (tmp_path / f"{name}.py").write_text("import time\nfirst = 1\ntime.sleep(0.3)\nlast = 2\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
-    module, found = Later(name), []
+    module, found = LazyModule(name), []
     threads = [threading.Thread(target=lambda: found.append(module.last)) for _ in range(4)]
     began = time.monotonic()
     for thread in threads:

@@ -18,9 +18,9 @@ from app.explore import render as explore_views
 from app.explore.frontier_plot import frontier_csv, frontier_plots
 from app.explore.grids import FRONTIER, example, frontier_of, grid_of, values_hint
 from app.generate.render import before, plan_sentence
-from app.server.latency import Pace
+from app.server.latency import Latency
 from app.server.options import Options
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import LANGUAGES
 from app.texts.messages import explain
 from diffusion.experiments.grid import run_jobs
@@ -62,8 +62,8 @@ def toy(monkeypatch):
 
 
 @pytest.fixture
-def shop(catalogue):
-    return Shop(OPTIONS, catalogue)
+def services(catalogue):
+    return Services(OPTIONS, catalogue)
 
 
 @pytest.fixture
@@ -77,11 +77,11 @@ def values_of(checkpoint, **changes) -> dict:
     return {"checkpoint": checkpoint.name} | defaults(checkpoint, OPTIONS) | steps | {"sampler": "toy"} | changes
 
 
-def test_the_page_offers_it(shop, clothes):
+def test_the_page_offers_it(services, clothes):
     for language in LANGUAGES:
         assert ("Toy 2", "toy") in control_props(language, clothes, OPTIONS)["sampler"]["choices"]
     with gr.Blocks() as page:
-        form = RunControls(shop)
+        form = RunControls(services)
         form.lay_out_basics()
         form.lay_out_sampler()
         assert ("Toy 2", "toy") in form.own["sampler"].choices
@@ -92,7 +92,7 @@ def test_the_page_offers_it(shop, clothes):
     assert not meanings["eta"]["visible"] and not meanings["reverse_variance"]["visible"]
 
 
-def test_controls_links_and_recipes_keep_it(shop, clothes):
+def test_controls_links_and_recipes_keep_it(services, clothes):
     settings = settings_of(values_of(clothes, eta=0.7, reverse_variance="beta"), clothes, OPTIONS)
     assert (settings.sampler, settings.eta, settings.reverse_variance) == ("toy", None, "posterior")
     assert controls_of(settings, clothes)["sampler"] == "toy"
@@ -101,7 +101,7 @@ def test_controls_links_and_recipes_keep_it(shop, clothes):
     fields = dict(pair.split("=") for pair in query.replace("%2C", ",").split("&"))
     assert from_query(fields) == settings == SamplingSettings.from_json(settings.to_json())
 
-    pipeline = shop.catalogue.pipeline("clothes")
+    pipeline = services.catalogue.pipeline("clothes")
     images = to_uint8(list(pipeline.steps(settings))[-1].x_s)
     recipe = Recipe.of(settings, images, "0" * 64, 1, pipeline.denoiser(pipeline.plan(settings)).description)
     file = io.BytesIO()
@@ -110,25 +110,25 @@ def test_controls_links_and_recipes_keep_it(shop, clothes):
     assert dict(json.loads(recipe.to_json()))["settings"]["sampler"] == "toy"
 
 
-def test_it_costs_what_it_says(shop, clothes):
+def test_it_costs_what_it_says(services, clothes):
     settings = settings_of(values_of(clothes), clothes, OPTIONS)
-    plan = shop.catalogue.pipeline("clothes").plan(settings)
+    plan = services.catalogue.pipeline("clothes").plan(settings)
     assert (plan.calls, plan.evaluations, plan.is_guided) == (2 * STEPS, 4 * STEPS, False)
-    pace = Pace()
-    pace._seconds["clothes"] = (1.0, 0.25)
-    assert pace.expected_seconds("clothes", plan) == 2 * STEPS + 0.25 * 4 * STEPS
+    latency = Latency()
+    latency._seconds["clothes"] = (1.0, 0.25)
+    assert latency.expected_seconds("clothes", plan) == 2 * STEPS + 0.25 * 4 * STEPS
     for language in LANGUAGES:
         assert str(2 * STEPS) in plan_sentence(plan, language) and "guidance" not in plan_sentence(plan, language)
         assert before(plan, language)
 
 
-def test_programs_may_ask_for_it(shop):
+def test_programs_may_ask_for_it(services):
     with gr.Blocks() as page:
-        gr.api(make_generate(shop), api_name="generate")
+        gr.api(make_generate(services), api_name="generate")
     described = page.get_api_info()["named_endpoints"]["/generate"]["parameters"]
     listed = next(one for one in described if one["parameter_name"] == "sampler")["python_type"]["type"]
     assert all(repr(name) in listed for name in SAMPLERS), listed
-    *_, (images, run) = make_generate(shop)("clothes", sampler="toy", num_inference_steps=STEPS, num_images=2)
+    *_, (images, run) = make_generate(services)("clothes", sampler="toy", num_inference_steps=STEPS, num_images=2)
     assert len(images) == 2 and run["settings"]["sampler"] == "toy" and run["evaluations"] == 4 * STEPS
 
 
@@ -163,8 +163,8 @@ def test_explore_and_the_frontier_have_it(catalogue, clothes):
     assert "toy" in frontier_csv(points)
 
 
-def test_its_script_makes_its_pictures(shop, checkpoints, tmp_path, monkeypatch):
-    pipeline = shop.catalogue.pipeline("clothes").with_engine(None)
+def test_its_script_makes_its_pictures(services, checkpoints, tmp_path, monkeypatch):
+    pipeline = services.catalogue.pipeline("clothes").with_engine(None)
     settings = SamplingSettings(checkpoint="clothes", sampler="toy", num_inference_steps=STEPS, num_images=2)
     source = python_script(pipeline.plan(settings), pipeline.scheduler.config, "clothes")
     assert source.startswith('"""clothes: Toy 2 in 4 steps, seeds 0 to 1."""')

@@ -16,10 +16,10 @@ from app.controls.values import controls_of, defaults, settings_of
 from app.explore.grids import example, grid_of, values_hint
 from app.explore.render import value_words
 from app.explore.tab import ExploreTab
-from app.generate.explanations import readings
+from app.generate.explanations import explanations
 from app.generate.tab import GenerateTab
 from app.server.options import Options
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import LANGUAGES, texts
 from app.texts.messages import explain
 from diffusion.errors import AxisError, FieldError
@@ -43,8 +43,8 @@ def is_the_copy():
 
 
 @pytest.fixture(scope="module")
-def shop(catalogue):
-    return Shop(OPTIONS, catalogue)
+def services(catalogue):
+    return Services(OPTIONS, catalogue)
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +62,11 @@ def run(**changes) -> SamplingSettings:
     return SamplingSettings(checkpoint="clothes", sampler="ddpm", num_inference_steps=STEPS, num_images=2, **changes)
 
 
-def test_every_tab_has_its_control(shop):
+def test_every_tab_has_its_control(services):
     with gr.Blocks():
         language = gr.Radio([*LANGUAGES])
-        generate = GenerateTab(shop, language, gr.BrowserState([]))
-        compare, explore = CompareTab(shop, language), ExploreTab(shop, language)
+        generate = GenerateTab(services, language, gr.BrowserState([]))
+        compare, explore = CompareTab(services, language), ExploreTab(services, language)
     forms = {"generate": generate.form, "a": compare.forms[0], "b": compare.forms[1], "explore": explore.form}
     for name, form in forms.items():
         control = form.own["noise_scale"]
@@ -79,7 +79,7 @@ def test_every_tab_has_its_control(shop):
         assert "noise_scale" in [value for _, value in explore.axes.own[axis].choices]
 
 
-def test_it_shows_where_it_applies_and_is_not_looked_at_elsewhere(shop, clothes):
+def test_it_shows_where_it_applies_and_is_not_looked_at_elsewhere(services, clothes):
     assert defaults(clothes, OPTIONS)["noise_scale"] == 1.0
     for sampler, shows in (("ddpm", True), ("ddim", False), ("unipc", False)):
         values = values_of(clothes, sampler=sampler, noise_scale=0.5)
@@ -88,7 +88,7 @@ def test_it_shows_where_it_applies_and_is_not_looked_at_elsewhere(shop, clothes)
         assert settings.noise_scale == (0.5 if shows else 1.0)
         assert controls_of(settings, clothes)["noise_scale"] == settings.noise_scale
     with gr.Blocks():
-        tab = GenerateTab(shop, gr.Radio([*LANGUAGES]), gr.BrowserState([]))
+        tab = GenerateTab(services, gr.Radio([*LANGUAGES]), gr.BrowserState([]))
     shown = tab.form.adapt(values_of(clothes, sampler="ddim"))
     assert shown[tab.form.own["noise_scale"]]["visible"] is False
 
@@ -109,8 +109,8 @@ def test_where_it_has_no_meaning_a_run_may_not_set_it(clothes):
     assert varied(run(noise_scale=0.5), {"sampler": "ddim"}).noise_scale == 1.0
 
 
-def test_programs_may_ask_for_it(shop):
-    endpoint = make_generate(shop)
+def test_programs_may_ask_for_it(services):
+    endpoint = make_generate(services)
     with gr.Blocks() as page:
         gr.api(endpoint, api_name="generate")
     described = page.get_api_info()["named_endpoints"]["/generate"]["parameters"]
@@ -141,7 +141,7 @@ def test_explore_has_its_axis(catalogue, clothes):
         grid_of(own | {"axis_1_values": "1, 3"}, values_of(clothes), catalogue, OPTIONS)
 
 
-def test_links_and_recipes_keep_it(shop):
+def test_links_and_recipes_keep_it(services):
     settings = run(noise_scale=0.5)
     query = to_query(settings)
     assert "noise_scale=0.5" in query
@@ -149,7 +149,7 @@ def test_links_and_recipes_keep_it(shop):
     with pytest.raises(FieldError, match=f"^{REFUSED}$"):
         from_query(dict(parse_qsl(query)) | {"noise_scale": "2.5"})
 
-    pipeline = shop.catalogue.pipeline("clothes")
+    pipeline = services.catalogue.pipeline("clothes")
     images = to_uint8(list(pipeline.steps(settings))[-1].x_s)
     recipe = Recipe.of(settings, images, "0" * 64, 1, pipeline.denoiser(pipeline.plan(settings)).description)
     file = io.BytesIO()
@@ -160,29 +160,29 @@ def test_links_and_recipes_keep_it(shop):
     assert SamplingSettings.from_json(json.dumps(old)).noise_scale == 1.0
 
 
-def test_results_of_other_values_are_other_results(shop):
-    pipeline = shop.catalogue.pipeline("clothes")
+def test_results_of_other_values_are_other_results(services):
+    pipeline = services.catalogue.pipeline("clothes")
     keys = [same_pictures(pipeline.plan(run(noise_scale=scale))) for scale in (0.5, 1.0, 1.0)]
     assert keys[0] != keys[1] == keys[2]
 
 
-def test_a_run_has_a_sentence_about_it(shop):
-    pipeline = shop.catalogue.pipeline("clothes")
+def test_a_run_has_a_sentence_about_it(services):
+    pipeline = services.catalogue.pipeline("clothes")
     for language in LANGUAGES:
-        said = dict(readings(pipeline.plan(run(noise_scale=0.5)), language))
+        said = dict(explanations(pipeline.plan(run(noise_scale=0.5)), language))
         assert "0.5 sd" in said[LABEL] and INFO in said[LABEL]
-        assert LABEL not in dict(readings(pipeline.plan(run().replace(sampler="ddim")), language))
+        assert LABEL not in dict(explanations(pipeline.plan(run().replace(sampler="ddim")), language))
 
 
-def test_its_texts_go_first(shop, clothes, monkeypatch):
+def test_its_texts_go_first(services, clothes, monkeypatch):
     words = {"controls.noise_scale.label": "Grain", "controls.noise_scale.info": "From {least} to {most}.",
-             "readings.noise_scale": "Grain of {value}.", "grids.values.noise_scale": "A number."}  # fmt: skip
+             "explanations.noise_scale": "Grain of {value}.", "grids.values.noise_scale": "A number."}  # fmt: skip
     for key, text in words.items():
         monkeypatch.setitem(texts("en"), key, text)
     props = control_props("en", clothes, OPTIONS)["noise_scale"]
     assert (props["label"], props["info"]) == ("Grain (sd)", "From 0 to 2.")
-    assert ("Grain (sd)", "Grain of 0.5 sd.") in readings(
-        shop.catalogue.pipeline("clothes").plan(run(noise_scale=0.5)), "en"
+    assert ("Grain (sd)", "Grain of 0.5 sd.") in explanations(
+        services.catalogue.pipeline("clothes").plan(run(noise_scale=0.5)), "en"
     )
     assert values_hint("noise_scale", clothes, "en") == "A number."
     assert explain(FieldError("noise_scale", "missing"), "en") == "Grain: needs a value."

@@ -19,7 +19,7 @@ from diffusion.derivation.c07_why_gaussian import (
     tweedie,
 )
 from diffusion.derivation.c08_the_integral import gaussian_kl
-from diffusion.derivation.c10_how_good import evenly, some_timesteps
+from diffusion.derivation.c10_how_good import pick_evenly, some_timesteps
 from diffusion.derivation.c11_identity_table.table import Found, Row, Subject, absolute, all_pairs, relative
 from diffusion.derivation.line_mixture import LineMixture
 from diffusion.gaussian import Prediction, signal_and_noise, step_coefficients
@@ -40,7 +40,7 @@ def _amplitudes(subject: Subject, coefficients=step_coefficients) -> Iterator[Fo
 
 
 def _one_jump(subject: Subject, two_ways=two_ways) -> Iterator[Found]:
-    x_0, T = evenly(subject.training, 1)[0], len(subject.schedule)
+    x_0, T = pick_evenly(subject.training, 1)[0], len(subject.schedule)
     noises = step_noises(x_0.shape, T, torch.Generator().manual_seed(subject.seed))
     for t in (0, T // 2, T - 1):
         ways = two_ways(x_0, t, noises, subject.schedule)
@@ -102,7 +102,7 @@ def _kl(subject: Subject, gaussian_kl=gaussian_kl) -> Iterator[Found]:
     ratio = torch.logspace(-6, 6, 241, dtype=torch.float64)
     least = (ratio - 1 - ratio.log()).min().item()
     yield Found(least, 0.0, max(0.0, -least))
-    x_0, last = evenly(subject.training, 4).double(), len(schedule) - 1
+    x_0, last = pick_evenly(subject.training, 4).double(), len(schedule) - 1
     signal, noise = signal_and_noise(last, schedule)
     direct = kl_gaussians(signal * x_0, noise**2, 0.0, 1.0).flatten(1).mean(1)
     yield absolute(prior_nats(x_0, last, schedule) / x_0[0].numel(), direct)

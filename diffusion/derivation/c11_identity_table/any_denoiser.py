@@ -10,7 +10,7 @@ from diffusion.bound import StepError, mean_x_0_mse, measure, prior_nats, revers
 from diffusion.bound_plan import BoundPlan, Stratum
 from diffusion.derivation.c08_the_integral import three_forms
 from diffusion.derivation.c09_two_algorithms import sampling_step
-from diffusion.derivation.c10_how_good import evenly, some_timesteps, squared_error
+from diffusion.derivation.c10_how_good import pick_evenly, some_timesteps, squared_error
 from diffusion.derivation.c11_identity_table.table import LEAST_NATS, Found, Row, Subject, absolute, relative
 from diffusion.gaussian import q_posterior, q_sample, signal_and_noise, step_coefficients
 from diffusion.likelihood import kl_gaussians
@@ -20,7 +20,7 @@ from diffusion.trajectory import pairs, visited_timesteps
 
 
 def _three_forms(subject: Subject, three_forms=three_forms) -> Iterator[Found]:
-    x_0 = evenly(subject.held_out, 4)
+    x_0 = pick_evenly(subject.held_out, 4)
     for t, variance in zip(some_timesteps(subject.schedule, 6), cycle(("posterior", "beta")), strict=False):
         eps = noise_like(x_0.double(), subject.generators(4))
         forms = three_forms(subject.denoiser, x_0, eps, t, variance=variance)
@@ -30,7 +30,7 @@ def _three_forms(subject: Subject, three_forms=three_forms) -> Iterator[Found]:
 
 def _errors(subject: Subject, measure=measure) -> Iterator[Found]:
     """An error in eps is SNR times the error in x_0."""
-    for error in _measured(subject, evenly(subject.held_out, 4), _every_eighth(subject.schedule), measure):
+    for error in _measured(subject, pick_evenly(subject.held_out, 4), _every_eighth(subject.schedule), measure):
         signal, noise = signal_and_noise(error.t, subject.schedule)
         yield relative(error.eps_mse, (signal / noise) ** 2 * error.x_0_mse)
 
@@ -48,7 +48,7 @@ def _measured(subject: Subject, x_0: Tensor, plan: BoundPlan, measure=measure) -
 
 def _term(subject: Subject, posterior=q_posterior) -> Iterator[Found]:
     """A term of the ledger is the KL of the posterior and the model's Gaussian, whatever the variance of this one."""
-    schedule, x_0 = subject.schedule, evenly(subject.held_out, 4).double()
+    schedule, x_0 = subject.schedule, pick_evenly(subject.held_out, 4).double()
     for t in some_timesteps(schedule, 6):
         c = step_coefficients(t, t - 1, schedule)
         x_t = q_sample(x_0, torch.tensor(t), noise_like(x_0, subject.generators(4)), schedule)
@@ -64,7 +64,7 @@ def _term(subject: Subject, posterior=q_posterior) -> Iterator[Found]:
 
 def _algorithm_2(subject: Subject, sampling_step=sampling_step) -> Iterator[Found]:
     for t in some_timesteps(subject.schedule, 5, first=0):
-        x_t = q_sample(evenly(subject.held_out, 2), torch.tensor(t), _float32_noise(subject, 2), subject.schedule)
+        x_t = q_sample(pick_evenly(subject.held_out, 2), torch.tensor(t), _float32_noise(subject, 2), subject.schedule)
         found = sampling_step(subject.denoiser, x_t, t, subject.generators(2))
         size = max(1.0, found.step.x_s.abs().max().item())  # float32 has so many digits, wherever the point is
         yield absolute(found.step.x_s / size, found.by_pictures / size)
@@ -77,7 +77,7 @@ def _float32_noise(subject: Subject, count: int) -> Tensor:
 
 def _signs(subject: Subject, reverse_variances=reverse_variances) -> Iterator[Found]:
     """The least term of any picture; and by how much the analytic variance costs more, where it was fitted."""
-    plan, x_0 = _every_eighth(subject.schedule), evenly(subject.training, 4)
+    plan, x_0 = _every_eighth(subject.schedule), pick_evenly(subject.training, 4)
     errors = _measured(subject, x_0, plan)
     fitted = mean_x_0_mse(errors)
     terms = {}

@@ -8,8 +8,8 @@ from diffusion.derivation.c04_bringing_in_x0 import first_form_nats
 from diffusion.derivation.c10_how_good import (
     SEED,
     errors_at,
-    evenly,
     layer_draws,
+    pick_evenly,
     quality,
     some_timesteps,
     squared_error,
@@ -26,7 +26,7 @@ Z = 4.5  # a hundred comparisons raise a false alarm with probability 7e-4
 
 
 def _first_form(subject: Subject, draws: int = 8, first_form_nats=first_form_nats) -> Iterator[Found]:
-    schedule, x_0 = subject.schedule, evenly(subject.held_out, 16).double()
+    schedule, x_0 = subject.schedule, pick_evenly(subject.held_out, 16).double()
     generator = torch.Generator().manual_seed(subject.seed)
     for t in some_timesteps(schedule, 3):
         c = step_coefficients(t, t - 1, schedule)
@@ -45,7 +45,7 @@ def _first_form(subject: Subject, draws: int = 8, first_form_nats=first_form_nat
 
 def _errors_apart(subject: Subject, layer_draws=layer_draws) -> Iterator[Found]:
     """Pythagoras for the errors in eps; then L_{t-1} in three layers, each measured for itself."""
-    x_0, shares = evenly(subject.training, 24), (0.6, 0.75, 0.9)
+    x_0, shares = pick_evenly(subject.training, 24), (0.6, 0.75, 0.9)
     timesteps = sorted({max(1, round(share * (len(subject.schedule) - 1))) for share in shares})
     for t in timesteps:
         errors = errors_at(subject.denoiser, subject.exact, x_0, t, subject.generators(len(x_0)))
@@ -57,7 +57,7 @@ def _errors_apart(subject: Subject, layer_draws=layer_draws) -> Iterator[Found]:
 
 def _area(subject: Subject, mmse_area=mmse_area) -> Iterator[Found]:
     """I-MMSE: half the area under the mmse is the information in x_t, ln N - E H(w_t); a set of 64 of the pictures."""
-    few, T = evenly(subject.training, 64), len(subject.schedule)
+    few, T = pick_evenly(subject.training, 64), len(subject.schedule)
     timesteps = visited_timesteps(min(T, 100), T)
     levels = list(measure_levels(few, subject.schedule, timesteps, draws=64, seed=subject.seed))
     facts = DataFacts.gather(levels, few, subject.schedule, subject.seed)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.compare import render as duel_views
+from app.compare import render as render
 from app.compare.presets import PRESETS, preset_settings
 from app.compare.run import COLUMNS, strip_columns, watch_comparison
 from app.controls.values import controls_of
 from app.server.options import Options
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import texts
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
@@ -34,7 +34,7 @@ def test_the_last_moment_is_what_both_runs_make_alone(pipeline):
     *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
     last = ended.content
     assert (ended.state, last.numbers, last.steps) == ("done", (5, 30), (5, 30))
-    assert last.seconds[1] > last.seconds[0] > 0 and len(last.partings) == 5 and ended.seconds_left == 0
+    assert last.seconds[1] > last.seconds[0] > 0 and len(last.divergences) == 5 and ended.seconds_left == 0
     for side, plan in enumerate(plans):
         steps = list(pipeline.steps(plan.settings))
         assert np.array_equal(last.x_t[side], to_uint8(steps[-1].x_s))
@@ -96,13 +96,13 @@ def test_both_results_are_saved_with_their_recipes(catalogue, pipeline):
     *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
     last = ended.content
     known, made_by = catalogue.checkpoint("clothes"), pipeline.denoiser(plans[0]).description
-    html = duel_views.outcome(last, plans, (known, known), (made_by, made_by), "en")
+    html = render.outcome(last, plans, (known, known), (made_by, made_by), "en")
     links = re.findall(r'<a href="data:image/png;base64,([^"]+)"', html)
     for link, plan in zip(links, plans, strict=True):
         recipe, image = read_png(base64.b64decode(link))
         assert recipe.settings == plan.settings and image.width > 300
     assert "A: 2 network calls" in html and "B: 3 network calls" in html
-    strips = duel_views.strips_of(last, "zh")
+    strips = render.strips_of(last, "zh")
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', strips)
     assert len(images) == 4 * len(last.columns)
     assert Image.open(BytesIO(base64.b64decode(images[0]))).width >= 8
@@ -119,15 +119,17 @@ def test_both_results_are_saved_with_their_recipes(catalogue, pipeline):
 )
 def test_the_screen_says_what_both_runs_share(pipeline, first, second, said):
     plans = planned(pipeline, **first), planned(pipeline, **second)
-    lines = duel_views.plan_lines(plans, (None, 3.0), "en").splitlines()
+    lines = render.plan_lines(plans, (None, 3.0), "en").splitlines()
     assert lines[0].startswith("A: ") and "about 3 s" in lines[1] and said in lines[2]
 
 
 def test_a_comparison_that_costs_too_much_is_refused(catalogue, pipeline):
-    shop = Shop(Options(max_cost=100), catalogue)
+    services = Services(Options(max_cost=100), catalogue)
     plans = [planned(pipeline, num_inference_steps=20)] * 2
     with pytest.raises(ValueError, match=r"120.*100"):
-        shop.check_duel(pipeline, plans[0], pipeline, plans[1])
+        services.check_comparison(pipeline, plans[0], pipeline, plans[1])
     with pytest.raises(ValueError, match="checkpoint: both must make pictures of one size"):
         faces = catalogue.pipeline("faces")
-        shop.check_duel(pipeline, plans[0], faces, faces.plan(SamplingSettings(num_images=3, num_inference_steps=20)))
+        services.check_comparison(
+            pipeline, plans[0], faces, faces.plan(SamplingSettings(num_images=3, num_inference_steps=20))
+        )

@@ -11,7 +11,7 @@ from app.controls.codecs import CODECS, CONTROLS
 from app.controls.panel import ADAPTED, OF_BOTH, RunControls
 from app.controls.values import DEFAULTS
 from app.server.options import Options
-from app.server.services import Shop
+from app.server.services import Services
 
 PARAMETERS = {
     "checkpoint": inspect.Parameter.empty, "sampler": "ddim", "num_inference_steps": 50, "timestep_spacing": "trailing",
@@ -27,34 +27,34 @@ GROUPS = {
 
 
 @pytest.fixture
-def shop(catalogue):
-    return Shop(Options(), catalogue)
+def services(catalogue):
+    return Services(Options(), catalogue)
 
 
-def test_old_clients_find_the_parameters_in_their_places(shop):
+def test_old_clients_find_the_parameters_in_their_places(services):
     """They may send them by place: new ones come behind."""
-    parameters = inspect.signature(make_generate(shop)).parameters.values()
+    parameters = inspect.signature(make_generate(services)).parameters.values()
     assert {one.name: one.default for one in parameters} == PARAMETERS
     assert [one.name for one in parameters] == list(PARAMETERS)
-    schedule = inspect.signature(make_schedule(shop)).parameters
+    schedule = inspect.signature(make_schedule(services)).parameters
     assert list(schedule) == [
         "checkpoint", "num_inference_steps", "timestep_spacing", "start_step", "beta_schedule", "beta_start",
         "beta_end", "conditioning",
     ]  # fmt: skip
-    assert fields_of(make_schedule(shop), ["clothes", 3], {"start_step": 1})["num_inference_steps"] == 3
+    assert fields_of(make_schedule(services), ["clothes", 3], {"start_step": 1})["num_inference_steps"] == 3
 
 
-def test_every_parameter_is_described(shop):
-    for endpoint in (make_generate(shop), make_schedule(shop)):
+def test_every_parameter_is_described(services):
+    for endpoint in (make_generate(services), make_schedule(services)):
         _, described, returned = gr.utils.get_function_description(endpoint)
         assert all(described.values()) and returned
         assert list(described) == list(inspect.signature(endpoint).parameters)
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_controls_stand_in_their_places(shop, group):
+def test_controls_stand_in_their_places(services, group):
     with gr.Blocks():
-        form = RunControls(shop)
+        form = RunControls(services)
         form.lay_out_basics()
         known = set(form.own)
         if group == "basics":

@@ -11,7 +11,7 @@ from app.controls.spec import control_meanings, control_props
 from app.controls.values import DEFAULTS, controls_of, defaults, settings_of
 from app.generate.render import percent, plan_sentence
 from app.server.options import Options, parse
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts.messages import Refusal
 from diffusion.settings import SamplingSettings
 
@@ -121,25 +121,25 @@ def test_bad_clipping_is_refused(clothes, value):
 
 
 def test_a_request_has_a_size(catalogue, clothes):
-    shop = Shop(Options(max_cost=100, max_images=8), catalogue)
+    services = Services(Options(max_cost=100, max_images=8), catalogue)
     values = values_of(clothes, num_inference_steps=25, num_images=4)
-    assert shop.plan(values)[1].evaluations == 100
+    assert services.plan(values)[1].evaluations == 100
     for change in ({"num_inference_steps": 26}, {"num_images": 5}, {"guidance_scale": 2.0}):
         with pytest.raises(ValueError, match=r"Steps × pictures: .* 100 "):
-            shop.plan(values | change)
+            services.plan(values | change)
     with pytest.raises(ValueError, match=r"Number of pictures: .* 1 to 8"):
-        shop.plan(values | {"num_images": 9})
+        services.plan(values | {"num_images": 9})
 
 
 def test_the_plan_says_what_a_run_does(catalogue, clothes):
     values = values_of(clothes, num_inference_steps=20, num_images=3)
-    plan = Shop(OPTIONS, catalogue).plan(values)[1]
+    plan = Services(OPTIONS, catalogue).plan(values)[1]
     english, chinese = plan_sentence(plan, "en"), plan_sentence(plan, "zh")
     for sentence in (english, chinese):
         for number in ("20", "999", "60", percent(plan.signal_left)):
             assert number in sentence
     assert "twice" not in english
-    guided = Shop(OPTIONS, catalogue).plan(values | {"guidance_scale": 2.0, "beta_end": 0.1})[1]
+    guided = Services(OPTIONS, catalogue).plan(values | {"guidance_scale": 2.0, "beta_end": 0.1})[1]
     assert "twice" in plan_sentence(guided, "en") and "120" in plan_sentence(guided, "en")
     assert "not those of the training" in plan_sentence(guided, "en")
 
@@ -215,7 +215,7 @@ def test_controls_and_settings_are_each_others_inverse(catalogue, name, changes)
     settings = settings_of(values_of(checkpoint, **changes), checkpoint, OPTIONS)
     again = settings_of(controls_of(settings, checkpoint), checkpoint, OPTIONS)
     assert again.replace(class_label=None, guidance_scale=1.0) == settings.replace(class_label=None, guidance_scale=1.0)
-    plans = [Shop(OPTIONS, catalogue).catalogue.pipeline(name).plan(run) for run in (settings, again)]
+    plans = [Services(OPTIONS, catalogue).catalogue.pipeline(name).plan(run) for run in (settings, again)]
     assert plans[0].class_labels == plans[1].class_labels and again.guidance_scale == settings.guidance_scale
 
 
@@ -233,7 +233,7 @@ def test_what_has_no_control_is_said(clothes, fields):
 def test_another_checkpoint_in_compare_sets_what_it_changes_and_nothing_else(catalogue, clothes, faces):
     """What it leaves alone may have been changed by the visitor before its answer comes."""
     with gr.Blocks() as demo:
-        tab = CompareTab(Shop(OPTIONS, catalogue), gr.Radio(["en", "zh"]))
+        tab = CompareTab(Services(OPTIONS, catalogue), gr.Radio(["en", "zh"]))
     of_a, of_b = values_of(faces, num_inference_steps=40, seed=7), values_of(clothes)
     a, b = tab.forms
     sent = {tab.language: "en", tab.preset: "ddpm-ddim"}

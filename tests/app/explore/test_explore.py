@@ -20,12 +20,12 @@ from app.explore.frontier_plot import frontier_csv, frontier_plots
 from app.explore.grids import (
     AXES,
     FRONTIER,
-    PRESETS,
+    GRID_PRESETS,
     example,
     frontier_of,
     grid_of,
+    grid_preset_settings,
     preset_axes,
-    preset_settings,
     presets_of,
     values_hint,
 )
@@ -221,9 +221,9 @@ def test_whatever_a_browser_sends_ends_in_a_sentence(catalogue, sent):
 def test_every_preset_and_every_example_is_a_grid(catalogue, checkpoint):
     known = catalogue.checkpoint(checkpoint)
     names = presets_of(known)
-    assert names == (list(PRESETS) if checkpoint == "clothes" else ["steps", "solvers", "eta", "seeds"])
+    assert names == (list(GRID_PRESETS) if checkpoint == "clothes" else ["steps", "solvers", "eta", "seeds"])
     for name in names:
-        values = controls_of(preset_settings(name, known, 4), known)
+        values = controls_of(grid_preset_settings(name, known, 4), known)
         grid = grid_of(own() | preset_axes(name), values, catalogue, OPTIONS)
         check_cost(Options(max_cost=1500), *grid.jobs)  # some seconds
         for language in LANGUAGES:

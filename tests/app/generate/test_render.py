@@ -13,8 +13,8 @@ import pytest
 
 from app.generate import plots
 from app.generate import render as views
-from app.generate.explanations import mismatch, readings
-from app.server.latency import Pace
+from app.generate.explanations import explanations, mismatch
+from app.server.latency import Latency
 from diffusion.plan import plan_run
 from diffusion.settings import SamplingSettings
 
@@ -114,7 +114,7 @@ def test_the_csv_holds_every_timestep():
 
 def test_each_sentence_has_the_numbers_of_the_run():
     fields = dict(sampler="ddpm", num_inference_steps=10, timestep_spacing="even", class_label=3, guidance_scale=2.5)
-    said = dict(readings(planned(**fields), "en"))
+    said = dict(explanations(planned(**fields), "en"))
     assert "2.5 · (ε̂(class)" in said["Guidance"] and "999, 888, 777, …, 222, 111, 0" in said["Which timesteps"]
     assert "10 times" in said["Steps"]
     a, b = ABAR[555], ABAR[444]  # the step in the middle; Ho et al. 2020, eq. (7)
@@ -131,28 +131,28 @@ def test_each_sentence_has_the_numbers_of_the_run():
 )  # fmt: skip
 def test_every_run_can_be_told_in_both_languages(fields):
     for language in ("en", "zh"):
-        said = readings(planned(**fields), language)
+        said = explanations(planned(**fields), language)
         assert len(said) >= 6 and all(name and sentence and "{" not in sentence for name, sentence in said)
         plots_, html = views.before(planned(**fields), language)
         assert len(plots_) == 3 and html.count("<dt>") == len(said)
 
 
 def test_expected_time_is_that_of_the_run(catalogue):
-    pipeline, pace = catalogue.pipeline("slow"), Pace()
+    pipeline, latency = catalogue.pipeline("slow"), Latency()
     plan = pipeline.plan(SamplingSettings(num_inference_steps=40, num_images=8))
-    assert pace.expected_seconds("slow", plan) is None
-    pace.learn("slow", plan, 3.0)  # nothing to learn against yet
-    pace.measure("slow", pipeline)
-    first = pace.expected_seconds("slow", plan)
+    assert latency.expected_seconds("slow", plan) is None
+    latency.learn("slow", plan, 3.0)  # nothing to learn against yet
+    latency.measure("slow", pipeline)
+    first = latency.expected_seconds("slow", plan)
     start = time.perf_counter()
     for _ in pipeline.steps(plan.settings):
         pass
     assert 0.2 < first / (time.perf_counter() - start) < 5
     for _ in range(20):
-        pace.learn("slow", plan, 7.0)
-    assert pace.expected_seconds("slow", plan) == pytest.approx(7.0, rel=1e-3)
+        latency.learn("slow", plan, 7.0)
+    assert latency.expected_seconds("slow", plan) == pytest.approx(7.0, rel=1e-3)
     twice = pipeline.plan(SamplingSettings(num_inference_steps=80, num_images=8))
-    assert pace.expected_seconds("slow", twice) == pytest.approx(14.0, rel=1e-3)
+    assert latency.expected_seconds("slow", twice) == pytest.approx(14.0, rel=1e-3)
 
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.234, "0.2 s"), (8.6, "9 s"), (42.3, "42 s"), (600, "10 min")])

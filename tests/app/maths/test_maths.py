@@ -22,7 +22,7 @@ from app.controls.values import DEFAULTS, defaults
 from app.maths.book import CHAPTERS
 from app.maths.c11_identity_table import algebra_of, others_of
 from app.maths.chapter import Control, Upload
-from app.maths.experiment_panel import Bench, Page
+from app.maths.experiment_panel import ExperimentPanel, Page
 from app.maths.scene import Scene
 from app.maths.tab import MathsTab
 from app.maths.words import chapter_words
@@ -30,7 +30,7 @@ from app.page import quick
 from app.server.checkpoints import Catalogue
 from app.server.options import Options
 from app.server.queue import Ticket
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts import LANGUAGES
 from app.texts.messages import Refusal
 from app.ui.charts import Chart
@@ -46,16 +46,16 @@ REQUEST = SimpleNamespace(session_hash="x", headers={"referer": "http://localhos
 
 
 @pytest.fixture(scope="module")
-def shop():
+def services():
     """The shipped checkpoints as the page has them soon after its start: on engines, without PyTorch's weights."""
     catalogue = Catalogue(REPOSITORY / "checkpoints", quicken=quick)
     assert all(catalogue.quick_pipeline(name).unet.device.type == "meta" for name in SHIPPED)
-    return Shop(Options(), catalogue)
+    return Services(Options(), catalogue)
 
 
-def scene_of(shop, name="pixel-faces", **fields) -> Scene:
-    values = {"checkpoint": name} | defaults(shop.catalogue.checkpoint(name), shop.options) | fields
-    return Scene.of(shop, values)
+def scene_of(services, name="pixel-faces", **fields) -> Scene:
+    values = {"checkpoint": name} | defaults(services.catalogue.checkpoint(name), services.options) | fields
+    return Scene.of(services, values)
 
 
 def values_of(experiment, scene, choose=lambda control, scene: control.value) -> dict:
@@ -153,8 +153,8 @@ def check_parts(parts, experiment, language, has_all=True):
 
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize(("chapter", "experiment"), EXPERIMENTS, ids=IDS)
-def test_every_experiment_opens_with_a_result(shop, chapter, experiment, name):
-    scene = scene_of(shop, name)
+def test_every_experiment_opens_with_a_result(services, chapter, experiment, name):
+    scene = scene_of(services, name)
     language = "zh" if name == "mnist" else "en"
     parts = experiment.show(scene, values_of(experiment, scene), chapter_words(chapter.name, language).say)
     check_parts(parts, experiment, language)
@@ -162,9 +162,9 @@ def test_every_experiment_opens_with_a_result(shop, chapter, experiment, name):
 
 @pytest.mark.parametrize("end", ["least", "most"])
 @pytest.mark.parametrize(("chapter", "experiment"), EXPERIMENTS, ids=IDS)
-def test_every_experiment_answers_at_the_ends_of_its_controls_on_other_betas(shop, chapter, experiment, end):
+def test_every_experiment_answers_at_the_ends_of_its_controls_on_other_betas(services, chapter, experiment, end):
     fields = {"beta_schedule": "squaredcos_cap_v2"} if end == "least" else {"beta_end": 0.05}
-    scene = scene_of(shop, **fields)
+    scene = scene_of(services, **fields)
     at = -1 if end == "most" else 0
 
     def choose(control: Control, scene: Scene):
@@ -182,11 +182,11 @@ RUNS = [(chapter, experiment) for chapter, experiment in EXPERIMENTS if experime
 @pytest.mark.parametrize(
     ("chapter", "experiment"), RUNS, ids=[f"{chapter.number}-{experiment.name}" for chapter, experiment in RUNS]
 )
-def test_every_run_goes_on_step_by_step(shop, chapter, experiment):
-    scene = scene_of(shop)
+def test_every_run_goes_on_step_by_step(services, chapter, experiment):
+    scene = scene_of(services)
     values = values_of(experiment, scene)
     calls, pictures = experiment.calls(scene, values)
-    assert 1 <= calls * pictures <= shop.options.max_cost
+    assert 1 <= calls * pictures <= services.options.max_cost
     stages = list(islice(experiment.run(scene, values, chapter_words(chapter.name, "en").say), 3))
     assert [stage.done for stage in stages] == sorted({stage.done for stage in stages}) and stages[0].total >= len(
         stages
@@ -197,8 +197,8 @@ def test_every_run_goes_on_step_by_step(shop, chapter, experiment):
 @pytest.mark.slow
 @pytest.mark.parametrize("weights", ["trained", "spoiled"])
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_identities_hold_on_every_checkpoint_and_noise_on_the_weights_fails_quality_alone(shop, name, weights):
-    scene = scene_of(shop, name)
+def test_the_identities_hold_on_every_checkpoint_and_noise_on_the_weights_fails_quality_alone(services, name, weights):
+    scene = scene_of(services, name)
     found = [*algebra_of(scene), *others_of(scene, weights)]
     assert sorted(one.number for one in found) == [row.number for row in ROWS]
     kinds = {row.number: row.kind for row in ROWS}
@@ -224,23 +224,23 @@ def test_the_identities_hold_on_every_checkpoint_and_noise_on_the_weights_fails_
         (Control("kind", "a", choices=("a", "b")), 3, r"^kind: Input should be 'a' or 'b', got 3"),
     ],
 )
-def test_wrong_values_are_named_with_their_range(shop, control, value, message):
+def test_wrong_values_are_named_with_their_range(services, control, value, message):
     with pytest.raises(ValueError, match=message):
-        control.checked(value, scene_of(shop))
+        control.checked(value, scene_of(services))
 
 
 def test_a_shorter_schedule_leaves_room_for_its_own_steps_only(catalogue):
-    shop = Shop(Options(), catalogue)
+    services = Services(Options(), catalogue)
     checkpoint = catalogue.checkpoint("faces")
-    scene = Scene.of(shop, {"checkpoint": "faces"} | defaults(checkpoint, shop.options))
+    scene = Scene.of(services, {"checkpoint": "faces"} | defaults(checkpoint, services.options))
     control = Control("t", 500, minimum=1)
     assert scene.T == 100 and control.limits(scene) == (1, 100) and control.fitted(500, scene) == 100
     assert control.fitted("x", scene) == "x"
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
-def test_a_picture_of_ones_own_has_a_ledger(shop, mode):
-    scene = scene_of(shop)
+def test_a_picture_of_ones_own_has_a_ledger(services, mode):
+    scene = scene_of(services)
     buffer = io.BytesIO()
     Image.new(mode, (300, 170), 128 if mode in "LP" else None).save(buffer, format="PNG")
     x_0 = Upload("own").checked(buffer.getvalue(), scene)
@@ -254,48 +254,48 @@ def test_a_picture_of_ones_own_has_a_ledger(shop, mode):
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"0" * 100])
-def test_what_is_no_picture_is_refused(shop, content):
+def test_what_is_no_picture_is_refused(services, content):
     with pytest.raises(ValueError, match=r"^own: not a picture"):
-        Upload("own").checked(content, scene_of(shop))
+        Upload("own").checked(content, scene_of(services))
 
 
-def test_a_picture_bomb_is_refused_before_it_is_unpacked(shop):
+def test_a_picture_bomb_is_refused_before_it_is_unpacked(services):
     buffer = io.BytesIO()
     Image.new("1", (5000, 5000)).save(buffer, format="PNG")
     with pytest.raises(ValueError, match=r"^own: larger than 4096 pixels"):
-        Upload("own").checked(buffer.getvalue(), scene_of(shop))
+        Upload("own").checked(buffer.getvalue(), scene_of(services))
 
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory):
-    """A shop with a copy of pixel-faces to spoil."""
+    """A services with a copy of pixel-faces to spoil."""
     folder = tmp_path_factory.mktemp("copied") / "pixel-faces"
     shutil.copytree(REPOSITORY / "checkpoints" / "pixel-faces", folder)
-    return Shop(Options(), Catalogue(folder.parent)), folder
+    return Services(Options(), Catalogue(folder.parent)), folder
 
 
 def test_what_was_measured_of_other_weights_is_not_shown(copied):
-    shop, folder = copied
-    scene = scene_of(shop)
+    services, folder = copied
+    scene = scene_of(services)
     assert scene.lessons is not None and scene.data_facts.network_mse is not None
     record = folder / "reference" / "lessons.json"
     content = json.loads(record.read_text(encoding="utf-8"))
     record.write_text(json.dumps(content | {"checkpoint_sha256": "0" * 64}), encoding="utf-8")
-    scene = scene_of(shop)
+    scene = scene_of(services)
     assert scene.lessons is None and scene.data_facts.network_mse is None and scene.data_facts.log_pictures > 9
     record.write_text(json.dumps(content), encoding="utf-8")
-    assert scene_of(shop).lessons is not None
-    assert scene_of(shop, beta_end=0.05).lessons is None
+    assert scene_of(services).lessons is not None
+    assert scene_of(services, beta_end=0.05).lessons is None
 
 
 @pytest.mark.parametrize("name", ["lessons.npz", "facts.npz", "lessons.json"])
 def test_a_damaged_record_is_no_record(copied, name):
-    shop, folder = copied
+    services, folder = copied
     path = folder / "reference" / name
     content = path.read_bytes()
     for broken in (b"", content[: len(content) // 2], b"no record"):
         path.write_bytes(broken)
-        scene = scene_of(shop)
+        scene = scene_of(services)
         assert scene.data_facts is None if name == "facts.npz" else scene.lessons is None
     path.write_bytes(content)
 
@@ -304,7 +304,7 @@ def test_a_damaged_record_is_no_record(copied, name):
 def test_every_experiment_answers_on_a_short_schedule_of_a_checkpoint_that_brings_little(chapter, experiment, tmp_path):
     """Ten timesteps, no training pictures, no class, nothing measured: a result, or a sentence that says why not."""
     make_checkpoint(tmp_path / "short", channels=1, num_train_timesteps=10, beta_end=0.5)
-    scene = scene_of(Shop(Options(), Catalogue(tmp_path)), "short")
+    scene = scene_of(Services(Options(), Catalogue(tmp_path)), "short")
     values = values_of(experiment, scene)
     try:
         parts = experiment.show(scene, values, chapter_words(chapter.name, "en").say)
@@ -315,17 +315,17 @@ def test_every_experiment_answers_on_a_short_schedule_of_a_checkpoint_that_bring
 
 
 @pytest.fixture(scope="module")
-def tab(shop):
+def tab(services):
     with gr.Blocks():
         language = gr.Radio(["en", "zh"])
-        generate = RunControls(shop)
+        generate = RunControls(services)
         generate.lay_out_basics()
         generate.lay_out_seed()
         generate.lay_out_count()
         generate.lay_out_guidance()
         generate.lay_out_schedule()
         generate.lay_out_sampler()
-        made = MathsTab(shop, language, generate)
+        made = MathsTab(services, language, generate)
     return made
 
 
@@ -333,20 +333,20 @@ def chosen(checkpoint="pixel-faces", **fields) -> dict:
     return START_VALUES | DEFAULTS | {"checkpoint": checkpoint} | fields
 
 
-def turned(tab, chapter, dials=None, drawn=None, language="en", turn=None, **generate) -> dict:
+def turned(tab, chapter, control_values=None, drawn=None, language="en", turn=None, **generate) -> dict:
     """What a turn of the page says, by the outputs' names; what it leaves alone is missing."""
     sent = {control: chosen(**generate)[name] for name, control in tab.generate.controls.items()}
-    sent |= {tab.language: language, tab.chapter: chapter, tab.dials: dials or {}, tab.page: drawn}
+    sent |= {tab.language: language, tab.chapter: chapter, tab.control_values: control_values or {}, tab.page: drawn}
     found = (turn or tab.turn)(REQUEST, sent)
     assert found == gr.skip() or set(found) <= tab.whole
     names = ("chapter", "about", "back", "forth", "link", "page", "turned")
     return {name: found[getattr(tab, name)] for name in names if getattr(tab, name) in found}
 
 
-def drawn(tab, page: Page, **dials):
-    """The components that a page draws, by what they are called in Bench and MathsTab."""
+def drawn(tab, page: Page, **control_values):
+    """The components that a page draws, by what they are called in ExperimentPanel and MathsTab."""
     with gr.Blocks() as demo:
-        tab.draw(page, dials)
+        tab.draw(page, control_values)
     return {block.key: block for block in demo.blocks.values() if block.key}
 
 
@@ -383,13 +383,13 @@ def test_what_is_drawn_already_stays(tab):
 def test_a_turn_stops_what_runs_in_the_chapter_that_is_left(tab):
     mine = Ticket(REQUEST.session_hash, "maths")
     page = turned(tab, NAMES[2])["page"]
-    tab.shop.queue.join(mine, 1.0)
-    place = tab.shop.queue.begin(mine)
+    tab.services.queue.join(mine, 1.0)
+    place = tab.services.queue.begin(mine)
     turned(tab, NAMES[2], drawn=page)
     assert not place.is_stopped
     turned(tab, NAMES[3], drawn=page)
     assert place.is_stopped
-    tab.shop.queue.leave(mine)
+    tab.services.queue.leave(mine)
 
 
 def test_the_buttons_lead_to_the_neighbours(tab):
@@ -406,42 +406,49 @@ def test_every_chapter_is_drawn_with_its_results(tab, chapter, language):
     for experiment in chapter.experiments:
         assert blocks[chapter.name, experiment.name, "said"].value == ""
         for control in experiment.controls:
-            assert blocks[chapter.name, experiment.name, "dial", control.name].interactive
+            assert blocks[chapter.name, experiment.name, "control", control.name].interactive
         for number, kind in enumerate(experiment.parts):
             assert blocks[chapter.name, experiment.name, f"part {number}"].value, (experiment.name, kind)
 
 
-def bench_of(tab, name, generate=None) -> Bench:
-    """An experiment's bench, drawn without results."""
+def panel_of(tab, name, generate=None) -> ExperimentPanel:
+    """An experiment's panel, drawn without results."""
     chapter, experiment = next(one for one in EXPERIMENTS if one[1].name == name)
-    bench = Bench(tab.shop, Page(chapter.name, "en", generate or chosen()), chapter, experiment, tab.dials, tab.link)
+    panel = ExperimentPanel(
+        tab.services, Page(chapter.name, "en", generate or chosen()), chapter, experiment, tab.control_values, tab.link
+    )
     with gr.Blocks():
-        bench.lay_out(None, {})
-    return bench
+        panel.lay_out(None, {})
+    return panel
 
 
-def sent_to(bench, values, dials=None) -> dict:
+def sent_to(panel, values, control_values=None) -> dict:
     """What the browser sends with these values in the experiment's controls."""
-    return {bench.controls[name]: value for name, value in values.items()} | {bench.dials: dials or {}}
+    return {panel.controls[name]: value for name, value in values.items()} | {
+        panel.control_values: control_values or {}
+    }
 
 
 def test_a_dial_is_remembered_and_stands_in_the_link_that_brings_it_back(tab):
-    bench = bench_of(tab, "whose-noise")
-    first = {control.name: control.value for control in bench.experiment.controls}
-    found = bench.edit(REQUEST, sent_to(bench, first | {"t": 37}, {"forms.t": 9}))
-    dials = found[tab.dials]
-    assert dials == {"forms.t": 9, "whose-noise.t": 37} and found[bench.said] == ""
+    panel = panel_of(tab, "whose-noise")
+    first = {control.name: control.value for control in panel.experiment.controls}
+    found = panel.edit(REQUEST, sent_to(panel, first | {"t": 37}, {"forms.t": 9}))
+    control_values = found[tab.control_values]
+    assert control_values == {"forms.t": 9, "whose-noise.t": 37} and found[panel.said] == ""
     query = re.search(r'value="[^"?]*\?([^"]*)"', found[tab.link]).group(1).replace("&amp;", "&")
-    assert tab.open(query) == {tab.chapter: gr.update(value=NAMES[0]), tab.dials: {"whose-noise.t": 37.0}}
-    blocks = drawn(tab, Page(NAMES[0], "zh", chosen()), **dials)
-    assert blocks[NAMES[0], "whose-noise", "dial", "t"].value == 37
-    found = bench.edit(REQUEST, sent_to(bench, first, dials))
-    assert found[tab.dials] == {"forms.t": 9} and "whose-noise" not in found[tab.link]
+    assert tab.open(query) == {tab.chapter: gr.update(value=NAMES[0]), tab.control_values: {"whose-noise.t": 37.0}}
+    blocks = drawn(tab, Page(NAMES[0], "zh", chosen()), **control_values)
+    assert blocks[NAMES[0], "whose-noise", "control", "t"].value == 37
+    found = panel.edit(REQUEST, sent_to(panel, first, control_values))
+    assert found[tab.control_values] == {"forms.t": 9} and "whose-noise" not in found[tab.link]
 
 
 @pytest.mark.parametrize("query", ["", "tab=compare&chapter=3", "chapter=2", "tab=maths&chapter=99", "tab=maths&x"])
 def test_other_links_open_no_chapter_or_the_first(tab, query):
-    assert tab.open(query) == {tab.chapter: gr.update(value=NAMES[0] if "maths" in query else None), tab.dials: {}}
+    assert tab.open(query) == {
+        tab.chapter: gr.update(value=NAMES[0] if "maths" in query else None),
+        tab.control_values: {},
+    }
 
 
 def test_a_wrong_value_in_a_link_is_named_and_the_first_result_shown(tab):
@@ -454,15 +461,15 @@ def test_a_wrong_value_in_a_link_is_named_and_the_first_result_shown(tab):
 @pytest.mark.parametrize("value", [float("nan"), 10**9, 10**400, None, "x", [], {}])
 def test_nothing_that_is_sent_for_a_dial_ends_in_an_error(tab, value):
     for _, experiment in EXPERIMENTS:
-        bench = bench_of(tab, experiment.name)
+        panel = panel_of(tab, experiment.name)
         first = {control.name: control.value for control in experiment.controls}
         for control in experiment.controls:
             if isinstance(control, Upload) and value is None:
                 continue  # nothing is what it holds at first
-            sent = sent_to(bench, first | {control.name: value})
-            found = bench.edit(REQUEST, sent)
-            assert set(found) == {bench.said} and "wrong" in found[bench.said]
-            assert bench.note(REQUEST, sent) == gr.skip()
+            sent = sent_to(panel, first | {control.name: value})
+            found = panel.edit(REQUEST, sent)
+            assert set(found) == {panel.said} and "wrong" in found[panel.said]
+            assert panel.note(REQUEST, sent) == gr.skip()
 
 
 def test_a_checkpoint_that_is_not_there_is_said_and_the_chapter_can_be_read(tab):
@@ -471,13 +478,13 @@ def test_a_checkpoint_that_is_not_there_is_said_and_the_chapter_can_be_read(tab)
     blocks = drawn(tab, found["page"])
     assert blocks[NAMES[0], "text"].value.startswith("# 1.")
     assert not blocks[NAMES[0], "chain-and-jump", "part 0"].value
-    bench = bench_of(tab, "chain-and-jump", found["page"].generate)
-    values = {control.name: control.value for control in bench.experiment.controls}
-    assert bench.edit(REQUEST, sent_to(bench, values)) == gr.skip()
-    bench = bench_of(tab, RUNS[0][1].name, found["page"].generate)
-    values = {control.name: control.value for control in bench.experiment.controls}
+    panel = panel_of(tab, "chain-and-jump", found["page"].generate)
+    values = {control.name: control.value for control in panel.experiment.controls}
+    assert panel.edit(REQUEST, sent_to(panel, values)) == gr.skip()
+    panel = panel_of(tab, RUNS[0][1].name, found["page"].generate)
+    values = {control.name: control.value for control in panel.experiment.controls}
     with pytest.raises(ValueError, match="nobody"):
-        bench.plan_job(REQUEST, sent_to(bench, values))
+        panel.plan_job(REQUEST, sent_to(panel, values))
 
 
 def test_experiments_have_names_of_their_own():

@@ -8,7 +8,7 @@ import pytest
 from app.server.checkpoints import Catalogue
 from app.server.jobs import Job, JobEvents
 from app.server.options import Options
-from app.server.services import Shop
+from app.server.services import Services
 from app.ui.progress import WorkStep
 from diffusion.errors import FieldError
 
@@ -19,12 +19,12 @@ OTHER = SimpleNamespace(session_hash="other", headers={"accept-language": "zh"})
 class Tab:
     """A tab with one kind of job. planned: what was asked for, in order."""
 
-    def __init__(self, shop: Shop, **how):
+    def __init__(self, services: Services, **how):
         self.planned, self.failing = [], False
         with gr.Blocks() as self.blocks:
             self.asked, self.shown, self.film = gr.Textbox(), gr.HTML(), gr.HTML()
             self.start, self.stop, self.progress = gr.Button(), gr.Button(), gr.HTML()
-            self.events = JobEvents(shop, "tab", [self.start], self.stop, self.progress, lambda _: "en")
+            self.events = JobEvents(services, "tab", [self.start], self.stop, self.progress, lambda _: "en")
             self.events.wire(
                 self.start, self.plan, {self.asked}, {self.shown}, {self.film: ""}, {self.film: "over"}, **how
             )
@@ -48,12 +48,12 @@ class Tab:
 
 
 @pytest.fixture
-def shop(checkpoints):
-    return Shop(Options(queue_size=2), Catalogue(checkpoints))
+def services(checkpoints):
+    return Services(Options(queue_size=2), Catalogue(checkpoints))
 
 
-def test_a_job_is_planned_once_and_is_what_was_asked_for_at_the_click(shop):
-    tab = Tab(shop)
+def test_a_job_is_planned_once_and_is_what_was_asked_for_at_the_click(services):
+    tab = Tab(services)
     begun = tab.handler("begin")(REQUEST, {tab.asked: "first"})
     assert begun[tab.start] == gr.update(interactive=False) and begun[tab.stop] == gr.update(interactive=True)
     assert "one run at a time" in begun[tab.progress] and begun[tab.film] == ""
@@ -66,15 +66,15 @@ def test_a_job_is_planned_once_and_is_what_was_asked_for_at_the_click(shop):
     assert list(tab.handler("run")(OTHER))[-1][tab.shown] == "second 3"
 
 
-def test_what_cannot_run_is_refused_at_the_click_and_takes_no_place(shop):
-    tab = Tab(shop)
+def test_what_cannot_run_is_refused_at_the_click_and_takes_no_place(services):
+    tab = Tab(services)
     with pytest.raises(gr.Error, match="Seed"):
         tab.handler("begin")(REQUEST, {tab.asked: "wrong"})
-    assert shop.queue.begin(tab.events.ticket(REQUEST)) is None
+    assert services.queue.begin(tab.events.ticket(REQUEST)) is None
 
 
-def test_a_job_that_fails_leaves_the_buttons_usable_and_its_place_free(shop):
-    tab = Tab(shop)
+def test_a_job_that_fails_leaves_the_buttons_usable_and_its_place_free(services):
+    tab = Tab(services)
     tab.failing = True
     tab.handler("begin")(REQUEST, {tab.asked: "x"})
     looks = []
@@ -82,20 +82,20 @@ def test_a_job_that_fails_leaves_the_buttons_usable_and_its_place_free(shop):
         for look in tab.handler("run")(REQUEST):
             looks.append(look)
     assert looks[-1][tab.start] == gr.update(interactive=True) and looks[-1][tab.film] == "over"
-    assert shop.queue.join(tab.events.ticket(OTHER), 1.0) == (0, 0.0)
+    assert services.queue.join(tab.events.ticket(OTHER), 1.0) == (0, 0.0)
 
 
 @pytest.mark.parametrize("request_", [REQUEST, OTHER])
-def test_a_run_that_nobody_asked_for_is_refused_in_the_visitors_language(shop, request_):
-    tab = Tab(shop)
+def test_a_run_that_nobody_asked_for_is_refused_in_the_visitors_language(services, request_):
+    tab = Tab(services)
     run = tab.handler("run")(request_)
     assert next(run)[tab.start] == gr.update(interactive=True)
     with pytest.raises(gr.Error, match="not waiting" if request_ is REQUEST else "不在队伍里"):
         next(run)
 
 
-def test_stop_ends_the_job_of_its_own_visitor_after_the_step_at_hand(shop):
-    tab = Tab(shop)
+def test_stop_ends_the_job_of_its_own_visitor_after_the_step_at_hand(services):
+    tab = Tab(services)
     for request in (REQUEST, OTHER):
         tab.handler("begin")(request, {tab.asked: "x"})
     assert tab.handler("halt")(OTHER) == {tab.stop: gr.update(interactive=False)}
@@ -103,21 +103,21 @@ def test_stop_ends_the_job_of_its_own_visitor_after_the_step_at_hand(shop):
     assert list(tab.handler("run")(OTHER))[-1][tab.shown] == "x 1"
 
 
-def test_a_page_that_is_closed_ends_its_job_and_frees_its_place(shop):
-    tab = Tab(shop)
+def test_a_page_that_is_closed_ends_its_job_and_frees_its_place(services):
+    tab = Tab(services)
     tab.handler("begin")(REQUEST, {tab.asked: "x"})
     run = tab.handler("run")(REQUEST)
     next(run)
     run.close()
-    assert shop.queue.join(tab.events.ticket(OTHER), 1.0) == (0, 0.0)
+    assert services.queue.join(tab.events.ticket(OTHER), 1.0) == (0, 0.0)
 
 
 @pytest.mark.parametrize(("is_rendered", "count"), [(False, 1), (True, 0)])
-def test_a_run_that_never_began_rests_the_buttons_too_unless_they_may_be_gone(shop, is_rendered, count):
-    tab = Tab(shop, is_rendered=is_rendered)
+def test_a_run_that_never_began_rests_the_buttons_too_unless_they_may_be_gone(services, is_rendered, count):
+    tab = Tab(services, is_rendered=is_rendered)
     rests = [fn for fn in tab.blocks.fns.values() if fn.name == "rest"]
     assert len(rests) == count
     for rest in rests:
-        shop.queue.join(tab.events.ticket(REQUEST), 1.0)
+        services.queue.join(tab.events.ticket(REQUEST), 1.0)
         assert rest.fn(REQUEST)[tab.start] == gr.update(interactive=True)
-        assert shop.queue.begin(tab.events.ticket(REQUEST)) is None
+        assert services.queue.begin(tab.events.ticket(REQUEST)) is None

@@ -6,7 +6,7 @@ from app.server.checkpoints import Catalogue
 from app.server.jobs import Job
 from app.server.options import Options
 from app.server.queue import FORGOTTEN_SECONDS, Queue, Ticket
-from app.server.services import Shop
+from app.server.services import Services
 from app.texts.messages import Refusal, explain
 from app.ui.html import waiting_line
 from diffusion.settings import SamplingSettings
@@ -61,18 +61,20 @@ def test_who_never_comes_is_forgotten():
 
 
 def test_the_shop_knows_how_long_runs_take(checkpoints):
-    shop = Shop(Options(), Catalogue(checkpoints))
-    pipeline = shop.catalogue.pipeline("clothes")
+    services = Services(Options(), Catalogue(checkpoints))
+    pipeline = services.catalogue.pipeline("clothes")
     plan = pipeline.plan(SamplingSettings(checkpoint="clothes", num_inference_steps=20, num_images=4))
-    shop.pace.measure("clothes", pipeline)
-    seconds = shop.pace.expected_seconds("clothes", plan)
-    assert shop.expected_seconds(plan, plan) == pytest.approx(2 * seconds) and seconds > 0
+    services.latency.measure("clothes", pipeline)
+    seconds = services.latency.expected_seconds("clothes", plan)
+    assert services.expected_seconds(plan, plan) == pytest.approx(2 * seconds) and seconds > 0
     assert (
-        shop.expected_seconds(plan.__class__(**vars(plan) | {"settings": plan.settings.replace(checkpoint="faces")}))
+        services.expected_seconds(
+            plan.__class__(**vars(plan) | {"settings": plan.settings.replace(checkpoint="faces")})
+        )
         == 0
     )
-    assert shop.enter_queue(A, job(2 * seconds)) == (0, 0.0)
-    assert shop.enter_queue(B, job(seconds)) == (1, pytest.approx(2 * seconds))
+    assert services.enter_queue(A, job(2 * seconds)) == (0, 0.0)
+    assert services.enter_queue(B, job(seconds)) == (1, pytest.approx(2 * seconds))
 
 
 def test_the_wait_is_said():
@@ -82,14 +84,14 @@ def test_the_wait_is_said():
 
 
 def test_a_full_queue_is_said_and_nobody_waits_in_it_for_nothing(checkpoints):
-    shop = Shop(Options(queue_size=2), Catalogue(checkpoints))
-    assert [shop.enter_queue(ticket, job(1.0))[0] for ticket in (A, B)] == [0, 1]
+    services = Services(Options(queue_size=2), Catalogue(checkpoints))
+    assert [services.enter_queue(ticket, job(1.0))[0] for ticket in (A, B)] == [0, 1]
     with pytest.raises(Refusal) as full:
-        shop.enter_queue(C, job(1.0))
+        services.enter_queue(C, job(1.0))
     assert "2 runs are waiting" in explain(full.value, "en") and "前面有 2 个" in explain(full.value, "zh")
-    assert shop.queue.begin(C) is None
-    shop.queue.leave(A)
-    assert shop.enter_queue(C, job(1.0))[0] == 1
+    assert services.queue.begin(C) is None
+    services.queue.leave(A)
+    assert services.enter_queue(C, job(1.0))[0] == 1
 
 
 def test_a_job_is_handed_to_its_own_visitor_once():

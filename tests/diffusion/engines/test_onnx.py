@@ -221,7 +221,7 @@ def test_a_kept_engine_needs_no_weights(tmp_path, monkeypatch):
         save_file(made.unet.state_dict(), folder / "unet" / old)
     assert DDPMLabPipeline.from_kept_engine(folder) is None
     (folder / "unet" / WEIGHTS).write_bytes(b"nonsense")
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="unet"):
         DDPMLabPipeline.from_kept_engine(folder)
 
 

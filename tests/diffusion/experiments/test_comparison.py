@@ -44,13 +44,15 @@ def test_each_run_is_what_it_is_alone_and_distances_are_those_of_its_steps(pipel
     assert pairs[-1].numbers == tuple(map(len, alone)) and len(pairs) == sum(map(len, alone))
     for newest, steps in zip(pairs[-1].steps, alone, strict=True):
         assert torch.equal(newest.x_s, steps[-1].x_s)
-    partings = [parting for pair in pairs for parting in pair.partings]
-    assert [parting.numbers for parting in partings] == matching_steps(*plans)
-    for parting in partings:
-        a, b = (steps[number] for steps, number in zip(alone, parting.numbers, strict=True))
-        assert parting.x_t == pytest.approx(float(np.sqrt(((a.x_t - b.x_t).numpy().astype(float) ** 2).mean())))
-        assert parting.x_0_hat == pytest.approx(rms(a.x_0_hat - b.x_0_hat))
-    assert (partings[0].x_t == 0) == (partings[0].numbers == (0, 0))  # the same x_T, unless its level is not the same
+    divergences = [divergence for pair in pairs for divergence in pair.divergences]
+    assert [divergence.numbers for divergence in divergences] == matching_steps(*plans)
+    for divergence in divergences:
+        a, b = (steps[number] for steps, number in zip(alone, divergence.numbers, strict=True))
+        assert divergence.x_t == pytest.approx(float(np.sqrt(((a.x_t - b.x_t).numpy().astype(float) ** 2).mean())))
+        assert divergence.x_0_hat == pytest.approx(rms(a.x_0_hat - b.x_0_hat))
+    assert (divergences[0].x_t == 0) == (
+        divergences[0].numbers == (0, 0)
+    )  # the same x_T, unless its level is not the same
 
 
 def test_steps_of_unequal_counts_meet_where_the_noise_is_most_alike(pipeline):
@@ -80,9 +82,11 @@ def test_equal_noisy_runs_share_the_noise_of_each_step(pipeline):
     first, second = {"sampler": "ddpm", "num_inference_steps": 6}, {"eta": 1.0, "num_inference_steps": 6}
     plans, pairs = both(pipeline, first, second)
     assert shares_step_noise(*plans)
-    assert [p.x_t for pair in pairs for p in pair.partings] == pytest.approx([0.0] * 6, abs=1e-6)  # DDIM(eta=1) = DDPM
+    assert [p.x_t for pair in pairs for p in pair.divergences] == pytest.approx(
+        [0.0] * 6, abs=1e-6
+    )  # DDIM(eta=1) = DDPM
     plans, pairs = both(pipeline, first, second | {"seed": 1})
-    assert not shares_step_noise(*plans) and pairs[1].partings[0].x_t > 0.5
+    assert not shares_step_noise(*plans) and pairs[1].divergences[0].x_t > 0.5
     for fields in ({"num_inference_steps": 7, "eta": 1.0}, {"num_inference_steps": 6}):
         assert not shares_step_noise(plans[0], pipeline.plan(SamplingSettings(**fields)))
 

@@ -159,12 +159,20 @@ def test_a_missing_feature_space_says_how_to_make_one(tmp_path):
         load_feature_space(tmp_path)
 
 
-@pytest.mark.parametrize("change", [{"config": {"channels": 3}}, {"config": None}, {"sha256": None}])
-def test_a_broken_record_is_one_sentence(space, change):
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"config": {"channels": 3}}, "features_unreadable"),
+        ({"config": None}, "features_unreadable"),
+        ({"sha256": None}, "features_differ"),
+    ],
+)
+def test_a_broken_record_is_one_sentence(space, change, key):
     file = space[0] / "reference" / "features.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
-    with pytest.raises(FeatureError):
+    with pytest.raises(FeatureError) as caught:
         load_feature_space(space[0])
+    assert caught.value.key == key and "\n" not in str(caught.value)
 
 
 def test_without_classes_there_is_no_classifier(space):

@@ -22,19 +22,12 @@ def sampler(request):
 
 
 @pytest.fixture
-def counted(unet, monkeypatch):
+def counted(unet):
     """A pipeline, and a list that grows with each of its network's calls."""
     pipeline, calls = make_pipeline(unet), []
-    monkeypatch.setattr(pipeline.unet, "forward", _counting(pipeline.unet.forward, calls))
-    return pipeline, calls
-
-
-def _counting(forward, calls):
-    def counting(x, *arguments, **more):
-        calls.append(len(x))
-        return forward(x, *arguments, **more)
-
-    return counting
+    watched = pipeline.unet.register_forward_pre_hook(lambda network, inputs: calls.append(len(inputs[0])))
+    yield pipeline, calls
+    watched.remove()
 
 
 @pytest.mark.parametrize(("S", "start_step"), [(1, 0), (2, 0), (7, 0), (7, 3)])

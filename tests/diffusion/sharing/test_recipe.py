@@ -14,6 +14,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from diffusion.denoisers import Description
+from diffusion.errors import FieldError
 from diffusion.setting_spec import kinds_of
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import KEYWORD, Recipe, compare, from_query, pixels_sha256, png_text, read_png, to_query
@@ -90,10 +91,10 @@ def test_a_broken_address_names_the_field(query, message):
 
 
 @given(st.dictionaries(st.sampled_from(sorted(SamplingSettings.model_fields)), st.text(max_size=30), max_size=6))
-def test_no_address_does_worse_than_a_value_error(query):
+def test_no_address_does_worse_than_a_named_error(query):
     try:
         from_query(query)
-    except ValueError as error:
+    except FieldError as error:
         assert str(error).partition(":")[0].split(",")[0] in SamplingSettings.model_fields
 
 
