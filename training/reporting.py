@@ -131,7 +131,7 @@ def whole_entries(metrics: Path) -> list[dict]:
 
 
 def history(metrics: Path, points: int = HISTORY_POINTS) -> list[dict]:
-    """The log as a list of at most `points` entries, pick_evenly chosen, and every one with a held-out figure."""
+    """The log as a list of at most `points` entries, evenly chosen, and every one with a held-out figure."""
     if not metrics.exists():
         return []
     entries = whole_entries(metrics)

@@ -32,7 +32,7 @@ class ComparisonView:
     """Both runs after a step of one of them. The first of each pair belongs to the first run.
 
     columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
-    seconds: spent in each run. divergences: so far, one a matching pair of steps. x_t: the states, uint8, at the end only.
+    seconds: spent in each run. divergences: so far, one a matching pair of steps. x_t: the states, uint8, at the end.
     apart: root mean square between the newest guesses x_0_hat of both, at the end, where both have one.
     """
 

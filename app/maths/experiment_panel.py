@@ -55,7 +55,7 @@ class Page(NamedTuple):
 class ExperimentPanel:
     """An experiment's components and handlers.
 
-    control_values: what the visitor has set in all experiments, by `control_key`; a control without an entry is at its first value.
+    control_values: what the visitor has set in all experiments, by `control_key`; any other control is at its default.
     link: of the chapter; both follow the controls. A plot has a line of its own below it, with its numbers as CSV.
     """
 

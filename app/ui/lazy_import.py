@@ -1,7 +1,7 @@
 """Modules that need torch, imported when first used: the page is up before them.
 
 Importing torch, diffusers and what is built on them takes longer than everything that lays the page out. So what lays
-it out names them by `lazy_import`; `import_all`, called when the page is up, imports them before anybody has asked for more.
+it out names them by `lazy_import`; `import_all`, called when the page is up, imports them before anybody needs them.
 """
 
 import threading

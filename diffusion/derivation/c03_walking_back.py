@@ -184,7 +184,7 @@ def eta_runs(
     """One x_T under several eta, all runs a step at a time, so that their rows grow together.
 
     settings: of the run; its sampler, reverse variance and eta are replaced, all else is kept, so that each row is the
-    picture that the same settings give alone. Yields at `snapshots` steps from the first to the last, pick_evenly spread
+    picture that the same settings give alone. Yields at `snapshots` steps from the first to the last, evenly spread
     (all of them where there are fewer), for each eta in turn. Raises ValueError, naming the field, before the first.
     """
     if not etas:

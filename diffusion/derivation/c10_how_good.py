@@ -53,7 +53,7 @@ def pick_evenly(pictures: Tensor, count: int) -> Tensor:
 
 
 def some_timesteps(schedule: NoiseSchedule, count: int, first: int = 1) -> list[int]:
-    """At most `count` timesteps from `first` to T - 1, pick_evenly spread, rising."""
+    """At most `count` timesteps from `first` to T - 1, evenly spread, rising."""
     return sorted(set(torch.linspace(first, len(schedule) - 1, count).round().long().tolist()))
 
 

@@ -73,7 +73,7 @@ class Row:
 
 
 def all_pairs(schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
-    """All t, s with -1 <= s < t among all timesteps, or among 1,000 pick_evenly spread ones. (P,) int64 each."""
+    """All t, s with -1 <= s < t among all timesteps, or among 1,000 evenly spread ones. (P,) int64 each."""
     visited = torch.tensor([-1, *some_timesteps(schedule, MOST_TIMESTEPS, first=0)])
     later, earlier = torch.tril_indices(len(visited), len(visited), offset=-1)
     return visited[later], visited[earlier]
