@@ -9,7 +9,6 @@ from app.api.explore import make_explore, make_frontier
 from app.api.runs import make_compare, make_generate, make_schedule
 from app.compare.tab import CompareTab
 from app.explore.tab import ExploreTab
-from app.generate.recipe_panel import page_address
 from app.generate.tab import GenerateTab
 from app.maths.tab import MathsTab
 from app.server.checkpoints import Catalogue
@@ -19,6 +18,7 @@ from app.server.services import Services
 from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say
 from app.ui.events import PRIVATE, UNCHANGED, Sent, Shown
 from app.ui.html import words
+from app.ui.links import page_address
 from app.ui.theme import css, theme
 from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
@@ -114,7 +114,7 @@ def build_demo(options: Options) -> gr.Blocks:
 
         def leave(request: gr.Request):
             services.queue.leave_all(request.session_hash)
-            services.explored.drop(request.session_hash)
+            explore.explored.drop(request.session_hash)
 
         demo.unload(leave)
         raw = {"preprocess": False, **PRIVATE}
@@ -132,7 +132,7 @@ def build_demo(options: Options) -> gr.Blocks:
         maths.wire_turn(spoken)
         spoken.then(recall, {language, history}, {generate.recipe.history}, **raw)
         picked = {tabs} | generate.whole
-        explore.grid.select(open_cell, {language}, picked, **raw).then(None, js=TO_TOP, **PRIVATE)
+        explore.grid.cells.select(open_cell, {language}, picked, **raw).then(None, js=TO_TOP, **PRIVATE)
         gr.api(make_generate(services), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_compare(services), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_explore(services), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)

@@ -7,6 +7,7 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 ROOMS = ("diffusion", "training", "app")
+MOST_LINES = 300  # of a file: a longer one usually holds two rooms
 MAY_NOT = {
     "diffusion": {"training", "app", "gradio", "accelerate"},
     "app": {"training", "accelerate"},
@@ -58,6 +59,33 @@ def test_imports_run_one_way(room):
         if name.split(".")[0] == room:
             forbidden = {other for other in imports(name) if other.split(".")[0] in MAY_NOT[room]}
             assert not forbidden, f"{name} imports {forbidden}"
+
+
+# In app, from below to above: a room imports those below it, and of its own floor none but itself
+FLOORS = (
+    {"texts"}, {"ui"}, {"server"}, {"controls"}, {"generate", "compare", "explore", "maths"}, {"api"},
+    {"page", "__init__"},
+)  # fmt: skip
+
+
+def floor_of(name: str) -> tuple[int, str]:
+    """The floor and the room of a module of app."""
+    room = [*name.split("."), "__init__"][1]
+    return next(number for number, rooms in enumerate(FLOORS) if room in rooms), room
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.split(".")[0] == "app"])
+def test_the_rooms_of_the_page_import_downwards(name):
+    floor, room = floor_of(name)
+    for other in imports(name) & {one for one in MODULES if one.split(".")[0] == "app"}:
+        below, beside = floor_of(other)
+        assert below < floor or beside == room, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_holds_one_room(name):
+    lines = len(MODULES[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= MOST_LINES, f"{name} has {lines} lines"
 
 
 def test_there_is_no_circle():

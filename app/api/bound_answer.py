@@ -7,8 +7,8 @@ from collections import deque
 import torch
 from torch import Tensor
 
-from app.controls.values import check_evaluations
 from app.maths.scene import Scene
+from app.server.limits import check_evaluations
 from app.server.network import in_network_thread
 from app.server.services import Services
 from app.texts.messages import PageError

@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from app.api.runs import PROGRESS_SECONDS, pngs, said, settings_object
-from app.controls.values import check_cost, check_images
 from app.explore.run import Known, explore
+from app.server.limits import check_cost, check_images
 from app.server.services import Services
 from app.texts.messages import PageError
 from app.ui.images import visible

@@ -10,8 +10,8 @@ import gradio as gr
 import numpy as np
 
 from app.api.fields import fields_of, with_settings
-from app.controls.values import check_cost, check_images
 from app.generate.run import watch_run
+from app.server.limits import check_cost, check_images
 from app.server.services import Services
 from app.texts.messages import PageError
 from app.ui.images import data_uri, picture, png
@@ -125,7 +125,7 @@ def _compare(services: Services, *runs: dict):
         names = ("a", "b")
         settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
         (a, plan_a), (b, plan_b) = planned = [_planned(services, one) for one in settings]
-        services.check_comparison(a, plan_a, b, plan_b)
+        comparisons.check_comparison(services, a, plan_a, b, plan_b)
         for progress in comparisons.watch_comparison(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
             if progress.state == "running":
                 yield [], [], {"step": progress.done, "steps": progress.total}

@@ -2,14 +2,13 @@
 
 from html import escape
 
+from app.compare.plots import divergence_csv
 from app.compare.run import ComparisonView
-from app.generate.film import full_columns
-from app.generate.plots import divergence_csv
-from app.generate.render import file_stem, plan_sentence
+from app.controls.sentences import file_stem, plan_sentence
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say
 from app.ui.html import Shown, over, strips, words
-from app.ui.images import FASTEST, data_uri, enlarged, png, sheet, together
+from app.ui.images import FASTEST, data_uri, enlarged, full_columns, png, sheet, together
 from diffusion.denoisers import Description
 from diffusion.experiments.comparison import shares_step_noise
 from diffusion.plan import Plan

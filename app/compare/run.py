@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.generate.run import PREVIEW_SECONDS
+from app.server.limits import check_cost
 from app.server.network import stream
+from app.server.services import Services
 from app.ui.images import visible
-from app.ui.progress import Progress, WorkStep
+from app.ui.progress import PREVIEW_SECONDS, Progress, WorkStep
 from diffusion.experiments.comparison import Divergence, check_pair, compare_runs, matching_steps, rms
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
@@ -44,6 +45,12 @@ class ComparisonView:
     divergences: tuple[Divergence, ...]
     x_t: tuple[np.ndarray | None, np.ndarray | None]
     apart: float | None
+
+
+def check_comparison(services: Services, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
+    """Raises FieldError if two runs may not run side by side on this server."""
+    check_pair(a, plan_a, b, plan_b)
+    check_cost(services.options, plan_a, plan_b)
 
 
 def watch_comparison(

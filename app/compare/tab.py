@@ -7,15 +7,15 @@ import gradio as gr
 
 from app.compare.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.controls.panel import OF_BOTH, START_VALUES, RunControls
-from app.controls.values import controls_of, defaults
-from app.generate.recipe_panel import noted_link, page_address, query_fields, values_of
+from app.controls.values import controls_of, defaults, linked_values, plan_run
 from app.server.jobs import Job, JobEvents
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
-from app.ui.html import idle_line, plan_line
+from app.ui.html import broken_link, idle_line, plan_line
 from app.ui.lazy_import import lazy_import
+from app.ui.links import noted_link, page_address, query_fields
 from app.ui.progress import Progress
 from diffusion.errors import PartError
 from diffusion.sharing.recipe import from_query, to_query
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from app.compare.run import ComparisonView
     from diffusion.plan import Plan
 
-comparisons, plots = lazy_import("app.compare.run"), lazy_import("app.generate.plots")
-render, views = lazy_import("app.compare.render"), lazy_import("app.generate.render")
+comparisons, plots = lazy_import("app.compare.run"), lazy_import("app.compare.plots")
+render = lazy_import("app.compare.render")
 
 NUM_IMAGES = 4
 SIDES = ("a", "b")
@@ -142,7 +142,7 @@ class CompareTab:
         found = []
         for side, of_run in zip(render.NAMES, values, strict=True):
             try:
-                found.append(self.services.plan(of_run))
+                found.append(plan_run(self.services, of_run))
             except ValueError as error:
                 raise PartError(side, error) from None
         return found
@@ -152,7 +152,7 @@ class CompareTab:
         try:
             preset, values = self._linked(query)
         except ValueError as error:
-            return self.open(language) | {self.strips: views.broken_link(explain(error, language))}
+            return self.open(language) | {self.strips: broken_link(explain(error, language))}
         return self._rested(language, preset, values or [{"checkpoint": None} | START_VALUES] * 2)
 
     def _count(self) -> int:
@@ -169,7 +169,7 @@ class CompareTab:
         check_preset(preset)
         runs = [from_query({k[2:]: v for k, v in fields.items() if k.startswith(f"{side}.")}) for side in SIDES]
         if None not in runs:
-            return preset, [values_of(self.services, settings) for settings in runs]
+            return preset, [linked_values(self.services, settings) for settings in runs]
         checkpoint = self.services.checkpoint(self.services.catalogue.default())
         if checkpoint is None:
             return preset, None
@@ -274,7 +274,7 @@ class CompareTab:
         """Compare was pressed."""
         language = self._language(sent)
         (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
-        self.services.check_comparison(a, plan_a, b, plan_b)
+        comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
         checkpoints = tuple(self.services.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
         made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.controls.codecs import CONTROLS, trained_betas
+from app.server.limits import check_cost, check_images
 from app.server.options import Options
 from app.texts.messages import Refusal
 from diffusion.errors import shortened
@@ -14,7 +15,8 @@ from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
     from app.server.checkpoints import Checkpoint
-    from diffusion.experiments.grid import Job
+    from app.server.services import Services
+    from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
 
 
@@ -81,18 +83,16 @@ def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict[str,
     }
 
 
-def check_images(settings: SamplingSettings, options: Options) -> None:
-    """Raises Refusal where a request asks for more pictures than this server makes at once."""
-    if settings.num_images > options.max_images:
-        raise Refusal("images", most=options.max_images, got=settings.num_images)
+def plan_run(services: Services, values: Mapping) -> tuple[DDPMLabPipeline, Plan]:
+    """The run that the controls describe, checked against the checkpoint and this server. Raises FieldError."""
+    checkpoint = services.catalogue.checkpoint(values["checkpoint"])
+    return services.plan(settings_of(values, checkpoint, services.options))
 
 
-def check_cost(options: Options, *plans: Plan | Job) -> None:
-    """Raises Refusal where runs are together larger than this server allows in one request."""
-    check_evaluations(options, sum(plan.evaluations for plan in plans))
-
-
-def check_evaluations(options: Options, asked: int) -> None:
-    """The same for so many pictures that go through the network."""
-    if asked > options.max_cost:
-        raise Refusal("cost", asked=f"{asked:,}", most=f"{options.max_cost:,}")
+def linked_values(services: Services, settings: SamplingSettings) -> dict:
+    """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
+    checkpoint = services.catalogue.checkpoint(settings.checkpoint or services.catalogue.default())
+    settings = settings.replace(checkpoint=checkpoint.name)
+    check_images(settings, services.options)
+    check_cost(services.options, services.catalogue.pipeline(checkpoint.name).plan(settings))
+    return controls_of(settings, checkpoint)

@@ -7,7 +7,7 @@ import gradio as gr
 
 from app.controls.panel import START_VALUES
 from app.controls.spec import field_words
-from app.controls.values import controls_of
+from app.controls.values import controls_of, linked_values
 from app.explore.grids import (
     AXES,
     DEFAULT_PRESET,
@@ -21,11 +21,11 @@ from app.explore.grids import (
     presets_of,
     values_hint,
 )
-from app.generate.recipe_panel import noted_link, page_address, query_fields, values_of
 from app.server.checkpoints import Checkpoint
 from app.server.services import Services
 from app.texts import DEFAULT, say
 from app.ui.events import Component, Sent, Shown
+from app.ui.links import noted_link, page_address, query_fields
 from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import from_query, to_query
@@ -157,4 +157,4 @@ class ExploreControls:
         samples = str(own["frontier_samples"])
         if samples.isascii() and samples.isdigit() and len(samples) < 9:
             own["frontier_samples"] = int(samples)
-        return own, values_of(self.services, settings)
+        return own, linked_values(self.services, settings)

@@ -10,9 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from app.explore.grids import Grid, padded
 from app.explore.run import Found
-from app.generate.film import full_columns
 from app.ui.charts import csv_address
-from app.ui.images import enlarged, sheet, visible
+from app.ui.images import enlarged, full_columns, sheet, visible
 from diffusion.experiments.axes import Axis
 from diffusion.settings import SETTINGS
 from diffusion.sharing.recipe import pixels_sha256

@@ -6,16 +6,15 @@ from html import escape
 import numpy as np
 
 from app.controls.codecs import CODECS
+from app.controls.sentences import duration
 from app.controls.spec import field_words
 from app.explore.files import grid_csv, labelled, seconds_text
 from app.explore.frontier_plot import frontier_csv, said_value, sampler_name
 from app.explore.grids import Frontier, Grid, padded
-from app.generate.film import full_columns
-from app.generate.render import duration
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say
 from app.ui.html import Words, words
-from app.ui.images import FASTEST, data_uri, png, sheet, visible
+from app.ui.images import FASTEST, data_uri, full_columns, png, sheet, visible
 from diffusion.experiments.axes import Axis
 from diffusion.experiments.frontier import Point
 from diffusion.experiments.grid import Job

@@ -1,18 +1,20 @@
 """Explore: a grid of runs over up to three settings, and what quality costs in network calls."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from app.controls.panel import RunControls
-from app.controls.values import check_cost
 from app.explore.axes_panel import OWN_GRID, ExploreControls
+from app.explore.frontier_panel import FrontierPanel
+from app.explore.grid_panel import GridPanel
 from app.explore.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
-from app.explore.run import PREVIEW_SECONDS, Known, Results, explore_steps
+from app.explore.run import PREVIEW_SECONDS, VISITORS, Known, Results, explore_steps
 from app.server.jobs import Job, JobEvents
+from app.server.limits import check_cost
 from app.server.services import Services
+from app.server.sessions import BySession
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
@@ -24,15 +26,6 @@ if TYPE_CHECKING:
     from diffusion.experiments.grid import Job as PicturesJob
 
 explore_views = lazy_import("app.explore.render")
-frontier_plot = lazy_import("app.explore.frontier_plot")
-
-# A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
-PICK = """element.addEventListener('click', (event) => {
-    const cell = event.target.closest('a[data-query]');
-    if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    trigger('select', {query: cell.dataset.query});
-});"""
 
 
 class ExploreTab:
@@ -41,6 +34,7 @@ class ExploreTab:
     def __init__(self, services: Services, language: gr.Radio):
         self.services = services
         self.language = language
+        self.explored: BySession[Known] = BySession(VISITORS)
         self.axes = ExploreControls(services)
         self.form = RunControls(services)
         self._lay_out()
@@ -67,22 +61,10 @@ class ExploreTab:
         self.progress = gr.HTML(apply_default_css=False)
         with gr.Row(elem_classes="exploring"):
             with gr.Column(scale=5, min_width=300):
-                self.grid = gr.HTML(apply_default_css=False, js_on_load=PICK, elem_id="grid")
-                self.outcome = gr.HTML(apply_default_css=False)
+                self.grid = GridPanel(self.services)
             with gr.Column(scale=3, min_width=300, elem_classes="frontier"):
-                self._lay_out_frontier()
+                self.frontier = FrontierPanel(self.axes)
         self.link = gr.HTML(apply_default_css=False)
-
-    def _lay_out_frontier(self) -> None:
-        self.frontier_words = gr.HTML(_frontier_words(DEFAULT), apply_default_css=False)
-        self.axes.lay_out_frontier()
-        self.measure_button = gr.Button(say(DEFAULT, "buttons.measure"))
-        self.frontier_plan = gr.HTML(apply_default_css=False)
-        self.plots, self.captions = [], []
-        for _ in ("rms", "kid"):
-            self.plots.append(gr.Plot(show_label=False, container=False, visible=False, elem_classes="plot"))
-            self.captions.append(gr.HTML(apply_default_css=False))
-        self.table = gr.HTML(apply_default_css=False)
 
     # Events ----------------------------------------------------------------------------------------------------------
 
@@ -99,23 +81,18 @@ class ExploreTab:
     @property
     def planned(self) -> set[Component]:
         """What says and shows what both buttons would do: the outputs of `_plans`."""
-        return {self.plan, self.frontier_plan, self.grid, self.outcome, self.link}
+        return {self.plan, self.frontier.plan, self.link} | self.grid.shown
 
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        own = {self.base, self.start, self.stop, self.measure_button, self.frontier_words}
+        own = {self.base, self.start, self.stop} | self.frontier.worded
         return own | self.axes.worded | self.form.worded | self.told
 
     @property
     def whole(self) -> set[Component]:
         """The outputs of `open`."""
-        return self.worded | {self.progress} | self.measured
-
-    @property
-    def measured(self) -> set[Component]:
-        """What a measured frontier shows: the outputs of `_frontier_shown`."""
-        return {*self.plots, *self.captions, self.table}
+        return self.worded | {self.progress} | self.frontier.measured
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
@@ -129,11 +106,11 @@ class ExploreTab:
         self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
-        starts = [self.start, self.measure_button]
+        starts = [self.start, self.frontier.button]
         events = JobEvents(self.services, "explore", starts, self.stop, self.progress, self._language)
         for button, plan, shown in (
-            (self.start, self.plan_grid, {self.grid, self.outcome}),
-            (self.measure_button, self.plan_frontier, self.measured),
+            (self.start, self.plan_grid, self.grid.shown),
+            (self.frontier.button, self.plan_frontier, self.frontier.measured),
         ):
             run = events.wire(button, plan, self.inputs, shown)
             run.success(self.replan, self.inputs, self.planned, **raw)  # what is known now need not run again
@@ -148,8 +125,7 @@ class ExploreTab:
     def _language(self, sent: Sent) -> str:
         return known_language(sent[self.language])
 
-    def values(self, sent: Sent) -> tuple[dict, dict]:
-        """The values of the own controls and of the run's."""
+    def values(self, sent: Sent) -> tuple[dict, dict]:  # of the own controls, and of the run's
         return self.axes.values(sent), self.form.values(sent)
 
     def _grid(self, own: dict, values: dict) -> Grid:
@@ -171,7 +147,7 @@ class ExploreTab:
         return None if None in each else sum(each)
 
     def _known(self, request: gr.Request | None) -> Known:
-        return (request and self.services.explored.of(request.session_hash)) or Known()
+        return (request and self.explored.of(request.session_hash)) or Known()
 
     # Opening and changing --------------------------------------------------------------------------------------------
 
@@ -194,8 +170,7 @@ class ExploreTab:
 
     def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         shown = self.rewrite(language, own, values, request, with_values=True)
-        shown |= {self.progress: idle_line("ready", language), self.table: ""}
-        return shown | dict.fromkeys(self.plots, gr.update(visible=False)) | dict.fromkeys(self.captions, "")
+        return shown | {self.progress: idle_line("ready", language)} | self.frontier.empty()
 
     def rewrite(
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
@@ -207,10 +182,8 @@ class ExploreTab:
             self.base: gr.update(label=say(language, "explore.base")),
             self.start: gr.update(value=say(language, "buttons.explore")),
             self.stop: gr.update(value=say(language, "buttons.stop")),
-            self.measure_button: gr.update(value=say(language, "buttons.measure")),
-            self.frontier_words: _frontier_words(language),
         }
-        return shown | self.tell(language, own, values, request)
+        return shown | self.frontier.rewrite(language) | self.tell(language, own, values, request)
 
     def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         """Which preset this is; what both buttons would do, or what is wrong; the grid as far as known; a link."""
@@ -228,28 +201,18 @@ class ExploreTab:
             if request is not None:
                 shown[self.link] = self.axes.link(request, language, own, grid.base)
             to_run = self._to_run(grid.jobs, known)
-            seconds = self._expected_seconds(to_run)
-            plan = plan_line(explore_views.plan_sentence(grid, to_run, seconds, language))
-            shown |= self._grid_shown(language, grid, known)
+            plan = plan_line(explore_views.plan_sentence(grid, to_run, self._expected_seconds(to_run), language))
+            shown |= self.grid.show(language, grid, known.of(grid.jobs))
         except ValueError as error:
             plan = plan_line(explain(error, language), is_error=True)
         try:
             frontier = self._frontier(own, values)
             to_run = self._to_run(frontier.jobs, known)
-            seconds = self._expected_seconds(to_run)
-            frontier_plan = plan_line(explore_views.frontier_sentence(frontier, to_run, seconds, language))
+            sentence = explore_views.frontier_sentence(frontier, to_run, self._expected_seconds(to_run), language)
+            frontier_plan = plan_line(sentence)
         except ValueError as error:
             frontier_plan = plan_line(explain(error, language), is_error=True)
-        return shown | {self.plan: plan, self.frontier_plan: frontier_plan}
-
-    def _grid_shown(self, language: str, grid: Grid, known: Known) -> Shown:
-        found = known.of(grid.jobs)
-        html = self._grid_html(language, grid, found)
-        return {self.grid: html, self.outcome: explore_views.outcome(grid, found)}
-
-    def _grid_html(self, language: str, grid: Grid, found: dict, current=None) -> str:
-        checkpoint = self.services.catalogue.checkpoint(grid.base.checkpoint)
-        return explore_views.grid_html(grid, found, checkpoint, language, current)
+        return shown | {self.plan: plan, self.frontier.plan: frontier_plan}
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Another grid worth seeing, on the same checkpoint."""
@@ -308,9 +271,7 @@ class ExploreTab:
 
         def show(progress: Progress[Results]) -> Shown:
             found, current = progress.content.found, progress.content.current
-            shown: Shown = {self.grid: self._grid_html(language, grid, found, current)}
-            is_last = progress.state != "running"
-            return shown | ({self.outcome: explore_views.outcome(grid, found)} if is_last else {})
+            return self.grid.show(language, grid, found, current, with_files=progress.state != "running")
 
         return self._job(request, language, grid.jobs, show)
 
@@ -324,31 +285,16 @@ class ExploreTab:
             before, count = count, len(progress.content.found)
             if before == count and progress.state == "running":
                 return {}
-            return self._frontier_shown(language, frontier, progress.content)
+            return self.frontier.shown(language, frontier, progress.content)
 
         return self._job(request, language, frontier.jobs, show)
 
     def _job(self, request: gr.Request, language: str, jobs: "Sequence[PicturesJob]", show) -> Job[Results]:
-        known = self.services.explored.own(request.session_hash, Known)
+        known = self.explored.own(request.session_hash, Known)
         to_run = self._to_run(jobs, known)
         seconds = self.services.expected_seconds(*(plan for job in to_run for plan in job.plans))
         return Job(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
 
-    def _frontier_shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
-        found = {key: one.result for key, one in results.found.items()}
-        points = [point for one in frontier.measurements if (point := one.point(found))]
-        plots = [gr.update(visible=False) if chart is None else gr.update(value=chart.plot, visible=True)
-                 for chart in frontier_plot.frontier_plots(points, language)]  # fmt: skip
-        captions = [explore_views.caption(points, measure, language) for measure in ("rms", "kid")]
-        shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
-        return shown | {self.table: explore_views.frontier_html(points)}
-
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
         """A job has ended: what both buttons would do now."""
         return self._plans(self._language(sent), *self.values(sent), request)
-
-
-def _frontier_words(language: str) -> str:
-    """What the frontier is."""
-    heading = f"<h2>{escape(say(language, 'frontier.heading'))}</h2>"
-    return f'{heading}<p class="hint">{escape(say(language, "frontier.what"))}</p>'

@@ -5,14 +5,13 @@ from collections.abc import Callable
 import torch
 
 from app.controls.codecs import CODECS
+from app.controls.sentences import Reading, mismatch
 from app.controls.spec import field_words
 from app.texts import DEFAULT, percent, say, texts
 from diffusion.gaussian import StepCoefficients, step_coefficients
 from diffusion.plan import Plan
 from diffusion.samplers.ancestral import Ancestral
 from diffusion.settings import SETTINGS
-
-NEAR_ONE = 0.005  # a mismatch within this of 1 is none
 
 
 def explanations(plan: Plan, language: str) -> list[tuple[str, str]]:
@@ -22,9 +21,6 @@ def explanations(plan: Plan, language: str) -> list[tuple[str, str]]:
     return [
         (field_words(field, language), say(language, f"explanations.{key[0]}", **key[1])) for field, key in said if key
     ]
-
-
-Reading = tuple[str, dict] | None  # a key of the texts with its values; None where there is nothing to say
 
 
 def _is_other(field: str) -> bool:
@@ -42,19 +38,6 @@ def _other(plan: Plan, field: str, language: str) -> Reading:
     if f"explanations.{field}" in texts(language):
         return field, {"value": value}
     return "other", {"value": value, "info": setting.description}
-
-
-def mismatch(plan: Plan) -> Reading:
-    """What the network is told of the noise that it gets, on other betas than its own."""
-    if plan.on_trained_betas:
-        return None
-    ratio = plan.noise_levels.mismatch
-    off = (ratio - 1).abs() > NEAR_ONE
-    if not bool(off.any()):
-        return "agrees", {}
-    if plan.settings.conditioning == "matched":
-        return "beyond", {"count": int(off.sum()), "calls": len(ratio)}
-    return "differs", {"low": f"{ratio.min().item():.2g}", "high": f"{ratio.max().item():.2g}"}
 
 
 def _middle(plan: Plan) -> tuple[int, int, StepCoefficients]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from app.ui.images import data_uri, png, sheet, square_columns, visible
+from app.ui.images import data_uri, full_columns, png, sheet, visible
 
 if TYPE_CHECKING:
     from diffusion.sampling import Step
@@ -69,12 +69,6 @@ def animation(frames: list[Frame]) -> bytes:
     buffer = BytesIO()
     first.save(buffer, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
     return buffer.getvalue()
-
-
-def full_columns(count: int) -> int:
-    """Columns of a sheet that is about square or wider, with as few empty places as can be."""
-    least = square_columns(count)
-    return min(range(least, min(count, 2 * least) + 1), key=lambda columns: (-count % columns, columns))
 
 
 def _sheet(images: np.ndarray) -> Image.Image:

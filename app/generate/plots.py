@@ -1,18 +1,15 @@
 """Numbers to plots and to CSV. Pure functions; see app/ui/charts.py for what the colours mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import torch
 
 from app.texts import say
-from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_address
-from diffusion.experiments.comparison import Divergence
+from app.ui.charts import DOTS, MARKED, NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_address
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
 POINTS = 120  # of a curve: as many as can be told apart on the page
-MARKED = 100  # steps up to which each has a point of its own on the curve
-DOTS = 16
 T = Axis("t", has_grid=False)
 
 
@@ -59,23 +56,6 @@ def log_snrs(plan: Plan, language: str) -> Chart:
         name = say(language, f"plots.{key}")
         layers.append(Layer("line", name, color, levels.t[keep].tolist(), y, dashed=key == "told", dots=dots))
     return Chart(say(language, "plots.alt_levels"), T, Axis("log SNR"), layers)
-
-
-def divergence(divergences: Sequence[Divergence], language: str) -> Chart:
-    """How far two runs are apart, over log SNR: from noise on the left to the pictures on the right."""
-    x, dots = [one.log_snr for one in divergences], DOTS if len(divergences) <= MARKED else 0
-    layers = []
-    for field, color in (("x_0_hat", PICTURE), ("x_t", NOISE)):
-        y = [getattr(one, field) for one in divergences]
-        layers.append(Layer("line", say(language, f"plots.apart_{field}"), color, x, y, dots=dots))
-    axes = Axis("log SNR", has_grid=False), Axis(say(language, "plots.rms"), zero=True)
-    return Chart(say(language, "plots.alt_divergence"), *axes, layers)
-
-
-def divergence_csv(divergences: Sequence[Divergence]) -> str:
-    """The same as an address that holds a CSV file."""
-    rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in divergences]
-    return csv_address(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)
 
 
 def schedule_csv(plan: Plan) -> str:

@@ -1,31 +1,28 @@
 """The recipe of a run, in and out: a link, a Python script, a saved picture, and the runs of this browser."""
 
-import os
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qsl, urlsplit, urlunsplit
+from typing import TYPE_CHECKING
 
 import gradio as gr
-from gradio.data_classes import GradioRootModel
-from gradio.utils import get_upload_folder
 from PIL.Image import Image
 
 from app.controls.spec import sampler_title
-from app.controls.values import check_cost, check_images, controls_of
+from app.controls.values import linked_values
 from app.generate.run import RunView
+from app.server.limits import check_cost, check_images
 from app.server.services import Services
-from app.texts import DEFAULT, in_each, say, say_name
+from app.texts import DEFAULT, say, say_name
 from app.texts.messages import Refusal
 from app.ui.events import Component, Shown
-from app.ui.html import Words, copy_line, copy_script
+from app.ui.html import copy_script
 from app.ui.images import as_saved
 from app.ui.lazy_import import lazy_import
+from app.ui.links import copy_words, link_line, settings_of_query
 from app.ui.progress import Progress
-from diffusion.errors import FieldError
+from app.ui.upload import AsSent, uploaded
 from diffusion.settings import SamplingSettings
-from diffusion.sharing.recipe import MAX_PICTURE_BYTES, Recipe, compare, from_query, pixels_sha256, read_png, to_query
+from diffusion.sharing.recipe import Recipe, compare, pixels_sha256, read_png, to_query
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
@@ -35,12 +32,6 @@ engines, scripts = lazy_import("diffusion.engines.base"), lazy_import("diffusion
 
 HISTORY = 20  # runs that a browser remembers
 MAX_QUERY, MAX_FIELDS = 20_000, 100
-
-
-class AsSent(GradioRootModel):
-    """Whatever was sent for the file, for `uploaded` to look at: Gradio's own check ends in an error without words."""
-
-    root: Any = None
 
 
 class RecipePanel:
@@ -118,7 +109,7 @@ class RecipePanel:
     def read(self, sent, language: str) -> tuple[dict, str]:
         """The controls' values for a saved picture, and what to say of it. Raises ValueError."""
         recipe, _ = read_png(uploaded(sent))
-        values = values_of(self.services, recipe.settings)
+        values = linked_values(self.services, recipe.settings)
         made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
         said = say(language, "recipe.restored", **made)
         if self.services.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
@@ -167,75 +158,14 @@ class Verification:
         return said, verdict != "different"
 
 
-def values_of(services: Services, settings: SamplingSettings) -> dict:
-    """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
-    checkpoint = services.catalogue.checkpoint(settings.checkpoint or services.catalogue.default())
-    settings = settings.replace(checkpoint=checkpoint.name)
-    check_images(settings, services.options)
-    check_cost(services.options, services.catalogue.pipeline(checkpoint.name).plan(settings))
-    return controls_of(settings, checkpoint)
-
-
-def link_line(address: str, label: str) -> str:
-    """A link to copy. label: for those who do not see what stands above it."""
-    return copy_line(address, label, *copy_words())
-
-
-def noted_link(address: str, label: str) -> str:
-    """The same below a line that says what it is."""
-    return f'<p class="note">{label}</p>{link_line(address, label)}'
-
-
-def copy_words() -> list[Words]:
-    """What a button that copies says, before and after."""
-    return [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
-
-
 def heading(language: str, part: str) -> str:
     """What stands above a part of the panel: "file", "link" or "python"."""
     return f"<p><b>{say(language, f'recipe.{part}')}</b><br>{say(language, f'recipe.{part}_info')}</p>"
 
 
-def uploaded(sent) -> bytes:
-    """The file that a browser uploaded, from what its component sends. Raises FieldError for anything else.
-
-    Only what lies in the folder of uploads is read, whatever path was sent.
-    """
-    try:
-        path = Path(sent["path"]).resolve()
-        is_upload = path.is_relative_to(Path(get_upload_folder()).resolve()) and path.is_file()
-    except (TypeError, KeyError, OSError, ValueError):
-        is_upload = False
-    if not is_upload:
-        raise FieldError("picture", "no_png")
-    with path.open("rb") as file:
-        return file.read(MAX_PICTURE_BYTES + 1)
-
-
 def message(text: str, is_good: bool = True) -> str:
     """What stands below the file."""
     return f'<p class="said{"" if is_good else " wrong"}" role="status">{escape(text)}</p>'
-
-
-def settings_of_query(query: str) -> SamplingSettings | None:
-    """The settings in the query of an address, as a text. Raises ValueError naming the field."""
-    return from_query(query_fields(query))
-
-
-def query_fields(query: str) -> dict[str, str]:
-    """The fields in the query of an address, as far as a reasonable one goes. Raises Refusal for too many."""
-    try:
-        return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=MAX_FIELDS))
-    except ValueError:
-        raise Refusal("link_fields", most=MAX_FIELDS) from None
-
-
-def page_address(request: gr.Request) -> str:
-    """The address that a visitor opens, without its query: of the Space, or as the browser's referer says."""
-    if space := os.environ.get("SPACE_ID"):
-        return f"https://huggingface.co/spaces/{space}"
-    parts = urlsplit(request.headers.get("referer") or "")
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
 
 
 def _queries(known) -> list[str]:

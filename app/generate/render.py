@@ -5,19 +5,19 @@ from html import escape
 
 from gradio.components.plot import PlotData
 
-from app.generate.explanations import explanations, mismatch
+from app.controls.sentences import file_stem, images_count
+from app.generate.explanations import explanations
 from app.generate.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
 from app.generate.plots import schedule_csv, schedule_plots
 from app.generate.previews import data_uri_of, samples_uri
 from app.generate.run import RunView
 from app.server.checkpoints import Checkpoint
-from app.texts import in_each, percent, say, say_name
+from app.texts import in_each, say, say_name
 from app.ui.html import Shown, film, notice, panels, results, words
 from app.ui.images import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
 from app.ui.progress import Progress
 from diffusion.denoisers import Description
 from diffusion.plan import Plan
-from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import Recipe
 
 PREVIEW_PIXELS = 2**16  # of a preview; pictures beyond that are not previewed
@@ -81,7 +81,7 @@ def finished(
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
     def sentence(language: str) -> str:
-        said = say(language, f"stage.{progress.state}", images=_images(len(images), language), **places)
+        said = say(language, f"stage.{progress.state}", images=images_count(len(images), language), **places)
         return said if view.is_finite else f"{said} {say(language, 'stage.overflow')}"
 
     return results(
@@ -91,11 +91,6 @@ def finished(
         data_uri(everything),
         in_each(lambda language: say(language, "stage.download_all")),
     )
-
-
-def file_stem(settings: SamplingSettings) -> str:
-    """The beginning of the names of a run's files."""
-    return f"{settings.checkpoint}-{settings.sampler}-{settings.seed}"
 
 
 def film_of(progress: Progress[RunView], language: str) -> str:
@@ -122,42 +117,10 @@ def broken(error: str) -> str:
     return notice(in_each(lambda language: say(language, "broken.title")), in_each(lambda _: error))
 
 
-def broken_link(error: str) -> str:
-    """A link whose settings cannot be used here. error: why, in the visitor's language."""
-    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error))
-
-
 def empty(folder: str) -> str:
     """A folder without checkpoints."""
     title = in_each(lambda language: say(language, "empty.title"))
     return notice(title, in_each(lambda language: say(language, "empty.body", folder=folder)))
-
-
-def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> str:
-    """What a run will do, before it does it. seconds: how long it will take, where that is known."""
-    settings = plan.settings
-    first, last = plan.run_pairs[0][0], plan.run_pairs[-1][0]
-    sentence = say(
-        language,
-        "plan.guided" if plan.is_guided else "plan.run",
-        calls=plan.calls,
-        images=_images(settings.num_images, language),
-        first=first,
-        last=last,
-        evaluations=f"{plan.evaluations:,}",
-        signal=percent(plan.signal_left),
-    )
-    more = [] if seconds is None else [say(language, "plan.expected", seconds=duration(seconds, language))]
-    if found := mismatch(plan):
-        more.append(say(language, f"plan.{found[0]}", **found[1]))
-    return " ".join([sentence, *more])
-
-
-def duration(seconds: float, language: str) -> str:
-    """A length of time in words, as exactly as a guess deserves."""
-    if seconds < 90:
-        return say(language, "plan.seconds", count=f"{seconds:.1g}" if seconds < 10 else round(seconds))
-    return say(language, "plan.minutes", count=f"{seconds / 60:.2g}")
 
 
 def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
@@ -175,7 +138,3 @@ def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language
         return say(language, "stage.picture_plain", seed=seed)
     name = say_name(language, "classes", checkpoint.class_names[label])
     return say(language, "stage.picture_class", name=name, seed=seed)
-
-
-def _images(count: int, language: str) -> str:
-    return say(language, "plan.images_one") if count == 1 else say(language, "plan.images_many", count=count)

@@ -11,14 +11,12 @@ import numpy as np
 from app.generate.film import Frame, frame_steps
 from app.server.network import stream
 from app.ui.images import visible
-from app.ui.progress import Progress, WorkStep
+from app.ui.progress import PREVIEW_SECONDS, Progress, WorkStep
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
     from diffusion.sampling import Step
-
-PREVIEW_SECONDS = 0.25
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,21 +1,24 @@
 """Generate: choose a checkpoint and the settings of a run, and watch it."""
 
-from html import escape
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from app.controls.panel import START_VALUES, RunControls
-from app.controls.values import defaults
-from app.generate.recipe_panel import RecipePanel, message, page_address, settings_of_query, values_of
+from app.controls.values import defaults, linked_values, plan_run
+from app.generate.film import Frame
+from app.generate.preview import Preview
+from app.generate.recipe_panel import RecipePanel, message
 from app.generate.run import RunView, run_steps
 from app.server.jobs import NETWORK_EVENT, Job, JobEvents
 from app.server.services import Services
+from app.server.sessions import BySession
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
-from app.ui.html import idle_line, plan_line
+from app.ui.html import broken_link, idle_line
 from app.ui.lazy_import import lazy_import
+from app.ui.links import page_address, settings_of_query
 from app.ui.progress import Progress
 
 if TYPE_CHECKING:
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 views = lazy_import("app.generate.render")
 
+FILMS = 20  # of the last runs, to ask for one as a file
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
 
@@ -36,6 +40,8 @@ class GenerateTab:
         self.remembered = remembered
         self.form = RunControls(services)
         self.buttons: dict[str, gr.Button] = {}
+        self.films: BySession[list[Frame]] = BySession(FILMS)
+        self.preview = Preview(services)
         self._lay_out()
         self._wire()
 
@@ -59,19 +65,14 @@ class GenerateTab:
                 with self.form.group("recipe"):
                     self.recipe = RecipePanel(self.services, self.remembered)
             with gr.Column(scale=9, elem_id="show"):
-                self.plan = gr.HTML(apply_default_css=False)
+                self.preview.lay_out_plan()
                 self.progress = gr.HTML(apply_default_css=False)
                 self.stage = gr.HTML(apply_default_css=False, elem_id="stage")
-                self.plots, self.captions = [], []
-                with gr.Row(elem_id="plots"):
-                    for caption in _plot_captions(DEFAULT):
-                        with gr.Column(min_width=0):
-                            self.plots.append(gr.Plot(show_label=False, container=False))
-                            self.captions.append(gr.HTML(caption, apply_default_css=False))
+                self.preview.lay_out_plots()
                 self.film = gr.HTML(apply_default_css=False)
                 self._button("animate", size="sm", visible=False)
                 self.animation = gr.HTML(apply_default_css=False, elem_id="animation")
-        self.explanations = gr.HTML(apply_default_css=False, elem_id="explanations")
+        self.preview.lay_out_explanations()
 
     def _button(self, name: str, **more) -> None:
         self.buttons[name] = gr.Button(say(DEFAULT, f"buttons.{name}"), **more)
@@ -86,12 +87,12 @@ class GenerateTab:
     @property
     def worded(self) -> set[Component]:
         """Everything whose words depend on language and checkpoint: the outputs of `rewrite`."""
-        return self.form.worded | self.recipe.worded | {*self.buttons.values(), *self.captions} | self.told
+        return self.form.worded | self.recipe.worded | {*self.buttons.values()} | self.preview.worded | self.told
 
     @property
     def told(self) -> set[Component]:
         """What says and shows, before any sampling, what a run will do: the outputs of `tell`."""
-        return {self.plan, *self.plots, self.explanations, self.recipe.link, self.recipe.python}
+        return self.preview.told | {self.recipe.link, self.recipe.python}
 
     @property
     def whole(self) -> set[Component]:
@@ -134,8 +135,8 @@ class GenerateTab:
         """
         inputs = {self.form.controls["checkpoint"], self.language}
         how = {"trigger_mode": "always_last", "preprocess": False}
-        measured = event.then(self.measure, inputs, {self.plan}, **how, **NETWORK_EVENT)
-        return measured.then(self.tell_time, self.inputs, {self.plan}, **how, **PRIVATE)
+        measured = event.then(self.measure, inputs, {self.preview.plan}, **how, **NETWORK_EVENT)
+        return measured.then(self.tell_time, self.inputs, {self.preview.plan}, **how, **PRIVATE)
 
     def _wire_recipe(self, raw: dict) -> None:
         panel = self.recipe
@@ -152,9 +153,9 @@ class GenerateTab:
         catalogue = self.services.catalogue
         try:
             if settings := settings_of_query(query):
-                return self.restored(language, values_of(self.services, settings), address)
+                return self.restored(language, linked_values(self.services, settings), address)
         except ValueError as error:
-            broken = views.broken_link(explain(error, language))
+            broken = broken_link(explain(error, language))
             return self.open(language, address=address) | {self.stage: broken}
         name = catalogue.default() if name is None else name
         checkpoint = self.services.checkpoint(name)
@@ -180,14 +181,13 @@ class GenerateTab:
     def rewrite(self, language: str, values: dict, address: str = "", with_values: bool = False) -> Shown:
         """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
         buttons = {one: gr.update(value=say(language, f"buttons.{name}")) for name, one in self.buttons.items()}
-        captions = dict(zip(self.captions, _plot_captions(language), strict=True))
         controls = self.form.rewrite(language, values, with_values)
-        return controls | buttons | captions | self.tell(language, values, address) | self.recipe.rewrite(language)
+        words = self.preview.rewrite(language) | self.recipe.rewrite(language)
+        return controls | buttons | words | self.tell(language, values, address)
 
     def restored(self, language: str, values: dict, address: str = "") -> Shown:
         """The whole tab with these values in its controls."""
-        checkpoint = self.services.catalogue.checkpoint(values["checkpoint"])
-        stage = views.opening(checkpoint, language)
+        stage = views.opening(self.services.catalogue.checkpoint(values["checkpoint"]), language)
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
 
     def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
@@ -209,41 +209,21 @@ class GenerateTab:
 
         address: of the page, for the link to these settings.
         """
-        planned, said = self._planned(language, values)
-        if planned is None:
-            return {self.plan: said}
-        pipeline, plan = planned
-        plots, sentences = views.before(plan, language)
-        shown: Shown = {self.plan: said, self.explanations: sentences} | dict(zip(self.plots, plots, strict=True))
-        return shown | self.recipe.describe(address, language, pipeline, plan)
-
-    def plan_of(self, language: str, values: dict) -> str:
-        """The line that says what the settings will do, or what is wrong with them."""
-        return self._planned(language, values)[1]
-
-    def _planned(self, language: str, values: dict) -> "tuple[tuple[DDPMLabPipeline, Plan] | None, str]":
-        """The run of the settings, None where they cannot run, and the line that says so."""
-        if not self.services.catalogue.names():
-            return None, ""
-        try:
-            pipeline, plan = self.services.plan(values)
-        except ValueError as error:
-            return None, plan_line(explain(error, language), is_error=True)
-        seconds = self.services.latency.expected_seconds(plan.settings.checkpoint, plan)
-        return (pipeline, plan), plan_line(views.plan_sentence(plan, language, seconds))
+        shown, run = self.preview.tell(language, values)
+        return shown if run is None else shown | self.recipe.describe(address, language, *run)
 
     def measure(self, sent: Sent) -> Shown:
         """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
         name = sent[self.form.controls["checkpoint"]]
         checkpoint = self.services.checkpoint(name)
         if checkpoint is None:
-            return {self.plan: self.plan_of(self._language(sent), {"checkpoint": name})}
+            return {self.preview.plan: self.preview.plan_line(self._language(sent), {"checkpoint": name})}
         self.services.latency.measure(checkpoint.name, self.services.catalogue.quick_pipeline(checkpoint.name))
         return UNCHANGED
 
     def tell_time(self, sent: Sent) -> Shown:
         """What the settings will do, once more: by now it is known how long that takes."""
-        return {self.plan: self.plan_of(self._language(sent), self.form.values(sent))}
+        return {self.preview.plan: self.preview.plan_line(self._language(sent), self.form.values(sent))}
 
     def choose(self, request: gr.Request, sent: Sent) -> Shown:
         """Another checkpoint was chosen: its own limits, defaults and pictures; the language stays."""
@@ -269,7 +249,7 @@ class GenerateTab:
     def plan_run(self, request: gr.Request, sent: Sent) -> Job[RunView]:
         """Generate was pressed."""
         language, known = self._language(sent), sent[self.recipe.remembered]
-        pipeline, plan = self.services.plan(self.form.values(sent))
+        pipeline, plan = plan_run(self.services, self.form.values(sent))
         shown = self._shown(request, language, pipeline, plan)
 
         def show(progress: Progress[RunView]) -> Shown:
@@ -303,7 +283,7 @@ class GenerateTab:
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
                 return {self.stage: views.running(progress, language)}
-            self.services.films.keep(request.session_hash, list(progress.content.film))
+            self.films.keep(request.session_hash, list(progress.content.film))
             return {
                 self.stage: views.finished(progress, plan, checkpoint, made_by, language),
                 self.film: views.film_of(progress, language),
@@ -314,13 +294,7 @@ class GenerateTab:
     def animate(self, request: gr.Request, sent: Sent) -> Shown:
         """The last run of this visitor as an animation."""
         language = self._language(sent)
-        frames = self.services.films.of(request.session_hash)
+        frames = self.films.of(request.session_hash)
         if frames is None:
             raise failure(say(language, "film.none"))
         return {self.animation: views.animated(frames, "ddpm-lab", language)}
-
-
-def _plot_captions(language: str) -> list[str]:
-    """What stands below each plot."""
-    names = ("amplitudes", "betas", "levels")
-    return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]

@@ -6,12 +6,13 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from app.maths.c06_data_alone import bits_are_an_area, layers_of_a_term
 from app.maths.chapter import Chapter, Control, Experiment, Parts, Say, Upload
 from app.maths.figures import figures, power_of_ten, table
-from app.maths.grids import evenly, evenly_on_log
+from app.maths.grids import evenly_on_log
 from app.maths.scene import Scene
 from app.texts import say_name
-from app.ui.charts import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer, blank
+from app.ui.charts import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.bound import BoundVariance
 from diffusion.bound_plan import BoundPlan
@@ -19,7 +20,6 @@ from diffusion.derivation.c04_bringing_in_x0 import Normal
 from diffusion.derivation.c05_three_forms import prior_bpd
 from diffusion.derivation.c06_every_term import Ledger, gaussian_errors, ledger, recorded_ledger
 from diffusion.derivation.data_facts import DataFacts
-from diffusion.derivation.data_limits import Layers, mmse_area, staircase, teeth, three_layers
 from diffusion.derivation.terms import kl_pieces, log_ratio
 from diffusion.gaussian import q_sample, step_coefficients
 from diffusion.sampling import noise_like
@@ -30,12 +30,7 @@ SEED = 0
 BINS, REACH_STD = 48, 4.5  # of the histogram
 FEW_CALLS, DECODER_DRAWS = 64, 4
 COLORS: dict[BoundVariance, str] = {"posterior": EXACT, "beta": NOISE, "analytic": NETWORK}
-FEW_STEPS = 60  # of a chain whose terms are drawn one by one
-TOOTH_POINTS, AREA_POINTS = 12, 600
 NOISY = (20, 100, 250, 500)  # t at which the ledger's picture is shown
-ROUNDING_NATS = 1e-12  # a KL of a whole picture below it is the rounding of float64
-SEEN = 0.005  # of the highest point of a curve: below it there is nothing to be seen
-HEADROOM = 1.5  # of a plot, over what is to be seen in it
 
 
 def ratios(scene: Scene, values: dict, say: Say) -> Parts:
@@ -190,105 +185,6 @@ def _totals(book: Ledger, say: Say) -> str:
         )
     heads = [say("ledger_variance"), r"$\sum_{t\ge2}L_{t-1}$", r"$L_0$", say("ledger_total")]
     return table(heads, rows)
-
-
-def layers_of_a_term(scene: Scene, values: dict, say: Say) -> Parts:
-    """Information, the price of a Gaussian and the network's error, over t."""
-    facts = scene.data_facts
-    if facts is None:
-        return blank(say("layers_alt")), say("facts_missing")
-    found = _layers(facts, min(values["steps"], scene.T), values["variance"])
-    count = len(found.t)
-    stack = [("information", EXACT, found.information_nats), ("price", PLAIN, found.gaussian_nats)]
-    if found.network_nats is not None:
-        stack.append(("network", NETWORK, found.network_nats))
-    few = count <= FEW_STEPS
-    keep = torch.arange(count) if few else evenly(count)
-    layers, base = [], torch.zeros(count, dtype=torch.float64)
-    for name, color, nats in stack:
-        top = base + nats.clamp(min=0)
-        layers.append(
-            Layer(
-                "bar" if few else "area",
-                say(name),
-                color,
-                (found.t[keep] + 1).tolist(),
-                top[keep].tolist(),
-                base=base[keep].tolist(),
-                width=0.7 * scene.T / count if few else None,
-                opacity=0.75,
-            )
-        )
-        base = top
-    at = (found.t - (values["t"] - 1)).abs().argmin().item()
-    here = found.t[at].item() + 1
-    highest = (found.information_nats + found.gaussian_nats.clamp(min=0)).max().item()
-    chart = Chart(
-        alt=say("layers_alt"),
-        x=Axis("t", domain=(0, scene.T)),
-        y=Axis(say("layer_nats"), domain=(0, HEADROOM * highest)),
-        layers=layers,
-        marks=[(here, f"t = {here}")],
-    )
-    numbers = {name: _shown(nats[at].item()) for name, _, nats in stack}
-    sums = {f"all_{name}": f"{nats.sum():.4g}" for name, _, nats in stack}
-    said = say(
-        "layers_said",
-        t=here,
-        s=found.s[at].item() + 1,
-        se=_shown(found.gaussian_se_nats[at].item(), 1),
-        all_se=f"{found.gaussian_total_se_nats:.1g}",
-        steps=count,
-        n=f"{facts.pictures:,}",
-        log_n=f"{facts.log_pictures:.2f}",
-        **{"network": "–", "all_network": "–"} | numbers | sums,
-    )
-    return chart, _with_note(said, scene, say)
-
-
-def _shown(nats: float, digits: int = 3) -> str:
-    """What is below the rounding of float64 is 0."""
-    return f"{nats if abs(nats) > ROUNDING_NATS else 0.0:.{digits}g}"
-
-
-@lru_cache(maxsize=64)
-def _layers(facts: DataFacts, steps: int, variance: BoundVariance) -> Layers:
-    return three_layers(facts, visited_timesteps(steps, len(facts.betas)), variance)
-
-
-def bits_are_an_area(scene: Scene, values: dict, say: Say) -> Parts:
-    """The mmse over the SNR, and the stairs of a chain of few steps above it."""
-    facts = scene.data_facts
-    if facts is None:
-        return blank(say("area_alt")), say("facts_missing")
-    area = mmse_area(facts)
-    seen = area.log_snr[area.height > SEEN * area.height.max()].exp()
-    stairs = staircase(facts, visited_timesteps(min(values["steps"], scene.T), scene.T))
-    count = len(stairs.t)
-    log_snr, height = teeth(stairs, facts.schedule, max(2, min(TOOTH_POINTS, AREA_POINTS // count)))
-    chart = Chart(
-        alt=say("area_alt"),
-        x=Axis(say("snr"), log=True, domain=(seen.min().item() / 2, 4 * seen.max().item())),
-        y=Axis(say("height"), domain=(0, HEADROOM * 2 * area.height.max().item())),
-        layers=[
-            Layer("area", say("stairs"), NOISE, log_snr.exp().tolist(), height.tolist(), opacity=0.45),
-            Layer("area", say("curve"), EXACT, area.log_snr.exp().tolist(), area.height.tolist(), opacity=0.8),
-        ],
-    )
-    said = say(
-        "area_said",
-        area=f"{area.area_nats:.3f}",
-        se=f"{area.area_se_nats:.2g}",
-        entropy=f"{area.entropy_side_nats:.3f}",
-        log_n=f"{area.log_pictures:.3f}",
-        steps=count + 1,
-        total=f"{stairs.total_nats:.4g}",
-    )
-    return chart, _with_note(said, scene, say)
-
-
-def _with_note(said: str, scene: Scene, say: Say) -> str:
-    return said if scene.plan.on_trained_betas else f"{said} {say('facts_betas')}"
 
 
 CHAPTER = Chapter(

@@ -2,17 +2,15 @@
 
 import logging
 from collections.abc import Iterator
-from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from app.controls.values import check_evaluations
-from app.generate.recipe_panel import AsSent, noted_link, page_address, uploaded
 from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
+from app.maths.pages import Page, chapter_link, control_key, keyed, markdown
 from app.maths.scene import Scene
-from app.maths.words import ChapterWords, chapter_words
+from app.maths.words import ChapterWords
 from app.server.jobs import Job, JobEvents
+from app.server.limits import check_evaluations
 from app.server.network import in_cpu_thread
 from app.server.services import Services
 from app.texts import in_each, say
@@ -21,35 +19,11 @@ from app.ui.charts import Chart
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.ui.html import plan_line, words
 from app.ui.progress import Progress
-from diffusion.sharing.recipe import to_query
+from app.ui.upload import AsSent, uploaded
 
-LATEX = [
-    {"left": "$$", "right": "$$", "display": True},
-    {"left": "$", "right": "$", "display": False},
-]
 SHOW_SECONDS = 0.5  # between two looks at a run
 
 logger = logging.getLogger(__name__)
-
-
-class Page(NamedTuple):
-    """What the place of the chapters shows: a chapter, in a language, on the values of Generate's controls."""
-
-    chapter: str
-    language: str
-    generate: dict
-
-    @property
-    def text(self) -> ChapterWords:
-        """The chapter's words."""
-        return chapter_words(self.chapter, self.language)
-
-    def scene(self, services: Services) -> Scene | None:
-        """What its experiments run on; None where Generate's values cannot run."""
-        try:
-            return Scene.of(services, self.generate)
-        except ValueError:
-            return None
 
 
 class ExperimentPanel:
@@ -285,30 +259,3 @@ class ExperimentPanel:
             else:
                 updates.append(part)
         return updates
-
-
-def control_key(experiment: Experiment, control: Control | Upload) -> str:
-    """A control's name in a link, and in what a visitor has set."""
-    return f"{experiment.name}.{control.name}"
-
-
-def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, control_values: dict) -> str:
-    """The link to a chapter with what was set in it, to copy."""
-    fields = [("tab", "maths"), ("chapter", str(chapter.number))]
-    for experiment in chapter.experiments:
-        for control in experiment.controls:
-            key = control_key(experiment, control)
-            if isinstance(control, Control) and key in control_values:
-                fields.append((key, str(control_values[key])))
-    fields += parse_qsl(to_query(scene.plan.settings))
-    return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(page.language, "maths.link"))
-
-
-def keyed(*name: str | int) -> dict:
-    """What a component is told so that, drawn again, it takes the place of itself in the server's memory too."""
-    return {"key": name, "preserved_by_key": []}
-
-
-def markdown(text: str, **more) -> gr.Markdown:
-    """Text with formulas."""
-    return gr.Markdown(text, latex_delimiters=LATEX, **more)

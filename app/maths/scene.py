@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from app.controls.values import plan_run
 from app.server.checkpoints import Checkpoint
 from app.server.services import Services
 from app.texts.messages import PageError, Refusal
@@ -49,7 +50,7 @@ class Scene:
     @classmethod
     def of(cls, services: Services, values: dict) -> "Scene":
         """What Generate's controls have chosen. Raises FieldError."""
-        pipeline, plan = services.plan(values)
+        pipeline, plan = plan_run(services, values)
         return cls(services.catalogue.checkpoint(plan.settings.checkpoint), pipeline, plan)
 
     @property

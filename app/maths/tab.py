@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.controls.panel import RunControls
-from app.generate.recipe_panel import query_fields
 from app.maths.words import NAMES, chapter_words, number_of
 from app.server.queue import Ticket
 from app.server.services import Services
@@ -19,14 +18,16 @@ from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.ui.html import plan_line
 from app.ui.lazy_import import lazy_import
+from app.ui.links import query_fields
 
 if TYPE_CHECKING:
     from app.maths.chapter import Chapter
-    from app.maths.experiment_panel import ExperimentPanel, Page
+    from app.maths.experiment_panel import ExperimentPanel
+    from app.maths.pages import Page
     from app.maths.scene import Scene
 
 book, chapters, scenes = lazy_import("app.maths.book"), lazy_import("app.maths.chapter"), lazy_import("app.maths.scene")
-panels = lazy_import("app.maths.experiment_panel")
+pages, panels = lazy_import("app.maths.pages"), lazy_import("app.maths.experiment_panel")
 TO_TOP = "() => document.querySelector('#maths').scrollIntoView()"
 
 
@@ -101,7 +102,7 @@ class MathsTab:
         control_values = {}
         for experiment in book.BY_NAME[name].experiments if name else ():
             for control in experiment.controls:
-                key = panels.control_key(experiment, control)
+                key = pages.control_key(experiment, control)
                 if key in fields and isinstance(control, chapters.Control):
                     control_values[key] = control.parsed(fields[key])
         return {self.chapter: gr.update(value=name), self.control_values: control_values}
@@ -137,13 +138,13 @@ class MathsTab:
         except ValueError as error:
             scene, about = None, plan_line(explain(error, language), is_error=True)
         place = NAMES.index(name) if name else 0
-        page = panels.Page(name, language, generate) if name else None
+        page = pages.Page(name, language, generate) if name else None
         if page != drawn:
             self.services.queue.stop(
                 Ticket(request.session_hash, "maths")
             )  # what still runs in the chapter that is left
         link = (
-            panels.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.control_values])
+            pages.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.control_values])
             if scene and name
             else ""
         )
@@ -164,7 +165,7 @@ class MathsTab:
         drawn: list[ExperimentPanel] = []
         for chapter in book.CHAPTERS:
             is_open = page is not None and chapter.name == page.chapter
-            with gr.Column(visible=is_open, elem_classes="prose", **panels.keyed(chapter.name)):
+            with gr.Column(visible=is_open, elem_classes="prose", **pages.keyed(chapter.name)):
                 if is_open:
                     drawn = self._draw(chapter, page, control_values)
         for panel in drawn:
@@ -173,14 +174,14 @@ class MathsTab:
     def _draw(self, chapter: "Chapter", page: "Page", control_values: dict) -> "list[ExperimentPanel]":
         text, scene = page.text, page.scene(self.services)
         head = f"# {chapter.number}. {text.title}\n\n> {text.sections['claim']}\n\n{text.sections['text']}"
-        panels.markdown(head, **panels.keyed(chapter.name, "text"))
+        pages.markdown(head, **pages.keyed(chapter.name, "text"))
         drawn = [
             panels.ExperimentPanel(self.services, page, chapter, experiment, self.control_values, self.link)
             for experiment in chapter.experiments
         ]
         for panel in drawn:
             panel.lay_out(scene, control_values)
-        panels.markdown(text.sections["tutorial"], elem_classes="tutorial", **panels.keyed(chapter.name, "tutorial"))
+        pages.markdown(text.sections["tutorial"], elem_classes="tutorial", **pages.keyed(chapter.name, "tutorial"))
         return drawn
 
 

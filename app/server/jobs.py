@@ -1,23 +1,16 @@
 """A visitor's job on the page, from the click on its button to its last look: begin, stream, stop, end."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
 
 import gradio as gr
 
 from app.server.network import NETWORK, stream
-from app.server.queue import Ticket
+from app.server.queue import Job, Ticket
+from app.server.services import Services
 from app.texts import language_of
 from app.texts.messages import Refusal, explain
 from app.ui.events import PRIVATE, Component, Sent, Shown, refusals, to_the_end
 from app.ui.html import idle_line, progress_line, waiting_line
-from app.ui.progress import Progress, WorkStep
-
-if TYPE_CHECKING:
-    from app.server.services import Services
-
-T = TypeVar("T")
 
 # Queued, though it is quick: Gradio shows the error of an event only if it went through the queue
 CLICK = {"preprocess": False, **PRIVATE, "queue": True, "concurrency_limit": None}
@@ -28,20 +21,6 @@ NETWORK_EVENT = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class Job(Generic[T]):
-    """What a click asked for, planned once. steps() runs in the network's thread; show(progress) -> what changes.
-
-    seconds: expected on an idle machine; 0 where unknown.
-    """
-
-    language: str
-    steps: Callable[[], Iterator[WorkStep[T]]]
-    show: Callable[[Progress[T]], Shown]
-    seconds: float = 0.0
-    every_seconds: float = 0.25
-
-
 class JobEvents:
     """The buttons and the progress line that the jobs of one tab share; `wire` connects a kind of job to its button.
 
@@ -50,7 +29,7 @@ class JobEvents:
 
     def __init__(
         self,
-        services: "Services",
+        services: Services,
         tab: str,
         starts: Sequence[gr.Button],
         stop: gr.Button,

@@ -3,8 +3,14 @@
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
+
+from app.ui.events import Shown
+from app.ui.progress import PREVIEW_SECONDS, Progress, WorkStep
+
+T = TypeVar("T")
 
 FORGOTTEN_SECONDS = 3600  # a job whose turn never came: its visitor had left
 
@@ -16,13 +22,27 @@ class Ticket(NamedTuple):
     tab: str
 
 
+@dataclass(frozen=True, eq=False)
+class Job(Generic[T]):
+    """What a click asked for, planned once. steps() runs in the network's thread; show(progress) -> what changes.
+
+    seconds: expected on an idle machine; 0 where unknown.
+    """
+
+    language: str
+    steps: Callable[[], Iterator[WorkStep[T]]]
+    show: Callable[[Progress[T]], Shown]
+    seconds: float = 0.0
+    every_seconds: float = PREVIEW_SECONDS
+
+
 @dataclass(eq=False)
 class Place:
     """A job in the queue. job: planned when the visitor asked for it. is_stopped: whether it is to end early."""
 
     seconds: float
     joined: float
-    job: Any = None
+    job: Job | None = None
     began: float | None = None
     is_stopped: bool = False
 
@@ -39,7 +59,7 @@ class Queue:
         self._lock = threading.Lock()
         self._places: OrderedDict[Ticket, Place] = OrderedDict()
 
-    def join(self, ticket: Ticket, seconds: float | None, job: Any = None) -> tuple[int, float]:
+    def join(self, ticket: Ticket, seconds: float | None, job: Job | None = None) -> tuple[int, float]:
         """Put a job at the end; returns how many are before it, and the seconds that those will still take.
 
         A job that already has this ticket is stopped.

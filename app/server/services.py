@@ -5,34 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.controls.values import check_cost, settings_of
-from app.explore.run import VISITORS, Known
-from app.generate.film import Frame
 from app.server.checkpoints import Catalogue, Checkpoint
 from app.server.latency import Latency
+from app.server.limits import check_cost
 from app.server.options import Options
-from app.server.queue import Queue, Ticket
-from app.server.sessions import BySession
+from app.server.queue import Job, Queue, Ticket
 from app.texts.messages import Refusal
-from app.ui.lazy_import import lazy_import
 
 if TYPE_CHECKING:
-    from app.server.jobs import Job
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
-
-pairs = lazy_import("diffusion.experiments.comparison")
+    from diffusion.settings import SamplingSettings
 
 
 @dataclass(frozen=True)
 class Services:
-    """One for the whole server. Nothing of a visitor is kept in it but the queued job, the last film and what was
-    explored."""
+    """One for the whole server. Of a visitor it keeps the queued jobs alone; a feature keeps what it needs itself."""
 
     options: Options
     catalogue: Catalogue
-    films: BySession[list[Frame]] = field(default_factory=lambda: BySession(20))  # to ask for one as a file
-    explored: BySession[Known] = field(default_factory=lambda: BySession(VISITORS))
     latency: Latency = field(default_factory=Latency)
     queue: Queue = field(default_factory=Queue)
 
@@ -43,11 +34,10 @@ class Services:
         except ValueError:
             return None
 
-    def plan(self, values: dict) -> tuple[DDPMLabPipeline, Plan]:
-        """The run that the controls describe, checked against the checkpoint and this server. Raises ValueError."""
-        checkpoint = self.catalogue.checkpoint(values["checkpoint"])
-        pipeline = self.catalogue.pipeline(checkpoint.name)
-        plan = pipeline.plan(settings_of(values, checkpoint, self.options))
+    def plan(self, settings: SamplingSettings) -> tuple[DDPMLabPipeline, Plan]:
+        """A run that names its checkpoint, checked against it and against this server. Raises FieldError."""
+        pipeline = self.catalogue.pipeline(settings.checkpoint)
+        plan = pipeline.plan(settings)
         check_cost(self.options, plan)
         return pipeline, plan
 
@@ -65,8 +55,3 @@ class Services:
             self.queue.leave(ticket)
             raise Refusal("queue_full", most=self.options.queue_size)
         return before
-
-    def check_comparison(self, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
-        """Whether two runs may run side by side here. Raises ValueError."""
-        pairs.check_pair(a, plan_a, b, plan_b)
-        check_cost(self.options, plan_a, plan_b)

@@ -18,6 +18,7 @@ from gradio.components.plot import PlotData
 
 PICTURE, NOISE, NETWORK, EXACT, PLAIN = "#3f7fc4", "#d2701c", "#a065c0", "#3d8f63", "#8a8a8a"
 HEIGHT = 170
+MARKED, DOTS = 100, 16  # a curve of at most so many steps has a dot of this size at each
 DASHES = (5, 4)
 LEGEND_ROOM = 42  # letters that a phone shows in one row of names; a Chinese one counts as two
 

@@ -131,6 +131,11 @@ def notice(title: Words, body: Words) -> str:
     )
 
 
+def broken_link(error: str) -> str:
+    """A link whose settings cannot be used here. error: why, in the visitor's language."""
+    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error))
+
+
 def best_columns(count: int, ratio: float) -> tuple[int, float]:
     """How many columns show `count` squares largest in a box of width : height = ratio, and the % of width they take.
 

@@ -109,3 +109,9 @@ def tiles_of(image: Image.Image, side: int) -> tuple[np.ndarray, int] | None:
             tiles = np.stack([pixels[top : top + side, left : left + side] for top, left in corners])
             return tiles, int(columns)
     return None
+
+
+def full_columns(count: int) -> int:
+    """Columns of a sheet that is about square or wider, with as few empty places as can be."""
+    least = square_columns(count)
+    return min(range(least, min(count, 2 * least) + 1), key=lambda columns: (-count % columns, columns))

@@ -7,6 +7,7 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 State = Literal["running", "done", "stopped"]
+PREVIEW_SECONDS = 0.25  # between two looks at a job
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,13 @@ from PIL import Image
 
 from app.api.runs import make_generate
 from app.controls.panel import RunControls
+from app.controls.sentences import plan_sentence
 from app.controls.spec import control_meanings, control_props
 from app.controls.values import controls_of, defaults, settings_of
 from app.explore import render as explore_views
 from app.explore.frontier_plot import frontier_csv, frontier_plots
 from app.explore.grids import FRONTIER, example, frontier_of, grid_of, values_hint
-from app.generate.render import before, plan_sentence
+from app.generate.render import before
 from app.server.latency import Latency
 from app.server.options import Options
 from app.server.services import Services

@@ -10,7 +10,7 @@ from PIL import Image
 
 from app.compare import render as render
 from app.compare.presets import PRESETS, preset_settings
-from app.compare.run import COLUMNS, strip_columns, watch_comparison
+from app.compare.run import COLUMNS, check_comparison, strip_columns, watch_comparison
 from app.controls.values import controls_of
 from app.server.options import Options
 from app.server.services import Services
@@ -127,9 +127,9 @@ def test_a_comparison_that_costs_too_much_is_refused(catalogue, pipeline):
     services = Services(Options(max_cost=100), catalogue)
     plans = [planned(pipeline, num_inference_steps=20)] * 2
     with pytest.raises(ValueError, match=r"120.*100"):
-        services.check_comparison(pipeline, plans[0], pipeline, plans[1])
+        check_comparison(services, pipeline, plans[0], pipeline, plans[1])
     with pytest.raises(ValueError, match="checkpoint: both must make pictures of one size"):
         faces = catalogue.pipeline("faces")
-        services.check_comparison(
-            pipeline, plans[0], faces, faces.plan(SamplingSettings(num_images=3, num_inference_steps=20))
+        check_comparison(
+            services, pipeline, plans[0], faces, faces.plan(SamplingSettings(num_images=3, num_inference_steps=20))
         )

@@ -7,11 +7,12 @@ import pytest
 
 from app.compare.tab import CompareTab
 from app.controls.codecs import class_label, trained_betas
+from app.controls.sentences import plan_sentence
 from app.controls.spec import control_meanings, control_props
-from app.controls.values import DEFAULTS, controls_of, defaults, settings_of
-from app.generate.render import percent, plan_sentence
+from app.controls.values import DEFAULTS, controls_of, defaults, plan_run, settings_of
 from app.server.options import Options, parse
 from app.server.services import Services
+from app.texts import percent
 from app.texts.messages import Refusal
 from diffusion.settings import SamplingSettings
 
@@ -123,12 +124,12 @@ def test_bad_clipping_is_refused(clothes, value):
 def test_a_request_has_a_size(catalogue, clothes):
     services = Services(Options(max_cost=100, max_images=8), catalogue)
     values = values_of(clothes, num_inference_steps=25, num_images=4)
-    assert services.plan(values)[1].evaluations == 100
+    assert plan_run(services, values)[1].evaluations == 100
     for change in ({"num_inference_steps": 26}, {"num_images": 5}, {"guidance_scale": 2.0}):
         with pytest.raises(ValueError, match=r"Steps × pictures: .* 100 "):
-            services.plan(values | change)
+            plan_run(services, values | change)
     with pytest.raises(ValueError, match=r"Number of pictures: .* 1 to 8"):
-        services.plan(values | {"num_images": 9})
+        plan_run(services, values | {"num_images": 9})
 
 
 def test_the_plan_says_what_a_run_does(catalogue, clothes):

@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from app.controls.values import check_cost, controls_of
+from app.controls.values import controls_of
 from app.explore import render as explore_views
 from app.explore.files import grid_csv, labelled
 from app.explore.frontier_plot import frontier_csv, frontier_plots
@@ -31,6 +31,7 @@ from app.explore.grids import (
 )
 from app.explore.run import Found, Known, explore
 from app.server.checkpoints import Catalogue
+from app.server.limits import check_cost
 from app.server.options import Options
 from app.texts import LANGUAGES, texts
 from app.texts.messages import explain

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image, ImageSequence
 
 from app.generate import render as views
-from app.generate.film import FRAMES, animation, frame_size, frame_steps, full_columns, strip
+from app.generate.film import FRAMES, animation, frame_size, frame_steps, strip
 from app.generate.run import watch_run
 from app.server.sessions import BySession
+from app.ui.images import full_columns
 from diffusion.settings import SamplingSettings
 
 

@@ -11,9 +11,10 @@ import altair
 import numpy as np
 import pytest
 
+from app.controls.sentences import mismatch
 from app.generate import plots
 from app.generate import render as views
-from app.generate.explanations import explanations, mismatch
+from app.generate.explanations import explanations
 from app.server.latency import Latency
 from diffusion.plan import plan_run
 from diffusion.settings import SamplingSettings

@@ -22,7 +22,8 @@ from app.controls.values import DEFAULTS, defaults
 from app.maths.book import CHAPTERS
 from app.maths.c11_identity_table import algebra_of, others_of
 from app.maths.chapter import Control, Upload
-from app.maths.experiment_panel import ExperimentPanel, Page
+from app.maths.experiment_panel import ExperimentPanel
+from app.maths.pages import Page
 from app.maths.scene import Scene
 from app.maths.tab import MathsTab
 from app.maths.words import chapter_words

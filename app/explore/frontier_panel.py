@@ -1,0 +1,66 @@
+"""The frontier on the page: its button, its plots of quality against network calls, and its table."""
+
+from html import escape
+
+import gradio as gr
+
+from app.explore.axes_panel import ExploreControls
+from app.explore.grids import Frontier
+from app.explore.run import Results
+from app.texts import DEFAULT, say
+from app.ui.events import Component, Shown
+from app.ui.lazy_import import lazy_import
+
+explore_views, frontier_plot = lazy_import("app.explore.render"), lazy_import("app.explore.frontier_plot")
+
+MEASURES = ("rms", "kid")  # a plot each
+
+
+class FrontierPanel:
+    """The components of the frontier; they are laid out where it is made. axes: has its controls."""
+
+    def __init__(self, axes: ExploreControls):
+        self.words = gr.HTML(_words(DEFAULT), apply_default_css=False)
+        axes.lay_out_frontier()
+        self.button = gr.Button(say(DEFAULT, "buttons.measure"))
+        self.plan = gr.HTML(apply_default_css=False)
+        self.plots, self.captions = [], []
+        for _ in MEASURES:
+            self.plots.append(gr.Plot(show_label=False, container=False, visible=False, elem_classes="plot"))
+            self.captions.append(gr.HTML(apply_default_css=False))
+        self.table = gr.HTML(apply_default_css=False)
+
+    @property
+    def worded(self) -> set[Component]:
+        """The outputs of `rewrite`."""
+        return {self.button, self.words}
+
+    @property
+    def measured(self) -> set[Component]:
+        """The outputs of `shown` and `empty`."""
+        return {*self.plots, *self.captions, self.table}
+
+    def rewrite(self, language: str) -> Shown:
+        """Its words in a language."""
+        return {self.button: gr.update(value=say(language, "buttons.measure")), self.words: _words(language)}
+
+    def empty(self) -> Shown:
+        """Nothing was measured yet."""
+        hidden = dict.fromkeys(self.plots, gr.update(visible=False))
+        return hidden | dict.fromkeys([*self.captions, self.table], "")
+
+    def shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
+        """What was measured so far."""
+        found = {key: one.result for key, one in results.found.items()}
+        points = [point for one in frontier.measurements if (point := one.point(found))]
+        charts = frontier_plot.frontier_plots(points, language)
+        plots = [gr.update(visible=False) if one is None else gr.update(value=one.plot, visible=True) for one in charts]
+        captions = [explore_views.caption(points, measure, language) for measure in MEASURES]
+        shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
+        return shown | {self.table: explore_views.frontier_html(points)}
+
+
+def _words(language: str) -> str:
+    """What the frontier is."""
+    heading = f"<h2>{escape(say(language, 'frontier.heading'))}</h2>"
+    return f'{heading}<p class="hint">{escape(say(language, "frontier.what"))}</p>'

@@ -1,0 +1,40 @@
+"""The grid on the page, and the links that save it."""
+
+from collections.abc import Mapping
+
+import gradio as gr
+
+from app.explore.grids import Grid
+from app.server.services import Services
+from app.ui.events import Component, Shown
+from app.ui.lazy_import import lazy_import
+
+explore_views = lazy_import("app.explore.render")
+
+# A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
+PICK = """element.addEventListener('click', (event) => {
+    const cell = event.target.closest('a[data-query]');
+    if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    trigger('select', {query: cell.dataset.query});
+});"""
+
+
+class GridPanel:
+    """The components of the grid; they are laid out where it is made. cells: says which cell was clicked."""
+
+    def __init__(self, services: Services):
+        self.services = services
+        self.cells = gr.HTML(apply_default_css=False, js_on_load=PICK, elem_id="grid")
+        self.files = gr.HTML(apply_default_css=False)
+
+    @property
+    def shown(self) -> set[Component]:
+        """The outputs of `show`."""
+        return {self.cells, self.files}
+
+    def show(self, language: str, grid: Grid, found: Mapping, current=None, with_files: bool = True) -> Shown:
+        """The grid as far as it is found. current: the job at hand, see app.explore.run.Results."""
+        checkpoint = self.services.catalogue.checkpoint(grid.base.checkpoint)
+        shown: Shown = {self.cells: explore_views.grid_html(grid, found, checkpoint, language, current)}
+        return shown | ({self.files: explore_views.outcome(grid, found)} if with_files else {})

@@ -1,0 +1,87 @@
+"""What a run will do, before any sampling: a sentence, plots, and what each control does to it."""
+
+from html import escape
+from typing import TYPE_CHECKING
+
+import gradio as gr
+
+from app.controls.values import plan_run
+from app.server.services import Services
+from app.texts import DEFAULT, say
+from app.texts.messages import explain
+from app.ui.events import Component, Shown
+from app.ui.html import plan_line
+from app.ui.lazy_import import lazy_import
+
+if TYPE_CHECKING:
+    from diffusion.pipeline import DDPMLabPipeline
+    from diffusion.plan import Plan
+
+sentences, views = lazy_import("app.controls.sentences"), lazy_import("app.generate.render")
+
+
+class Preview:
+    """The components that say and show what the settings will do."""
+
+    def __init__(self, services: Services):
+        self.services = services
+        self.plots, self.captions = [], []
+
+    def lay_out_plan(self) -> None:
+        """The sentence."""
+        self.plan = gr.HTML(apply_default_css=False)
+
+    def lay_out_plots(self) -> None:
+        """The plots, each with its caption."""
+        with gr.Row(elem_id="plots"):
+            for caption in _captions(DEFAULT):
+                with gr.Column(min_width=0):
+                    self.plots.append(gr.Plot(show_label=False, container=False))
+                    self.captions.append(gr.HTML(caption, apply_default_css=False))
+
+    def lay_out_explanations(self) -> None:
+        """What each control does."""
+        self.explanations = gr.HTML(apply_default_css=False, elem_id="explanations")
+
+    @property
+    def worded(self) -> set[Component]:
+        """The outputs of `rewrite`."""
+        return {*self.captions}
+
+    @property
+    def told(self) -> set[Component]:
+        """The outputs of `tell`."""
+        return {self.plan, *self.plots, self.explanations}
+
+    def rewrite(self, language: str) -> Shown:
+        """The captions in a language."""
+        return dict(zip(self.captions, _captions(language), strict=True))
+
+    def tell(self, language: str, values: dict) -> "tuple[Shown, tuple[DDPMLabPipeline, Plan] | None]":
+        """What the settings will do, or what is wrong with them; and their run, None where they cannot run."""
+        run, said = self._planned(language, values)
+        if run is None:
+            return {self.plan: said}, None
+        plots, explanations = views.before(run[1], language)
+        shown: Shown = {self.plan: said, self.explanations: explanations}
+        return shown | dict(zip(self.plots, plots, strict=True)), run
+
+    def plan_line(self, language: str, values: dict) -> str:
+        """The line that says what the settings will do, or what is wrong with them."""
+        return self._planned(language, values)[1]
+
+    def _planned(self, language: str, values: dict) -> "tuple[tuple[DDPMLabPipeline, Plan] | None, str]":
+        if not self.services.catalogue.names():
+            return None, ""
+        try:
+            pipeline, plan = plan_run(self.services, values)
+        except ValueError as error:
+            return None, plan_line(explain(error, language), is_error=True)
+        seconds = self.services.latency.expected_seconds(plan.settings.checkpoint, plan)
+        return (pipeline, plan), plan_line(sentences.plan_sentence(plan, language, seconds))
+
+
+def _captions(language: str) -> list[str]:
+    """What stands below each plot."""
+    names = ("amplitudes", "betas", "levels")
+    return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]
