@@ -19,17 +19,17 @@ from diffusion.trajectory import pairs, visited_timesteps
 class NoiseLevels:
     """The noise at each visited timestep, as log sigma (see NoiseSchedule), all (S,) float64.
 
-    fed: in the pictures that the network gets. told: what it was trained on at the timestep that it is told.
+    actual: in the pictures that the network gets. conditioned: in those it was trained on at the timestep it is told.
     """
 
     t: Tensor
-    fed: Tensor
-    told: Tensor
+    actual: Tensor
+    conditioned: Tensor
 
     @property
     def mismatch(self) -> Tensor:
-        """sigma told over sigma fed: 1 where the network is told the truth, below 1 where it takes off too little."""
-        return torch.exp(self.told - self.fed)
+        """Conditioned over actual sigma: 1 where the network is told the truth, below 1 where it removes too little."""
+        return torch.exp(self.conditioned - self.actual)
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,10 @@ class Plan:
     def noise_levels(self) -> NoiseLevels:
         """Of the steps that the run takes, in their order."""
         t = torch.tensor([t for t, _ in self.run_pairs], dtype=torch.float64)
-        told = t
+        conditioned = t
         if not self.on_trained_betas:
-            told = conditioned_timesteps(t, self.schedule, self.trained, self.settings.conditioning)
-        return NoiseLevels(t, self.schedule.log_sigma_at(t), self.trained.log_sigma_at(told))
+            conditioned = conditioned_timesteps(t, self.schedule, self.trained, self.settings.conditioning)
+        return NoiseLevels(t, self.schedule.log_sigma_at(t), self.trained.log_sigma_at(conditioned))
 
     @property
     def signal_left(self) -> float:

@@ -48,16 +48,16 @@ class RescheduledDenoiser:
         """Of the denoiser within."""
         return self.denoiser.description
 
-    def told(self, t: float) -> float:
+    def conditioned_timestep(self, t: float) -> float:
         """The timestep, in [0, T-1] of its own schedule, that the denoiser is told at timestep t of this one."""
         return conditioned_timesteps(t, self.schedule, self.denoiser.schedule, self.conditioning).item()
 
     def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
         """See Denoiser."""
         level = level or level_at(t, self.schedule)
-        told = self.told(t)
+        conditioned = self.conditioned_timestep(t)
         above = self.schedule.log_sigma_at(t) > self.denoiser.schedule.log_sigma[-1]
         if self.conditioning == "matched" and bool(above):
-            x_0_hat = self.denoiser.predict(x_t, told).x_0_hat
+            x_0_hat = self.denoiser.predict(x_t, conditioned).x_0_hat
             return Prediction(x_0_hat, eps_from_x_0(x_t, x_0_hat, *level))
-        return self.denoiser.predict(x_t, told, level)
+        return self.denoiser.predict(x_t, conditioned, level)

@@ -203,7 +203,7 @@ def test_above_the_trained_range_the_picture_is_read_with_the_trained_alpha_bar(
     a, b = amplitudes(999)
     denoiser = RescheduledDenoiser(NetworkDenoiser(unet, LINEAR), other)
     said = denoiser.predict(x_t, 999)
-    assert denoiser.told(999) == 999
+    assert denoiser.conditioned_timestep(999) == 999
     torch.testing.assert_close(said.x_0_hat, (x_t - b * eps) / a, atol=1e-3, rtol=1e-3)
     signal, noise = signal_and_noise(999, other)
     assert signal < 1e-4  # by which the picture would have been divided
@@ -213,7 +213,7 @@ def test_above_the_trained_range_the_picture_is_read_with_the_trained_alpha_bar(
 def test_below_the_trained_range_it_is_told_zero(unet):
     other, x_t = NoiseSchedule.named(beta_start=1e-6), torch.randn(2, 1, 8, 8)
     denoiser = RescheduledDenoiser(NetworkDenoiser(unet, LINEAR), other)
-    assert denoiser.told(0) == 0
+    assert denoiser.conditioned_timestep(0) == 0
     with torch.no_grad():
         eps = unet(x_t, 0).sample
     torch.testing.assert_close(denoiser.predict(x_t, 0).x_0_hat, (x_t - 1e-3 * eps) / math.sqrt(1 - 1e-6))
