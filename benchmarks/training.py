@@ -35,7 +35,7 @@ from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from training.config import TrainConfig
-from training.data import load_data
+from training.data import DataConfig, load_data
 from training.evaluate import SPACING
 from training.network import build_unet
 from training.presets import PRESETS
@@ -143,7 +143,7 @@ def batch_size(name: str, data: str) -> int:
 
 def _their_training(data: str, steps: int, seed: int) -> DiffusersExample:
     config = _config(THEIRS, data, steps=steps, seed=seed)
-    pictures = load_data(data)
+    pictures = load_data(DataConfig(data=data))
     return DiffusersExample(build_unet(config, pictures), pictures.train.images, steps, seed, compiled=ON_GPU)
 
 

@@ -19,7 +19,7 @@ from benchmarks.sampling import SIDE
 from benchmarks.table import Row, in_turns, print_rows
 from benchmarks.training import THEIRS, batch_size, endless_steps
 from training.config import TrainConfig
-from training.data import load_data
+from training.data import DataConfig, load_data
 from training.network import build_unet
 from training.presets import PRESETS
 from training.summary import flops_of_one_call
@@ -52,7 +52,9 @@ def rows(rounds: int = 3, steps: int = 4, data: str = DATA) -> Iterator[Row]:
         f"training on {data}: images/s against diffusers' example loop",
         f"{ours:.0f} : {theirs:.0f} = {ours / theirs:.2f}",
     )
-    unet = build_unet(TrainConfig(**PRESETS[data] | {"class_conditional": False, "steps": 1}), load_data(data))
+    unet = build_unet(
+        TrainConfig(**PRESETS[data] | {"class_conditional": False, "steps": 1}), load_data(DataConfig(data=data))
+    )
     a, b = torch.randn(2, SIDE, SIDE)
     sgemm = 5 * 2 * SIDE**3 / in_turns({"sgemm": lambda: [a @ b for _ in range(5)]}, rounds)["sgemm"]
     share = 3 * flops_of_one_call(unet) * ours / sgemm

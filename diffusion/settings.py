@@ -15,7 +15,7 @@ from diffusion.errors import FieldError, of_validation, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
 from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
-from diffusion.words import BetaScheduleName, Conditioning, ReverseVariance, has_range
+from diffusion.words import CHECKPOINT_NAME, BetaScheduleName, Conditioning, ReverseVariance, has_range
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536
@@ -52,7 +52,7 @@ class SamplingSettings(BaseModel):
         Control(group="basics", place=1, kind="dropdown", codec="checkpoint", in_foot=True),
         OnAxis(place=11),
         DecidesLevels(),
-    ] = Field(None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the checkpoint's folder.")
+    ] = Field(None, pattern=CHECKPOINT_NAME, description="Name of the checkpoint's folder.")
 
     # The sampler
     sampler: Annotated[

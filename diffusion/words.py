@@ -9,6 +9,7 @@ BetaScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigm
 Conditioning = Literal["matched", "naive"]
 ReverseVariance = Literal["posterior", "beta"]
 
+CHECKPOINT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # a pattern: names of folders, here and on the Hub
 COSINE = "squaredcos_cap_v2"
 ONE_BY_ONE = "trained"  # what stands for betas that were given one by one, where a name is wanted
 

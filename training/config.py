@@ -2,25 +2,22 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from diffusion.errors import of_validation
 from diffusion.gaussian import PredictionType
 from diffusion.objective import LossWeighting, TimestepDraw
 from diffusion.schedule import BetaScheduleName, NoiseSchedule
+from diffusion.words import CHECKPOINT_NAME
+from training.data.config import DataConfig
 
 Width = Annotated[int, Field(ge=4, le=4096)]
 
 
-class TrainConfig(BaseModel):
+class TrainConfig(DataConfig):
     """Fit a DDPM U-Net to pictures and export it as a diffusers folder."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     # The run
-    name: str = Field(
-        "my-ddpm", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description="Name of the run and of its checkpoint."
-    )
+    name: str = Field("my-ddpm", pattern=CHECKPOINT_NAME, description="Name of the run and of its checkpoint.")
     output_dir: str = Field(
         "runs", min_length=1, description="Folder of the runs: states, samples and logs go to output_dir/name."
     )
@@ -34,28 +31,7 @@ class TrainConfig(BaseModel):
     )
     init_from: str | None = Field(None, description="A checkpoint folder whose U-Net to start from (fine-tuning).")
 
-    # Data
-    data: str = Field(
-        "pixel-faces",
-        min_length=1,
-        description="pixel-faces, hanzi, fashion-mnist, mnist, a folder of images, or hub:owner/name.",
-    )
-    image_size: int | None = Field(
-        None, ge=8, le=256, description="Side of the square pictures; by default a data set's own, 32 for a folder."
-    )
-    color: Literal["auto", "grey", "rgb"] = Field(
-        "auto", description="Channels; auto is grey only where every picture is."
-    )
-    resample: Literal["lanczos", "nearest", "bicubic"] = Field(
-        "lanczos", description="How pictures of a folder are resized (nearest for pixel art)."
-    )
-    test_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out where the data have no test split.")
-    image_column: str | None = Field(
-        None, description="Column of the pictures in a Hub data set; by default found by its type."
-    )
-    label_column: str | None = Field(
-        None, description="Column of the labels in a Hub data set; by default found by its type."
-    )
+    # Data: which pictures is DataConfig's
     flip: bool = Field(False, description="Mirror half of the pictures (not for digits, letters or shoes).")
     class_conditional: bool = Field(True, description="Tell the network the class, where the data have classes.")
     label_dropout: float = Field(
@@ -147,12 +123,6 @@ class TrainConfig(BaseModel):
         ("tensorboard",),
         description="Accelerate's trackers (tensorboard, wandb, aim, ...); none with --trackers alone.",
     )
-
-    def __init__(self, **fields):
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise of_validation(error) from None
 
     @model_validator(mode="after")
     def _fields_fit_together(self) -> Self:

@@ -27,7 +27,7 @@ from diffusion.metrics.features import (
     save_feature_space,
 )
 from diffusion.pixels import to_unit_range
-from training.data import DataError, DataSet, Pictures, load_data
+from training.data import DataConfig, DataError, DataSet, Pictures, load_data
 
 IMAGES, BATCH = 200_000, 128  # pictures seen: some minutes on two cores
 MOST_REAL = 10_000
@@ -140,8 +140,7 @@ def data_of(checkpoint: Path) -> DataSet:
     """The data set that a checkpoint was trained on. Raises DataError where it is not what it was."""
     record = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
     settings = record["settings"]
-    fields = ("data", "image_size", "color", "test_fraction", "resample", "image_column", "label_column", "seed")
-    data = load_data(**{field: settings[field] for field in fields})
+    data = load_data(DataConfig(**{name: settings[name] for name in DataConfig.model_fields if name in settings}))
     if data.sha256() != record["data"]["sha256"]:
         raise DataError(f"{checkpoint.name}: the pictures of {settings['data']} are not those it was trained on")
     return data

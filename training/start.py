@@ -20,16 +20,7 @@ def prepare(config: TrainConfig) -> tuple[Training, Run]:
     Raises DataError, RunError or ValueError with what to do, before anything is changed on the disk.
     """
     accelerator = make_accelerator(config, run_folder(config))
-    data = load_data(
-        config.data,
-        config.image_size,
-        config.color,
-        config.test_fraction,
-        config.resample,
-        config.image_column,
-        config.label_column,
-        config.seed,
-    )
+    data = load_data(config)
     warnings = list(data.warnings)
     if config.mixed_precision == "bf16" and accelerator.device.type == "cpu" and bf16_is_emulated():
         warnings.append("mixed_precision: this processor has no bf16 and imitates it many times slower; use no")

@@ -18,6 +18,7 @@ from app.server.malloc import give_back
 from app.texts.messages import PageError
 from app.ui.lazy_import import lazy_import
 from diffusion.errors import FieldError
+from diffusion.words import CHECKPOINT_NAME
 
 if TYPE_CHECKING:
     from diffusion.metrics.features import FeatureSpace
@@ -28,7 +29,7 @@ pipelines = lazy_import("diffusion.pipeline")
 
 MAX_JSON = 4_000_000
 FAVOURITE = "pixel-faces"  # opens the page where it is there: quick, in colour, and judged at a glance
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # what SamplingSettings.checkpoint takes
+NAME = re.compile(CHECKPOINT_NAME)
 PARTS = (
     "model_index.json", "unet", "scheduler", "reference/reference.json", "reference/features.json", "training.json",
     "samples.png",

@@ -7,7 +7,7 @@ from PIL import Image
 
 from diffusion.pixels import fit
 from tests.conftest import DATA
-from training.data import DataError, Pictures, load_data
+from training.data import DataConfig, DataError, Pictures, load_data
 from training.data.named import IdxSource, load_pixel_faces, read_idx
 from training.data.split import split_off_test
 
@@ -32,7 +32,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("name", ["fashion-mnist", "mnist"])
 def test_idx_data_are_the_real_pictures(name):
-    data = load_data(name)
+    data = load_data(DataConfig(data=name))
     assert data.image_shape == (28, 28, 1) and data.classes == 10
     assert (len(data.train), len(data.test)) == (512, 128)
     assert 30 < data.train.images.mean() < 100 and data.train.images.max() == 255
@@ -42,7 +42,7 @@ def test_idx_data_are_the_real_pictures(name):
 def test_a_missing_data_set_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setenv("DDPM_LAB_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"mnist: not found in .*make data"):
-        load_data("mnist")
+        load_data(DataConfig(data="mnist"))
 
 
 def test_a_broken_idx_file_is_named(tmp_path):
@@ -53,7 +53,7 @@ def test_a_broken_idx_file_is_named(tmp_path):
 
 def test_an_unknown_name_lists_what_there_is():
     with pytest.raises(DataError, match=r"'cifar' is neither a known data set .*fashion-mnist.* nor a folder"):
-        load_data("cifar")
+        load_data(DataConfig(data="cifar"))
 
 
 def test_pixel_faces_are_disjoint_balanced_and_on_their_grid():
@@ -67,19 +67,19 @@ def test_pixel_faces_are_disjoint_balanced_and_on_their_grid():
 
 
 def test_a_size_or_colour_can_be_asked_of_named_data():
-    data = load_data("mnist", image_size=16, color="rgb")
+    data = load_data(DataConfig(data="mnist", image_size=16, color="rgb"))
     assert data.image_shape == (16, 16, 3) and data.test.images.dtype == np.uint8
 
 
 def test_folder_classes_labels_and_split(folder):
-    data = load_data(str(folder), image_size=8)
+    data = load_data(DataConfig(data=str(folder), image_size=8))
     assert data.class_names == ("cats", "dogs") and data.image_shape == (8, 8, 3)
     assert (len(data.train), len(data.test)) == (54, 6)
     assert list(np.bincount(data.test.labels)) == [3, 3]
     train, test = ({image.tobytes() for image in split.images} for split in (data.train, data.test))
     assert not train & test
-    again = load_data(str(folder), image_size=8)
-    assert again.sha256() == data.sha256() != load_data(str(folder), image_size=8, seed=1).sha256()
+    again = load_data(DataConfig(data=str(folder), image_size=8))
+    assert again.sha256() == data.sha256() != load_data(DataConfig(data=str(folder), image_size=8, seed=1)).sha256()
 
 
 def test_a_picture_gets_the_label_of_its_folder(tmp_path):
@@ -87,7 +87,7 @@ def test_a_picture_gets_the_label_of_its_folder(tmp_path):
         (tmp_path / name).mkdir()
         for number in range(12):
             Image.new("RGB", (8, 8), (value, value, number)).save(tmp_path / name / f"{number}.png")
-    data = load_data(str(tmp_path), image_size=8)
+    data = load_data(DataConfig(data=str(tmp_path), image_size=8))
     for split in (data.train, data.test):
         assert np.array_equal(split.images[:, 0, 0, 0] > 128, split.labels == 1)
 
@@ -96,24 +96,26 @@ def test_broken_files_are_named_counted_and_left_out(folder):
     (folder / "cats" / "00.png").write_bytes(b"not a picture")
     whole = (folder / "dogs" / "03.png").read_bytes()
     (folder / "dogs" / "03.png").write_bytes(whole[: len(whole) // 2])
-    data = load_data(str(folder), image_size=8)
+    data = load_data(DataConfig(data=str(folder), image_size=8))
     assert len(data.train) + len(data.test) == 58
     warning = next(text for text in data.warnings if "could not be read" in text)
     assert warning.startswith("2 pictures") and "00.png" in warning and "03.png" in warning
 
 
 def test_too_few_pictures_are_warned_of(folder):
-    assert any("only 54 training pictures" in text for text in load_data(str(folder), image_size=8).warnings)
+    assert any(
+        "only 54 training pictures" in text for text in load_data(DataConfig(data=str(folder), image_size=8)).warnings
+    )
 
 
 def test_nothing_readable_or_mixed_layouts_are_errors(folder, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(DataError, match="no pictures found below"):
-        load_data(str(empty))
+        load_data(DataConfig(data=str(empty)))
     Image.new("L", (8, 8)).save(folder / "loose.png")
     with pytest.raises(DataError, match=r"1 pictures lie in .* itself and 60 in sub-folders"):
-        load_data(str(folder))
+        load_data(DataConfig(data=str(folder)))
 
 
 def test_a_ready_split_is_kept_and_unknown_test_classes_are_refused(folder, tmp_path):
@@ -123,11 +125,11 @@ def test_a_ready_split_is_kept_and_unknown_test_classes_are_refused(folder, tmp_
             (root / split / name).mkdir(parents=True)
             for number in numbers:
                 (root / split / name / f"{number}.png").write_bytes((folder / name / f"{number:02}.png").read_bytes())
-    data = load_data(str(root), image_size=8)
+    data = load_data(DataConfig(data=str(root), image_size=8))
     assert (len(data.train), len(data.test)) == (40, 20)
     (root / "test" / "cats").rename(root / "test" / "birds")
     with pytest.raises(DataError, match="has the classes birds"):
-        load_data(str(root), image_size=8)
+        load_data(DataConfig(data=str(root), image_size=8))
 
 
 def test_train_alone_is_no_class_and_case_does_not_matter(folder, tmp_path):
@@ -135,13 +137,13 @@ def test_train_alone_is_no_class_and_case_does_not_matter(folder, tmp_path):
     (root / "Train").mkdir(parents=True)
     for name in ("cats", "dogs"):
         (root / "Train" / name).symlink_to(folder / name)  # linked folders count too
-    data = load_data(str(root), image_size=8)
+    data = load_data(DataConfig(data=str(root), image_size=8))
     assert data.class_names == ("cats", "dogs") and len(data.train) == 54
     (root / "TEST").symlink_to(folder)
-    assert len(load_data(str(root), image_size=8).test) == 60
+    assert len(load_data(DataConfig(data=str(root), image_size=8)).test) == 60
     (root / "birds").mkdir()
     with pytest.raises(DataError, match="has a folder train beside birds"):
-        load_data(str(root), image_size=8)
+        load_data(DataConfig(data=str(root), image_size=8))
 
 
 def test_test_pictures_without_classes_are_refused(folder, tmp_path):
@@ -150,13 +152,15 @@ def test_test_pictures_without_classes_are_refused(folder, tmp_path):
     (root / "train").symlink_to(folder)
     (root / "test").symlink_to(folder / "cats")
     with pytest.raises(DataError, match="lie in no sub-folder"):
-        load_data(str(root), image_size=8)
+        load_data(DataConfig(data=str(root), image_size=8))
 
 
 def test_a_class_whose_files_are_all_broken_is_warned_of(folder):
     for path in (folder / "dogs").iterdir():
         path.write_bytes(b"")
-    assert any("the class dogs has only 0" in text for text in load_data(str(folder), image_size=8).warnings)
+    assert any(
+        "the class dogs has only 0" in text for text in load_data(DataConfig(data=str(folder), image_size=8)).warnings
+    )
 
 
 def test_grey_is_found_by_itself(tmp_path):
@@ -164,8 +168,8 @@ def test_grey_is_found_by_itself(tmp_path):
         Image.new("RGB" if number % 2 else "L", (9, 9), (number,) * 3 if number % 2 else number).save(
             tmp_path / f"{number}.png"
         )
-    assert load_data(str(tmp_path), image_size=8).image_shape == (8, 8, 1)
-    assert load_data(str(tmp_path), image_size=8, color="rgb").image_shape == (8, 8, 3)
+    assert load_data(DataConfig(data=str(tmp_path), image_size=8)).image_shape == (8, 8, 1)
+    assert load_data(DataConfig(data=str(tmp_path), image_size=8, color="rgb")).image_shape == (8, 8, 3)
 
 
 def test_twins_never_stand_on_both_sides_of_the_split():
@@ -206,7 +210,7 @@ def test_fit_takes_16_bits_palette_and_cmyk():
 
 
 def test_npz_round_trip_is_exact_reproducible_and_plain_numpy(tmp_path):
-    pictures = load_data("mnist").test
+    pictures = load_data(DataConfig(data="mnist")).test
     pictures.save(tmp_path / "a.npz")
     pictures.save(tmp_path / "b.npz")
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
@@ -216,9 +220,9 @@ def test_npz_round_trip_is_exact_reproducible_and_plain_numpy(tmp_path):
 
 def test_a_hub_data_set_through_the_datasets_library(folder):
     pytest.importorskip("datasets")
-    data = load_data(f"hub:{folder}", image_size=8)
+    data = load_data(DataConfig(data=f"hub:{folder}", image_size=8))
     assert data.class_names == ("cats", "dogs") and len(data.train) + len(data.test) == 60
-    plain = load_data(str(folder), image_size=8)
+    plain = load_data(DataConfig(data=str(folder), image_size=8))
     both = [np.concatenate([found.train.images, found.test.images]).reshape(60, -1) for found in (data, plain)]
     assert np.array_equal(*(np.unique(pixels, axis=0) for pixels in both))
 
@@ -249,22 +253,24 @@ def test_hub_rows_that_are_missing_or_odd(tmp_path):
         file = io.BytesIO()
         Image.fromarray(varied.astype(np.uint8)).save(file, "png")
         row["image"] = {"bytes": file.getvalue(), "path": None}
-    data = load_data(hub_rows(tmp_path / "a", {"image": image, "kind": text}, rows), label_column="kind")
+    data = load_data(
+        DataConfig(data=hub_rows(tmp_path / "a", {"image": image, "kind": text}, rows), label_column="kind")
+    )
     assert data.class_names == ("k0", "k1") and len(data.train) + len(data.test) == 10
     assert data.image_shape == (20, 20, 3)  # their own size, as all are equal squares
     assert any(w.startswith("2 pictures could not be read") and "row 10" in w for w in data.warnings)
     rows[3]["kind"] = None
     with pytest.raises(DataError, match="no single label in row 3"):
-        load_data(hub_rows(tmp_path / "b", {"image": image, "kind": text}, rows), label_column="kind")
+        load_data(DataConfig(data=hub_rows(tmp_path / "b", {"image": image, "kind": text}, rows), label_column="kind"))
     with pytest.raises(DataError, match="'kind' does not hold one picture a row"):
-        load_data(f"hub:{tmp_path / 'b'}", image_column="kind")
+        load_data(DataConfig(data=f"hub:{tmp_path / 'b'}", image_column="kind"))
     with pytest.raises(DataError, match="has no column 'weight'"):
-        load_data(f"hub:{tmp_path / 'b'}", label_column="weight")
+        load_data(DataConfig(data=f"hub:{tmp_path / 'b'}", label_column="weight"))
 
 
 def test_a_hub_data_set_that_cannot_be_had_is_one_error():
     with pytest.raises(DataError, match="nobody/nothing: could not be loaded"):
-        load_data("hub:nobody/nothing")
+        load_data(DataConfig(data="hub:nobody/nothing"))
 
 
 def test_named_data_fall_back_to_the_hub(folder, monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from huggingface_hub import ModelCard
 
 from tests.training.tiny import command, tiny_config
 from training import export
-from training.data import Pictures, load_data
+from training.data import DataConfig, Pictures, load_data
 from training.export import export_run, save_reference
 from training.start import prepare
 from training.states import RunError, check_checkpoint, checkpoint_folder, run_folder, save_state
@@ -84,21 +84,21 @@ def test_the_card_is_valid_and_names_data_licence_and_recipe(tmp_path):
 
 
 def test_a_sample_is_fair_to_the_classes_and_always_the_same():
-    faces = load_data("pixel-faces").train
+    faces = load_data(DataConfig(data="pixel-faces")).train
     sample = faces.take(4000)
     assert abs(np.bincount(sample.labels) - 500).max() < 4.5 * 500**0.5
     assert sample.sha256() == faces.take(4000).sha256()
 
 
 def test_reference_pictures_are_real_labelled_and_small(tmp_path):
-    data = load_data("fashion-mnist")
+    data = load_data(DataConfig(data="fashion-mnist"))
     save_reference(data, tmp_path)
     train = Pictures.read(tmp_path / "train.npz")
     assert np.array_equal(train.images, data.train.images) and np.array_equal(train.labels, data.train.labels)
 
 
 def test_files_stay_below_the_limit_of_a_spaces_git(tmp_path, monkeypatch):
-    data = load_data("fashion-mnist")
+    data = load_data(DataConfig(data="fashion-mnist"))
     monkeypatch.setattr(export, "REFERENCE_BYTES", 50_000)
     save_reference(data, tmp_path)
     assert 30_000 < (tmp_path / "train.npz").stat().st_size <= 50_000

@@ -11,7 +11,7 @@ from benchmarks.feature_space import damaged
 from diffusion.metrics.distances import fid, kid, shuffled
 from diffusion.metrics.features import load_feature_space, save_feature_space
 from tests.training.tiny import REPOSITORY, tiny_config
-from training.data import DataError, DataSet, Pictures, load_data
+from training.data import DataConfig, DataError, DataSet, Pictures, load_data
 from training.export import export_run
 from training.features import (
     carry_over,
@@ -34,7 +34,7 @@ def test_a_quarter_turn_is_numpys():
 
 
 def test_it_never_learns_from_the_pictures_that_distances_are_measured_to():
-    data = load_data("fashion-mnist")
+    data = load_data(DataConfig(data="fashion-mnist"))
     reference = data.train.take(200)
     pool = without(data.train, reference)
     known = {image.tobytes() for image in reference.images}
@@ -60,7 +60,7 @@ def test_damage_is_as_strong_as_it_says_and_stays_on_the_grid():
 
 @pytest.fixture(scope="module")
 def fitted():
-    data = load_data("fashion-mnist")
+    data = load_data(DataConfig(data="fashion-mnist"))
     return data, fit_features(data, data.train.take(128), images=6000)
 
 

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from tests.training.tiny import REPOSITORY
 from training.config import TrainConfig
-from training.data import DataError, DataSet, Pictures, load_data
+from training.data import DataConfig, DataError, DataSet, Pictures, load_data
 from training.data.named import HANZI_CLASSES
 from training.network import build_unet
 from training.presets import preset
@@ -147,7 +147,7 @@ def test_the_lock_pins_every_font_and_names_no_registry():
 def test_missing_pictures_say_how_to_make_them(monkeypatch, tmp_path):
     monkeypatch.setenv("DDPM_LAB_DATA", str(tmp_path))
     with pytest.raises(DataError, match=r"hanzi: train.npz and test.npz not found .*datasets/hanzi/make\.py"):
-        load_data("hanzi")
+        load_data(DataConfig(data="hanzi"))
 
 
 def test_made_pictures_are_loaded_with_the_names_of_their_scripts(modules, monkeypatch, tmp_path):
@@ -159,7 +159,7 @@ def test_made_pictures_are_loaded_with_the_names_of_their_scripts(modules, monke
         images = np.random.default_rng(count).integers(0, 256, (count, 32, 32, 1), dtype=np.uint8)
         labels = (np.arange(count) % 6).astype(np.uint8)
         make.write_npz(tmp_path / "hanzi" / f"{split}.npz", {"images": images, "labels": labels})
-    data = load_data("hanzi")
+    data = load_data(DataConfig(data="hanzi"))
     assert data.class_names == HANZI_CLASSES == tuple(writing.SCRIPTS)
     assert (len(data.train), len(data.test), data.image_shape) == (12, 6, (32, 32, 1))
     assert data.train.labels.tolist() == [0, 1, 2, 3, 4, 5] * 2

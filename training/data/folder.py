@@ -5,30 +5,24 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.config import DataConfig
 from training.data.pictures import DataError, DataSet, Pictures
-from training.data.reading import Source, read_all, warnings_of, with_channels
+from training.data.reading import DEFAULT_SIZE, Source, read_all, warnings_of, with_channels
 from training.data.split import split_off_test
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 TEST_FOLDERS = ("test", "validation", "valid", "val")
 
 
-def read_folder(
-    folder: Path,
-    image_size: int,
-    color: str = "auto",
-    test_fraction: float = 0.1,
-    resample: str = "lanczos",
-    seed: int = 0,
-) -> DataSet:
-    """All pictures below `folder`, cropped to image_size x image_size.
+def read_folder(folder: Path, config: DataConfig) -> DataSet:
+    """All pictures below `folder`, cropped to squares of config.image_size, by default of 32.
 
     Layout: pictures directly in the folder (no classes), or one sub-folder a class; either of them may lie below
-    train/ and test/ (or validation/), else test_fraction of the pictures is held out. color "auto" is RGB unless every
-    picture is grey. Pictures that cannot be read are left out, named and counted in the warnings.
+    train/ and test/ (or validation/), else config.test_fraction of the pictures is held out. config.color "auto" is RGB
+    unless every picture is grey. Pictures that cannot be read are left out, named and counted in the warnings.
     Raises DataError where nothing usable is found.
     """
-    folder = Path(folder)
+    image_size = config.image_size or DEFAULT_SIZE
     if not folder.is_dir():
         raise DataError(f"data: {folder} is not a folder")
     roots = _roots(folder)
@@ -36,13 +30,14 @@ def read_folder(
     class_names = _class_names(files[0], roots[0])
     labels = [_labels(found, root, class_names) for found, root in zip(files, roots, strict=True)]
     broken: list[str] = []
-    read = [read_all([Source(str(path), path) for path in found], image_size, resample, broken) for found in files]
-    images = with_channels(color, [pixels for pixels, _ in read])
+    sources = [[Source(str(path), path) for path in found] for found in files]
+    read = [read_all(found, image_size, config.resample, broken) for found in sources]
+    images = with_channels(config.color, [pixels for pixels, _ in read])
     splits = [
         Pictures(pixels, None if known is None else known[kept])
         for pixels, (_, kept), known in zip(images, read, labels, strict=True)
     ]
-    train, test = splits if len(splits) == 2 else split_off_test(splits[0], test_fraction, seed)
+    train, test = splits if len(splits) == 2 else split_off_test(splits[0], config.test_fraction, config.seed)
     name = folder.resolve().name
     return DataSet(
         name,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.config import DataConfig
 from training.data.pictures import DataError, DataSet, Pictures
 from training.data.reading import Source, own_size, read_all, warnings_of, with_channels
 from training.data.split import split_off_test
@@ -11,20 +12,11 @@ from training.data.split import split_off_test
 TEST_SPLITS = ("test", "validation", "valid", "val")
 
 
-def read_hub(
-    repo_id: str,
-    image_size: int | None = None,
-    color: str = "auto",
-    test_fraction: float = 0.1,
-    resample: str = "lanczos",
-    image_column: str | None = None,
-    label_column: str | None = None,
-    seed: int = 0,
-) -> DataSet:
+def read_hub(repo_id: str, config: DataConfig) -> DataSet:
     """The data set `repo_id` of the Hub ("owner/name" or "owner/name:configuration").
 
     The columns are found by their types (Image, ClassLabel) unless they are named. A data set without a test split
-    gives up test_fraction of its training pictures. Raises DataError, naming what is missing.
+    gives up config.test_fraction of its training pictures. Raises DataError, naming what is missing.
     """
     try:
         import datasets
@@ -41,9 +33,9 @@ def read_hub(
     used = [splits["train"]] + ([splits[held_out]] if held_out else [])
 
     features = used[0].features
-    image_column = image_column or _column_of_type(features, datasets.Image, repo_id)
+    image_column = config.image_column or _column_of_type(features, datasets.Image, repo_id)
     labelled = [column for column, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
-    label_column = label_column or (labelled[0] if labelled else None)
+    label_column = config.label_column or (labelled[0] if labelled else None)
     for split in used:
         for column in filter(None, (image_column, label_column)):
             if column not in split.features:
@@ -53,15 +45,15 @@ def read_hub(
 
     class_names, labels = _labels(used, label_column, repo_id)
     sources = [_sources(split.cast_column(image_column, datasets.Image(decode=False)), image_column) for split in used]
-    size = image_size or own_size(sources[0])
+    size = config.image_size or own_size(sources[0])
     broken: list[str] = []
-    read = [read_all(found, size, resample, broken) for found in sources]
-    images = with_channels(color, [pixels for pixels, _ in read])
+    read = [read_all(found, size, config.resample, broken) for found in sources]
+    images = with_channels(config.color, [pixels for pixels, _ in read])
     pictures = [
         Pictures(pixels, None if known is None else known[kept])
         for pixels, (_, kept), known in zip(images, read, labels, strict=True)
     ]
-    train, test = pictures if held_out else split_off_test(pictures[0], test_fraction, seed)
+    train, test = pictures if held_out else split_off_test(pictures[0], config.test_fraction, config.seed)
     return DataSet(
         Path(name).name,
         train,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.config import DataConfig
 from training.data.hub import read_hub
 from training.data.pictures import DataError, DataSet, Pictures
 
@@ -57,7 +58,7 @@ class IdxSource:
                 break
         else:
             try:
-                found = read_hub(self.hub_id)
+                found = read_hub(self.hub_id, DataConfig(data=self.name))
             except DataError as error:
                 looked = " and ".join(map(str, places))
                 raise DataError(
