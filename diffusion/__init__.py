@@ -1,1 +1,1 @@
-"""The mathematics and the samplers of DDPM Lab. Needs torch and diffusers; knows no app and no training."""
+"""The mathematics and the samplers of DDPM Lab. Needs torch and diffusers; imports neither app nor training."""

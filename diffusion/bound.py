@@ -1,11 +1,11 @@
 """The terms of the variational bound on -log p(x_0): Ho et al. 2020, eq. (5), for any chain of reverse steps.
 
--log p(x_0) <= L_T + sum of L_{t-1} + L_0. Lower is better. All terms are in nats per picture (summed over C, H and W)
-and per example, in float64 and in closed form; bits per dimension exist only behind `bits_per_dim`.
-Code index i holds the paper's L_i: the step t = 0 -> -1 is L_0, the decoder, the LAST step of sampling; the step
-t -> s, t >= 1, is the KL L_t in the paper's numbering; L_T is the prior term, how far x_T is from N(0, I).
+-log p(x_0) <= L_T + sum of L_{t-1} + L_0. Lower is better. All terms are closed forms in float64, one number per
+picture of a batch, in nats summed over C, H and W; only `bits_per_dim` converts to bits per dimension.
+Code index i holds the paper's L_i: step 0 -> -1 is L_0, the decoder, the LAST step of sampling; step t -> s with t >= 1
+is the KL term L_t in the paper's numbering; L_T, the prior term, says how far x_T is from N(0, I).
 
-One measured number a step, the error of x_0_hat, gives the term for every reverse variance at no further cost.
+One measurement per step, the error of x_0_hat, gives the term for any reverse variance without another network call.
 """
 
 import math
@@ -29,39 +29,42 @@ BoundVariance = Literal["posterior", "beta", "analytic"]
 
 
 class InfiniteBound(FieldError):
-    """A term has no finite value: its reverse variance is 0, or no number."""
+    """A bound term has no finite value: its reverse variance is 0, negative or NaN."""
 
     def __init__(self, var: float):
         super().__init__("var", "infinite_bound", got=var)
 
 
 def bits_per_dim(nats: Tensor | float, dims: int) -> Tensor | float:
-    """Nats per picture of `dims` = C H W numbers -> bits per dimension: the one place where the unit changes."""
+    """Convert nats per picture of `dims` = C H W numbers to bits per dimension; no other code changes the unit."""
     return nats / (dims * math.log(2))
 
 
 def prior_nats(x_0: Tensor, t: int, schedule: NoiseSchedule) -> Tensor:
-    """L_T = KL(q(x_t | x_0) || N(0, I)) at the t where the chain starts. x_0: (B, C, H, W). Returns (B,)."""
+    """L_T = KL(q(x_t | x_0) || N(0, I)) at the t where the chain starts, t in [0, T), for x_0: (B, C, H, W).
+
+    Returns (B,) float64, in nats.
+    """
     alpha_bar = torch.exp(schedule.log_alpha_bar(t)).to(x_0.device)
     second_moment = x_0.double().square().flatten(1).mean(1)
     return 0.5 * x_0[0].numel() * (alpha_bar * second_moment - alpha_bar - torch.log1p(-alpha_bar))
 
 
 def kl_nats_per_dim(u: Tensor, ratio: Tensor) -> Tensor:
-    """L_{t-1} / D = (r (1 + u) - ln r - 1) / 2, with u = (SNR_s - SNR_t) mean (x_0 - x_0_hat)^2.
+    """L_{t-1} / D = (r (1 + u) - ln r - 1) / 2 in nats, with u = (SNR_s - SNR_t) mean (x_0 - x_0_hat)^2.
 
-    ratio: r = posterior variance / reverse variance. r = 1 gives u / 2; the best constant, r = 1 / (1 + mean u), gives
-    ln(1 + u) / 2.
+    ratio: r = posterior variance / reverse variance, > 0. r = 1 gives u / 2; the best constant, r = 1 / (1 + mean u),
+    gives ln(1 + mean u) / 2 on average.
     """
     return 0.5 * (ratio * (1 + u) - torch.log(ratio) - 1)
 
 
 @dataclass(frozen=True)
 class StepError:
-    """How far the denoiser is off at one step t -> s, for every picture of a batch: (B,) float64 means over C, H, W.
+    """Squared errors of the denoiser at one step t -> s, one per picture: (B,) float64 means over C, H and W.
 
-    x_0_mse, eps_mse: of the (clipped) x_0_hat and of the eps_hat that belongs to it. x_0, x_0_hat: (B, C, H, W), kept
-    at s = -1 only, where the term needs them whole.
+    x_0_mse, eps_mse: errors of x_0_hat (clipped if `measure` clips) and of the eps_hat that belongs to it. dims: C H W.
+    x_0, x_0_hat: (B, C, H, W), kept only at s = -1, where the term needs them.
     """
 
     t: int
@@ -73,9 +76,10 @@ class StepError:
     x_0_hat: Tensor | None = None
 
     def nats(self, var: float, schedule: NoiseSchedule, cdf: NormalCdf = "erf") -> Tensor:
-        """The term of this step at the reverse variance `var` > 0: (B,). Raises InfiniteBound at another one.
+        """Return the term of this step at the reverse variance `var`: (B,) float64, in nats.
 
-        At s = -1 the data must lie on the 8-bit grid (ValueError otherwise).
+        Raises InfiniteBound unless var > 0, and at s = -1 ValueError for data off the 8-bit grid. cdf: see
+        discretized_nats.
         """
         if not var > 0:
             raise InfiniteBound(var)
@@ -90,13 +94,14 @@ class StepError:
 def measure(
     denoiser: Denoiser, x_0: Tensor, plan: BoundPlan, generators: list[torch.Generator], clip: bool = True
 ) -> Iterator[StepError]:
-    """One StepError for each of the plan's evaluations, in their order; each draws fresh noise x_t ~ q(x_t | x_0).
+    """Yield one StepError per evaluation of the plan, in order; each draws a fresh x_t ~ q(x_t | x_0).
 
-    x_0: (B, C, H, W) in [-1, 1]; generators: one a picture. clip: clamp x_0_hat to [-1, 1], as in sampling. Raises
-    ValueError for a guided denoiser, which is no likelihood model, and for one on other betas than the plan's.
+    x_0: (B, C, H, W) in [-1, 1]; generators: one per picture. clip: clamp x_0_hat to [-1, 1], as in sampling. Raises
+    ValueError for a guided denoiser (not a likelihood model), a denoiser whose betas are not the plan's, and a wrong
+    number of generators.
     """
     if denoiser.description.guided:
-        raise ValueError("guidance_scale: a guided mixture of two answers is no likelihood model and has no bound")
+        raise ValueError("guidance_scale: a guided denoiser is not a likelihood model and has no bound")
     if not torch.equal(denoiser.schedule.betas, plan.schedule.betas):
         raise ValueError("denoiser: its schedule is not the plan's")
     if len(generators) != len(x_0):
@@ -124,7 +129,7 @@ def _measure(denoiser, x_0, plan, generators, clip) -> Iterator[StepError]:
 
 
 def join(batches: Iterable[Iterable[StepError]]) -> list[StepError]:
-    """The errors of several batches of pictures under one plan, as those of one large batch."""
+    """Concatenate the errors of several batches under one plan, as one large batch. Raises ValueError for two plans."""
     joined = []
     for errors in zip(*batches, strict=True):
         first = errors[0]
@@ -150,9 +155,9 @@ def join(batches: Iterable[Iterable[StepError]]) -> list[StepError]:
 
 
 def mean_x_0_mse(errors: Iterable[StepError]) -> dict[Pair, float]:
-    """The measured error of each step, averaged over pictures and draws: what the analytic variances are fitted to.
+    """Return the measured error of each step, averaged over pictures and draws, to fit the analytic variances to.
 
-    Fit on training pictures, never on the picture whose bound is shown: that would be no bound.
+    Fit on training pictures, never on the picture whose bound is shown: the result would not be a bound.
     """
     values: dict[Pair, list[Tensor]] = {}
     for error in errors:
@@ -166,20 +171,22 @@ def reverse_variances(
     fitted_mse: Mapping[Pair, float] | None = None,
     decoder_var: float | None = None,
 ) -> dict[Pair, float]:
-    """The reverse variance of every step that the plan evaluates.
+    """Return the reverse variance of every step that the plan evaluates.
 
     "posterior": beta tilde. "beta": 1 - alpha-bar_t / alpha-bar_s. "analytic": posterior_var + c_0^2 m, the best
-    constant for a measured error m = fitted_mse[t, s]; Bao et al. 2022 (Analytic-DPM), whose optimum it is when the
-    denoiser is exact.
-    decoder_var, of the last step: by default, as in Ho et al.'s code for both kinds, the posterior variance of the
-    step before it in THIS chain (the posterior's own would be 0), or beta where there is no step before it; for
-    "analytic" m itself, the optimum of a density, a little above that of 8-bit bins where m is under a bin's width.
-    Raises ValueError naming a step that was not fitted.
+    constant for a measured error m = fitted_mse[t, s]: the optimum of Bao et al. 2022 (Analytic-DPM) if the denoiser is
+    exact.
+    decoder_var: variance of the last step. Default for "posterior" and "beta", as in Ho et al.'s code: the posterior
+    variance of the step before it in THIS chain (its own posterior variance is 0), or beta in a chain of one step.
+    Default for "analytic": m itself, the optimum for a density, and slightly above that for 8-bit bins if m is under a
+    bin's width.
+    Raises ValueError for an unknown kind, for fitted_mse without "analytic" or the reverse, and naming a step missing
+    in fitted_mse.
     """
     if kind not in get_args(BoundVariance):
         raise ValueError(f"variance: {kind!r} is unknown; known are {', '.join(get_args(BoundVariance))}")
     if (kind == "analytic") != (fitted_mse is not None):
-        raise ValueError("fitted_mse: needed for analytic variances, and for no other")
+        raise ValueError("fitted_mse: required for analytic variances only")
     variances = {}
     for pair in dict.fromkeys(plan.evaluations):
         c = step_coefficients(*pair, plan.schedule)
@@ -197,7 +204,7 @@ def reverse_variances(
 
 
 def default_decoder_var(plan: BoundPlan) -> float:
-    """See reverse_variances."""
+    """Return the default of decoder_var for posterior and beta: see reverse_variances."""
     if len(plan.chain) == 1:
         return step_coefficients(*plan.chain[0], plan.schedule).beta.item()
     return step_coefficients(*plan.chain[-2], plan.schedule).posterior_var.item()
@@ -205,11 +212,11 @@ def default_decoder_var(plan: BoundPlan) -> float:
 
 @dataclass(frozen=True)
 class BoundEstimate:
-    """The bound of each picture, (B,) nats, by its three kinds of term; and how sure its mean over pictures is.
+    """The bound of each picture, (B,) nats, split into its three kinds of term, with errors of its mean over pictures.
 
-    subset_se_nats: standard error of the mean from the choice of evaluated steps; 0 where all are. picture_se_nats:
-    from pictures and noise together; of a single picture, from the repeated draws of L_0 alone. An estimate of an
-    upper bound is not itself one: show "<= value +- standard error".
+    subset_se_nats: standard error from the choice of evaluated steps; 0 if all are evaluated. picture_se_nats: standard
+    error from pictures and noise together; for a single picture, from the repeated draws of L_0 alone. An estimate of
+    an upper bound is not itself an upper bound: show "<= value +- standard error".
     """
 
     prior: Tensor
@@ -226,7 +233,7 @@ class BoundEstimate:
 
     @property
     def standard_error_nats(self) -> float:
-        """Of the mean over pictures; errs on the large side, as noise is counted in both of its parts."""
+        """Standard error of the mean over pictures; errs on the large side, since both parts count the noise."""
         return math.hypot(self.subset_se_nats, self.picture_se_nats)
 
     @property
@@ -236,7 +243,7 @@ class BoundEstimate:
 
     @property
     def standard_error_bpd(self) -> float:
-        """Of bpd."""
+        """Standard error of bpd."""
         return bits_per_dim(self.standard_error_nats, self.dims)
 
 
@@ -247,14 +254,15 @@ def estimate(
     variances: Mapping[Pair, float],
     cdf: NormalCdf = "erf",
 ) -> BoundEstimate:
-    """Put measured errors together: each stratum counts size / draws times the terms evaluated in it.
+    """Combine measured errors into the bound: each stratum adds its size times the mean of its evaluated terms.
 
-    prior: (B,), prior_nats at the chain's first t. errors: all of `measure`'s, in the plan's order. The variance that a
-    stratum adds is size^2 (1 - draws / size) s^2 / draws, for draws without replacement (Cochran 1977, ch. 5).
+    prior: (B,), prior_nats at the chain's first t. errors: all that `measure` yields, in order (ValueError otherwise).
+    variances: see reverse_variances. Each stratum adds size^2 (1 - draws / size) s^2 / draws to the variance, for draws
+    without replacement (Cochran 1977, ch. 5).
     """
     errors = list(errors)
     if [(e.t, e.s) for e in errors] != list(plan.evaluations):
-        raise ValueError("errors: are not those of the plan's evaluations, in their order")
+        raise ValueError("errors: do not match the plan's evaluations in order")
     terms = [e.nats(variances[e.t, e.s], plan.schedule, cdf).cpu() for e in errors]
     steps, decoder = torch.zeros(len(prior), dtype=torch.float64), torch.zeros(len(prior), dtype=torch.float64)
     subset_var = redraw_var = 0.0

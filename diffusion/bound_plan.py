@@ -1,7 +1,7 @@
-"""Which steps of a chain a bound is evaluated at: all of them, or a stated, stratified subset.
+"""The steps of a chain at which a bound is evaluated: all of them, or a stratified subset.
 
-A subset estimates the sum over ALL steps of its chain. It is not the chain of those steps: that one is another
-sampler, with another and larger bound, and is had by `BoundPlan.all_steps` of its own timesteps.
+A subset estimates the sum over ALL steps of its chain. It does not stand for the chain of only those steps, which is
+another sampler with a larger bound; for that one, use `BoundPlan.all_steps` with its timesteps.
 """
 
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import pairs
 
 Pair = tuple[int, int]
-DRAWS = 2  # the fewest with which a stratum has a standard error
+DRAWS = 2  # the fewest that give a stratum a standard error
 
 
 @dataclass(frozen=True)
 class Stratum:
-    """`size` neighbouring terms of the bound, of which the drawn ones (t, s) are evaluated.
+    """`size` neighbouring terms of the bound; only the steps (t, s) in `drawn` are evaluated.
 
-    A stratum of one term that is drawn several times stands for that term, with several noises.
+    A stratum of one term can be drawn several times: the term is then evaluated with several noises.
     """
 
     size: int
@@ -31,7 +31,7 @@ class Stratum:
 
 @dataclass(frozen=True)
 class BoundPlan:
-    """The evaluations of a bound. chain: all steps (t, s) of the sampler whose bound it is, from noisy to clean."""
+    """The evaluations of a bound. chain: all steps (t, s) of the sampler that the bound is for, from noisy to clean."""
 
     schedule: NoiseSchedule
     chain: tuple[Pair, ...]
@@ -44,7 +44,10 @@ class BoundPlan:
 
     @classmethod
     def all_steps(cls, schedule: NoiseSchedule, timesteps: list[int], decoder_draws: int = 1) -> Self:
-        """Every step of the chain over these timesteps; L_0, whose variance is largest, decoder_draws times."""
+        """Plan every step of the chain over these timesteps, and L_0, whose variance is largest, decoder_draws times.
+
+        Raises ValueError if decoder_draws < 1.
+        """
         chain = _chain(timesteps, decoder_draws)
         return cls(schedule, chain, tuple(_single(pair, decoder_draws) for pair in chain))
 
@@ -58,10 +61,11 @@ class BoundPlan:
         decoder_draws: int = 1,
         seed: int = 0,
     ) -> Self:
-        """At most `evaluations` calls: every step with t <= exact_until, where nearly all bits are, and of the others
-        two from each of as many strata as are left, which widen with t.
+        """Plan at most `evaluations` network calls, most densely where nearly all bits are.
 
-        The draw, without replacement, depends on `seed` alone. Raises FieldError where `evaluations` is too small.
+        Every step with t <= exact_until is evaluated; the rest of the budget draws two steps from each of several
+        strata, which widen with t. The draw is without replacement and depends on `seed` alone. Raises FieldError if
+        `evaluations` is too small, and ValueError if decoder_draws < 1.
         """
         chain = _chain(timesteps, decoder_draws)
         exact = [pair for pair in chain if pair[0] <= exact_until or pair[1] == -1]
@@ -92,7 +96,7 @@ def _single(pair: Pair, decoder_draws: int) -> Stratum:
 
 
 def _widening_edges(count: int, strata: int, first: int) -> list[int]:
-    """Edges of `strata` ranges that cover range(count), each at least DRAWS wide, growing like first + index."""
+    """Return edges of `strata` ranges that cover range(count), each at least DRAWS wide, growing like first + index."""
     first = max(first, 1)
     edges = (np.geomspace(first, first + count, strata + 1) - first).round().astype(int).tolist()
     for k in range(1, strata + 1):

@@ -1,7 +1,7 @@
-"""Reads a checkpoint folder, or says in one sentence why it does not. Nothing in a folder is ever executed.
+"""Load a checkpoint folder, or raise CheckpointError with a one-sentence reason. Nothing in a folder is executed.
 
 A checkpoint is what diffusers' DDPMPipeline.save_pretrained writes: model_index.json, unet/ with safetensors,
-scheduler/. Pickled weights, other classes and code of one's own are refused.
+scheduler/. Pickled weights, other classes and custom code are refused.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ MAX_JSON = 1_000_000
 
 
 def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DDIMScheduler]:
-    """The network, in eval mode, and the scheduler of a local checkpoint folder. Raises CheckpointError."""
+    """Return the network, in eval mode, and the scheduler of a local checkpoint folder. Raises CheckpointError."""
     folder = Path(folder)
     scheduler_class = SCHEDULERS[_check_index(folder)]
     weight_files(folder)
@@ -32,26 +32,26 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
             folder / "unet", use_safetensors=True, local_files_only=True, output_loading_info=True
         )
         scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
-    except Exception as error:  # whatever diffusers, torch and safetensors raise over a broken file
+    except Exception as error:  # diffusers, torch and safetensors raise many types for a broken file
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(folder.name, "unreadable", reason=reason[:300]) from error
     wrong = [name for key in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[key]]
-    if wrong:  # diffusers only warns, and leaves such weights at random
+    if wrong:  # diffusers only warns, and leaves such weights random
         raise CheckpointError(folder.name, "weights_differ", weight=wrong[0])
     check_network(unet, folder.name)
     check_scheduler(scheduler.config, folder.name)
     for parameter in unet.parameters():
-        # Weights mapped from the file lie at any address, and kernels round by alignment: with their own memory the
-        # pictures are those of the network that was saved, to the last bit.
+        # Weights mapped from the file lie at any address, and kernels round differently by alignment. In memory of
+        # their own, the pictures are those of the saved network to the last bit.
         parameter.data = parameter.data.clone()
     return unet.eval(), scheduler
 
 
 def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DDIMScheduler]:
-    """The same, but the network is on torch's meta device: its facts are known, and no weight is read.
+    """Like load_checkpoint, but with the network on torch's meta device: its config and shapes, and no weight is read.
 
-    The names and shapes of the weights are checked in the heads of their files. Raises CheckpointError as
-    `load_checkpoint` does; it is asked wherever the heads do not fit, for older networks whose weights it renames.
+    Names and shapes of the weights are checked in the headers of their files. If they differ, load_checkpoint is used
+    instead, since it renames the weights of older networks. Raises CheckpointError as it does.
     """
     folder = Path(folder)
     scheduler_class = SCHEDULERS[_check_index(folder)]
@@ -61,7 +61,7 @@ def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | 
             unet = UNet2DModel.from_config(UNet2DModel.load_config(folder / "unet", local_files_only=True))
         scheduler = scheduler_class.from_pretrained(folder / "scheduler", local_files_only=True)
         fits = _shapes(files) == {name: list(weight.shape) for name, weight in unet.state_dict().items()}
-    except Exception:  # whatever it is, loading finds it too, and says it
+    except Exception:  # load_checkpoint meets the same problem and reports it
         fits = False
     if not fits:
         return load_checkpoint(folder)
@@ -71,7 +71,10 @@ def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | 
 
 
 def checkpoint_sha256(folder: str | Path) -> str:
-    """The hash of everything that decides a checkpoint's pictures: the files of its network and scheduler."""
+    """Return the SHA-256 of everything that decides a checkpoint's pictures: its network and scheduler files.
+
+    Raises OSError if they cannot be read.
+    """
     folder = Path(folder)
     files = [
         folder / "unet" / "config.json",
@@ -87,7 +90,7 @@ def checkpoint_sha256(folder: str | Path) -> str:
 
 
 def check_network(unet: UNet2DModel, name: str = "unet") -> None:
-    """Raises CheckpointError where a U-Net is of a kind that the samplers here do not understand."""
+    """Raise CheckpointError for a U-Net of a kind that the samplers here do not support."""
     if not isinstance(unet, UNet2DModel):
         raise CheckpointError(name, "not_unet", kind=type(unet).__name__)
     config = unet.config
@@ -104,7 +107,7 @@ def check_network(unet: UNet2DModel, name: str = "unet") -> None:
 
 
 def check_scheduler(config, name: str = "scheduler") -> None:
-    """Raises CheckpointError where a scheduler's config asks for something that the samplers here do not do."""
+    """Raise CheckpointError for a scheduler config that asks for something the samplers here do not do."""
     known = PredictionType.__args__
     if config["prediction_type"] not in known:
         got = shortened(config["prediction_type"])
@@ -124,7 +127,7 @@ def check_scheduler(config, name: str = "scheduler") -> None:
 
 
 def _check_index(folder: Path) -> str:
-    """The scheduler's class name, after a check of every name in model_index.json and of the two config files."""
+    """Return the scheduler's class name, after checking every name in model_index.json and the two config files."""
     index = _read_json(folder, "model_index.json")
     if index.get("_class_name") not in PIPELINES:
         got = shortened(index.get("_class_name"))
@@ -148,7 +151,7 @@ def _check_index(folder: Path) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files whose weights diffusers loads: those that an index names, else the one. Raises CheckpointError."""
+    """Return the weight files that diffusers loads: those in an index, else the single one. Raises CheckpointError."""
     unet = folder / "unet"
     if not (unet / f"{WEIGHTS}.index.json").is_file():
         if not (unet / WEIGHTS).is_file():
@@ -163,7 +166,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _shapes(files: list[Path]) -> dict[str, list[int]]:
-    """Name -> shape of every weight, from the heads of its files."""
+    """Return name -> shape of every weight, from the headers of its files."""
     shapes = {}
     for file in files:
         with safe_open(file, framework="pt") as weights:

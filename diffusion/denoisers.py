@@ -1,4 +1,4 @@
-"""One protocol for whatever can say which noise is in a picture. Samplers and bound take any of them."""
+"""The denoiser protocol, and a diffusers U-Net behind it. Samplers and bound accept any denoiser."""
 
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -15,9 +15,9 @@ from diffusion.schedule import NoiseSchedule
 class Description:
     """What computes a denoiser's answers, for the record of a run.
 
-    engine: the package that computes, see diffusion.engines.base.Engine; threads: of the CPU; precision: of the
-    arithmetic, in torch's word ("float32"). guided: two answers mixed by a guidance scale, which is no
-    likelihood model.
+    engine: the package that computes, see diffusion.engines.base.Engine; threads: CPU threads; precision: of the
+    arithmetic, as torch names it ("float32"). guided: two answers are mixed by a guidance scale, so the denoiser is not
+    a likelihood model.
     """
 
     kind: Literal["network", "data", "gaussian", "mixture"]
@@ -30,7 +30,7 @@ class Description:
 class Denoiser(Protocol):
     """x_0_hat(x_t, t) and eps_hat(x_t, t): the expected picture and the expected noise in x_t.
 
-    `schedule` says which noise level a timestep means.
+    `schedule` defines the noise level of each timestep.
     """
 
     schedule: NoiseSchedule
@@ -39,22 +39,22 @@ class Denoiser(Protocol):
     def description(self) -> Description: ...
 
     def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:
-        """The answer at timestep t for the whole batch x_t: (B, C, H, W).
+        """Return the prediction at timestep t for the whole batch x_t: (B, C, H, W).
 
-        t: in [0, T-1], an integer or between two. level: the noise level that x_t has, where it is not t's own; the
-        denoiser still answers as for t, and its answer is converted with the amplitudes of `level`.
+        t: in [0, T-1], possibly fractional. level: the noise level of x_t, if it is not t's own; the denoiser is still
+        conditioned on t, and its answer is converted with the amplitudes of `level`.
         """
         ...
 
 
 class NetworkDenoiser:
-    """A diffusers U-Net behind the protocol.
+    """A diffusers U-Net as a Denoiser.
 
-    class_labels: (B,) int64, (1,) for every picture alike, or None without labels; the network's last label means "no
-    class". guidance_scale: w of output = unconditional + w (conditional - unconditional), Ho & Salimans 2022 (their w
-    is w - 1): 1 is the conditional network alone, 0 the unconditional one; else both halves go through in one call.
-    engine: what computes the network, by default the network itself. Raises ValueError where labels and network, or
-    labels and guidance, do not fit together.
+    class_labels: (B,) int64, or (1,) for one class in all pictures, or None without labels; the network's last label
+    means "no class". guidance_scale: w in output = unconditional + w (conditional - unconditional), Ho & Salimans 2022
+    (their w is w - 1): 1 uses the conditional network alone, 0 the unconditional one; any other w runs both halves in
+    one call. engine: computes the network; by default the network itself. Raises ValueError for labels that do not fit
+    the network, and for guidance without labels.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class NetworkDenoiser:
 
     @property
     def description(self) -> Description:
-        """Of the network as it is at this moment."""
+        """The engine's name, threads and precision at this moment."""
         return Description(
             kind="network",
             engine=self.engine.name,

@@ -1,16 +1,16 @@
-"""What is wrong with a value, as data: which field, which problem (a key), and the numbers and names in it.
+"""Errors as data: which field is wrong, which problem it has (a key), and the numbers and names in the sentence.
 
-Whoever takes a value in raises it; whoever shows it says it, in any language, by its key. The sentences here are those
-of the library and of the command line; a page has its own. Neither torch nor a page is needed for it.
+Code that receives a value raises the error; code that shows it looks up the sentence by key, in any language. The
+sentences here are those of the library and the command line; the web page has its own. Imports neither torch nor app.
 """
 
 import re
 
 from pydantic import ValidationError
 
-# The problem of each key in English, after "field: ". Values are texts, numbers, a tuple of choices, or another error.
+# Key -> the problem in English, shown after "field: ". Values are texts, numbers, a tuple of choices, or an error.
 SENTENCES = {
-    # One value, whatever it stands for
+    # One value of any field
     "missing": "needs a value",
     "required": "Field required",
     "unknown_field": "Extra inputs are not permitted, got {got}",
@@ -32,7 +32,7 @@ SENTENCES = {
     "at_most": "Input should be less than or equal to {bound}, got {got}",
     "below": "Input should be less than {bound}, got {got}",
     "within": "must lie in {range}, got {got}",
-    # The settings of a run, and what a checkpoint leaves of them
+    # The settings of a run, also against a checkpoint
     "beta_end": "must lie in [beta_start, 1) = [{least}, 1), got {got}",
     "betas": "each must lie in (0, 1), got {least} to {most}",
     "few_betas": "needs at least 2 betas in one row, got shape {shape}",
@@ -41,30 +41,30 @@ SENTENCES = {
     "no_range": "the schedule squaredcos_cap_v2 has no use for them",
     "trained_no_range": "this checkpoint's schedule, squaredcos_cap_v2, has no use for them",
     "given_betas": "this checkpoint's betas were given one by one; name a shape with the range",
-    "eta_of_ddpm": "{sampler} is eta = {eta}, another one needs the sampler ddim; got {got}",
-    "eta_of_solver": "{sampler} draws no noise, another eta than 0 needs ddim; got {got}",
+    "eta_of_ddpm": "{sampler} is eta = {eta}; for another eta use the sampler ddim, got {got}",
+    "eta_of_solver": "{sampler} draws no noise; for an eta above 0 use ddim, got {got}",
     "variance_of_ddpm": "beta belongs to ddpm; in ddim eta decides the noise",
     "seed_sum": "seed + num_images must not exceed {bound}, got {got}",
-    "classes_count": "needs one class or {count} (one a picture), got {got}",
+    "classes_count": "needs one class or {count} (one per picture), got {got}",
     "no_meaning": "has no meaning with this {field}, got {got}",
     "needs_class": "needs a class_label to guide to, got {got}",
     "no_classes": "this checkpoint has no classes, got {got}",
     "other_checkpoint": "these settings are for {own}, not for {other}",
     "evaluations": "must be at least {bound} here, got {got}",
     "infinite_bound": "the bound is infinite at a reverse variance of {got}",
-    # Settings and recipes in a text or a file
+    # Settings and recipes read from a text or a file
     "not_json": "not JSON: {reason}",
     "json_object": "must be a JSON object, got {kind}",
-    "json_number": "{got} is not a number of JSON",
-    "field_twice": "a field stands there twice",
+    "json_number": "{got} is not a JSON number",
+    "field_twice": "names a field twice",
     "recipe_long": "longer than {most} characters",
-    "newer_recipe": "format {got} is of a newer version of this program, which knows {known}",
+    "newer_recipe": "format {got} is of a newer version of this program; this one reads up to {known}",
     "no_settings": "the recipe has none",
     "file_large": "the file is larger than {most} MB",
     "picture_large": "larger than {most} pixels on a side",
-    "no_png": "not a PNG file that can be read",
+    "no_png": "not a readable PNG file",
     "no_recipe": "carries no recipe of DDPM Lab (other programs often remove it when they save)",
-    # Many runs together
+    # Experiments of several runs
     "axis": "{axis}: {problem}",
     "axis_value": "{axis}, value {position}: {problem}",
     "part": "{part}: {problem}",
@@ -72,10 +72,10 @@ SENTENCES = {
     "axes": "a grid has 1 to {most}, got {got}",
     "cells": "a grid has at most {most} cells, got {got}",
     "values_kind": "must be a list of values or a text, got {kind}",
-    "twice": "each value must stand there once, got {got} again",
+    "twice": "each value must appear only once, got {got} again",
     "range_count": "a range takes [2] to [{most}] values, got [{got}]",
     "range_up": "a range goes up, over at most {most} whole numbers, got {got}",
-    "whole_way": "must be 0, since a frontier's runs go the whole way, got {got}",
+    "whole_way": "must be 0, since a frontier's runs take every step, got {got}",
     "sizes": "both must make pictures of one size, got {first} and {second} (channels, height, width)",
     "counts": "must be the same in both runs, got {first} and {second}",
     # A checkpoint's folder
@@ -96,7 +96,7 @@ SENTENCES = {
     "not_scheduler": "must be a DDPMScheduler or DDIMScheduler, got {kind}",
     "sample_size": "sample_size must be one number, the side of square pictures",
     "channels": "needs as many channels out as in, 1 or 3, got {inputs} in, {outputs} out",
-    "time_embedding": "a {kind} time embedding has no timestep between two",
+    "time_embedding": "a {kind} time embedding takes no fractional timesteps",
     "class_embed": "class_embed_type {kind} is unknown; labels are numbers here",
     "few_embeds": "num_class_embeds must be at least 2, one class and 'no class'",
     "prediction_type": "prediction_type {got} is not one of {known}",
@@ -112,7 +112,7 @@ SENTENCES = {
     "no_feature_classes": "this feature network was trained without classes",
 }
 
-# pydantic's types of findings -> the key, and where in the finding's context the values of its sentence stand
+# pydantic's error type -> the key, and for each value of its sentence the name in the error's context
 PYDANTIC = {
     "missing": ("required", {}),
     "extra_forbidden": ("unknown_field", {}),
@@ -138,11 +138,11 @@ PYDANTIC = {
 
 
 class FieldError(ValueError):
-    """What is wrong with a field; as a text "field: what is wrong, got value".
+    """A field is wrong; as text "field: what is wrong, got value".
 
-    field: its name; of several that are wrong together "beta_start, beta_end"; "" where none is meant. key: of the
-    problem, see SENTENCES. values: of its sentence. findings: the errors of single fields, of which a text has a line
-    each; this error alone but for `together`.
+    field: its name; "beta_start, beta_end" for fields that are wrong together; "" for no field. key: the problem, see
+    SENTENCES. values: of its sentence. findings: the errors of single fields, one line of text each; only this error,
+    unless `together` made it.
     """
 
     def __init__(self, field: str, key: str, /, **values):
@@ -153,24 +153,24 @@ class FieldError(ValueError):
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of all fields that are wrong."""
+        """The names of all wrong fields."""
         return tuple(name for one in self.findings for name in one.field.split(", ") if name)
 
     def english(self) -> str:
-        """The problem in English, without the field."""
+        """Return the problem in English, without the field."""
         values = {name: _listed(value) if isinstance(value, tuple) else value for name, value in self.values.items()}
         return SENTENCES[self.key].format(**values)
 
     @classmethod
     def of(cls, field: str, key: str, value, **values) -> "FieldError":
-        """The error of a field that got this value: of one that got nothing, that it needs one."""
+        """Return the error of a field with this value; if the value is None, the error that it needs one."""
         return cls(field, "missing") if value is None else cls(field, key, got=shortened(value), **values)
 
 
 class PartError(FieldError):
-    """What is wrong within a part of what was asked: "part: field: problem".
+    """An error within one part of a request: "part: field: problem".
 
-    part: its name: that of a run of two, or of an object that was sent. problem: the error there.
+    part: its name, such as one of two compared runs or an object that was sent. problem: the error there.
     """
 
     def __init__(self, part: str, problem: ValueError):
@@ -178,9 +178,10 @@ class PartError(FieldError):
 
 
 class AxisError(FieldError):
-    """What is wrong with an axis: "axis, value 2: field: problem".
+    """An error of an axis: "axis, value 2: field: problem".
 
-    axis: its name. position: of the value, from 1; None where the axis as a whole is meant. problem: names the field.
+    axis: its name. position: of the wrong value, from 1; None if the axis as a whole is wrong. problem: the field's
+    error.
     """
 
     def __init__(self, axis: str, position: int | None, problem: FieldError):
@@ -190,7 +191,7 @@ class AxisError(FieldError):
 
 
 class CheckpointError(FieldError):
-    """A folder is no checkpoint that this program reads; as a text one sentence. field: the checkpoint's name."""
+    """A folder is not a checkpoint that this program reads; as text one sentence. field: the checkpoint's name."""
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -202,7 +203,7 @@ class FeatureError(CheckpointError):
 
 
 def together(findings: list[FieldError]) -> FieldError:
-    """One error of several fields: the first one, with the lines of all."""
+    """Combine the errors of several fields: field and key of the first one, one line of text for each."""
     first = findings[0]
     if len(findings) == 1:
         return first
@@ -213,7 +214,7 @@ def together(findings: list[FieldError]) -> FieldError:
 
 
 def of_validation(error: ValidationError) -> FieldError:
-    """What pydantic found, or a validator raised, as one error: the first finding of each field."""
+    """Convert what pydantic found, or a validator raised, to one error: the first finding of each field."""
     found: dict[str, FieldError] = {}
     for finding in error.errors():
         for one in _found(finding).findings:
@@ -245,7 +246,7 @@ def _found(finding) -> FieldError:
 
 
 def shortened(value) -> str:
-    """A value as an error shows it."""
+    """Return the repr of a value, at most 80 characters, for use in an error."""
     text = repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 

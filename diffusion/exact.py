@@ -1,6 +1,6 @@
-"""Denoisers that know the answer: E[x_0 | x_t] in closed form, for data whose law is known.
+"""Exact denoisers: E[x_0 | x_t] in closed form, for data with a known distribution.
 
-Truth and network are interchangeable: samplers and bound are tested with these, and the pages compare with them.
+Truth and network are interchangeable: samplers and bound are tested with these, and the web pages compare with them.
 """
 
 import torch
@@ -12,9 +12,10 @@ from diffusion.schedule import NoiseSchedule
 
 
 def read_at(x_0_hat: Tensor, x_t: Tensor, own: Level, level: Level | None) -> Prediction:
-    """The answer x_0_hat of a denoiser that took x_t to be at level `own`, read at `level`: its noise is kept.
+    """Convert x_0_hat, computed as if x_t were at level `own`, to a Prediction at `level`; eps_hat is kept.
 
-    That is what a network trained to predict noise does when it is told a wrong timestep.
+    x_0_hat, x_t: (B, C, H, W); level None means `own`. A network trained to predict noise does the same when it is
+    conditioned on a wrong timestep.
     """
     prediction = prediction_from_output(x_0_hat, x_t, own, "sample")
     if level is None:
@@ -23,10 +24,10 @@ def read_at(x_0_hat: Tensor, x_t: Tensor, own: Level, level: Level | None) -> Pr
 
 
 class MixtureDenoiser:
-    """Exact for x_0 from a mixture of K isotropic Gaussians, sum_k weights_k N(means_k, stds_k^2 I).
+    """E[x_0 | x_t] for x_0 from a mixture of K isotropic Gaussians, sum_k weights_k N(means_k, stds_k^2 I).
 
-    means: (K, C, H, W); stds: (K,), each >= 0 (0 is an atom); weights: (K,), each > 0, equal by default. Arithmetic in
-    float64. Raises ValueError naming what does not fit.
+    means: (K, C, H, W); stds: (K,), each >= 0 (0 is an atom); weights: (K,), each > 0, equal by default, normalised
+    here. Computes in float64. Raises ValueError naming the wrong argument.
     """
 
     kind = "mixture"
@@ -53,7 +54,7 @@ class MixtureDenoiser:
         return Description(self.kind, "torch", torch.get_num_threads(), "float64")
 
     def log_weights(self, x_t: Tensor, t: float) -> Tensor:
-        """log of the probability of each component given x_t: (B, K) float64."""
+        """Log probability of each component given x_t: (B, K) float64."""
         signal, noise = level_at(t, self.schedule)
         var = signal**2 * self.stds**2 + noise**2  # (K,)
         offset = x_t.double().unsqueeze(1) - signal * self.means  # (B, K, C, H, W)
@@ -75,7 +76,7 @@ class MixtureDenoiser:
 
 
 class GaussianDenoiser(MixtureDenoiser):
-    """Exact for x_0 from N(mean, std^2 I). mean: (C, H, W); std >= 0 (0 is one picture)."""
+    """E[x_0 | x_t] for x_0 from N(mean, std^2 I). mean: (C, H, W); std >= 0 (0 is a single picture)."""
 
     kind = "gaussian"
 
@@ -84,11 +85,13 @@ class GaussianDenoiser(MixtureDenoiser):
 
 
 class DataDenoiser:
-    """Exact for x_0 uniform over N given pictures: softmax of -||x_t - signal y_i||^2 / (2 noise^2) weighs them.
+    """E[x_0 | x_t] for x_0 uniform over N given pictures y_i.
 
-    pictures: (N, C, H, W). left_out: (B,) int64, for image b of a batch the picture that does not count (leave-one-out,
-    for pictures of the set itself), or None. chunk: pictures compared at once. The comparison is in float64, because a
-    logit is a distance divided by noise^2, down to 1e-4: an error of float32 there is a factor e.
+    Their mean, with the softmax of -||x_t - signal y_i||^2 / (2 noise^2) as weights. pictures: (N, C, H, W). left_out:
+    (B,) int64, the picture to exclude for image b of a batch (leave-one-out, for pictures of the set itself), or None.
+    chunk: pictures compared at once. Compares in float64, because a logit is a distance divided by noise^2, down to
+    1e-4: there a float32 error is a factor e. Raises ValueError for too few pictures, chunk < 1 or a left_out outside
+    [0, N).
     """
 
     def __init__(self, pictures: Tensor, schedule: NoiseSchedule, left_out: Tensor | None = None, chunk: int = 8192):
@@ -109,7 +112,7 @@ class DataDenoiser:
         return Description("data", "torch", torch.get_num_threads(), "float64")
 
     def log_weights(self, x_t: Tensor, t: float) -> Tensor:
-        """log of the probability of each picture given x_t: (B, N) float64, -inf for one that is left out."""
+        """Log probability of each picture given x_t: (B, N) float64, -inf for one that is left out."""
         signal, noise = level_at(t, self.schedule)
         x = x_t.double().flatten(1)
         parts = []

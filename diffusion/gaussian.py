@@ -1,7 +1,7 @@
-"""The Gaussians of the forward process, and the three ways to say what a network predicts.
+"""The Gaussians of the forward process, and the three prediction types of a network.
 
-Symbols are the papers': x_0 the picture, x_t its noisy version, eps the WHOLE noise between them, v the velocity.
-(t, s) with s < t is one reverse step; s = t - 1 in the full chain, s = -1 is the picture.
+Symbols are the papers': x_0 the picture, x_t its noisy version, eps the WHOLE noise between them, v the velocity. (t,
+s) with s < t is one reverse step; s = t - 1 in the full chain, s = -1 is the picture.
 """
 
 from dataclasses import dataclass, fields
@@ -23,18 +23,24 @@ class Level(NamedTuple):
 
 
 def signal_and_noise(t: Tensor | int, schedule: NoiseSchedule) -> Level:
-    """sqrt(alpha-bar) and sqrt(1 - alpha-bar) at integer t in [-1, T), the two amplitudes of x_t; of t's shape."""
+    """sqrt(alpha-bar) and sqrt(1 - alpha-bar), the two amplitudes of x_t, at integer t in [-1, T).
+
+    Float64 of t's shape. Raises ValueError outside [-1, T).
+    """
     log_alpha_bar = schedule.log_alpha_bar(t)
     return Level(torch.exp(0.5 * log_alpha_bar), torch.sqrt(one_minus_exp(log_alpha_bar)))
 
 
 def one_minus_exp(log: Tensor) -> Tensor:
-    """1 - e^log for log <= 0, with all digits where it is small, and without the sign of -0."""
+    """1 - e^log for log <= 0: to full precision where it is small, and never -0."""
     return torch.expm1(log).abs()
 
 
 def level_at(t: Tensor | float, schedule: NoiseSchedule) -> Level:
-    """The amplitudes at a timestep that may be fractional, in [0, T-1]; at integers those of signal_and_noise."""
+    """The amplitudes at a timestep in [0, T-1], possibly fractional; at integers those of signal_and_noise.
+
+    Float64 of t's shape. Raises ValueError for a t beyond the schedule.
+    """
     t = torch.as_tensor(t, dtype=torch.float64)
     if bool((t == t.floor()).all()):
         return signal_and_noise(t.long(), schedule)
@@ -43,7 +49,7 @@ def level_at(t: Tensor | float, schedule: NoiseSchedule) -> Level:
 
 
 def q_sample(x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule) -> Tensor:
-    """A draw of q(x_t | x_0) from given noise: sqrt(alpha-bar) x_0 + sqrt(1 - alpha-bar) eps; Ho et al. 2020, eq. (4).
+    """Draw from q(x_t | x_0) with given noise: sqrt(alpha-bar) x_0 + sqrt(1 - alpha-bar) eps; Ho et al. 2020, eq. (4).
 
     x_0, eps: (B, C, H, W); t: (B,) or () integers in [-1, T). Returns (B, C, H, W).
     """
@@ -65,17 +71,26 @@ def q_posterior(
 
 
 def eps_from_x_0(x_t: Tensor, x_0: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """The noise that lies between x_0 and x_t: (x_t - signal x_0) / noise. signal, noise: (B,) or ()."""
+    """The noise between x_0 and x_t: (x_t - signal x_0) / noise.
+
+    x_t, x_0: (B, C, H, W); signal, noise: (B,) or ().
+    """
     return (x_t - per_image(signal, x_t) * x_0) / per_image(noise, x_t)
 
 
 def x_0_from_eps(x_t: Tensor, eps: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """The picture that this noise was added to: (x_t - noise eps) / signal. signal, noise: (B,) or ()."""
+    """The picture that eps was added to: (x_t - noise eps) / signal.
+
+    x_t, eps: (B, C, H, W); signal, noise: (B,) or ().
+    """
     return (x_t - per_image(noise, x_t) * eps) / per_image(signal, x_t)
 
 
 def velocity(x_0: Tensor, eps: Tensor, signal: Tensor, noise: Tensor) -> Tensor:
-    """v = signal eps - noise x_0: Salimans & Ho 2022, sec. 4 and app. D."""
+    """v = signal eps - noise x_0: Salimans & Ho 2022, sec. 4 and app. D.
+
+    x_0, eps: (B, C, H, W); signal, noise: (B,) or ().
+    """
     return per_image(signal, x_0) * eps - per_image(noise, x_0) * x_0
 
 
@@ -87,17 +102,20 @@ class Prediction:
     eps_hat: Tensor
 
     def clipped(self, x_t: Tensor, level: Level) -> Self:
-        """The same with x_0_hat clamped to [-1, 1] and eps_hat derived from it again, so that the two stay consistent.
+        """Clamp x_0_hat to [-1, 1] and recompute eps_hat from it, so that the two stay consistent.
 
         The code of Ho et al. does this (clip_denoised); the DDIM paper's does not clip, and diffusers' DDIM keeps the
-        old eps_hat unless told use_clipped_model_output.
+        old eps_hat unless use_clipped_model_output is set.
         """
         x_0_hat = self.x_0_hat.clamp(-1, 1)
         return type(self)(x_0_hat, eps_from_x_0(x_t, x_0_hat, *level))
 
 
 def prediction_from_output(output: Tensor, x_t: Tensor, level: Level, prediction_type: PredictionType) -> Prediction:
-    """What a network's output says about picture and noise. output, x_t: (B, C, H, W); x_t has noise level `level`."""
+    """Convert a network's output at x_t, whose noise level is `level`, to x_0_hat and eps_hat.
+
+    output, x_t: (B, C, H, W). Raises ValueError for an unknown prediction_type.
+    """
     if prediction_type == "epsilon":
         return Prediction(x_0_from_eps(x_t, output, *level), output)
     if prediction_type == "sample":
@@ -112,11 +130,11 @@ def prediction_from_output(output: Tensor, x_t: Tensor, level: Level, prediction
 
 @dataclass(frozen=True)
 class StepCoefficients:
-    """Everything that reverse steps t -> s need of the schedule; float64 of one shape, () or (S,).
+    """The schedule's coefficients for reverse steps t -> s; all float64 of one shape, () or (S,).
 
-    q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, posterior_var): Ho et al. 2020, eqs. (6)-(7), for any s < t.
-    beta = 1 - alpha-bar_t / alpha-bar_s is the variance of the forward step s -> t. delta = SNR_s - SNR_t =
-    c_0^2 / posterior_var, in the form that does not cancel; infinite at s = -1.
+    q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, posterior_var): Ho et al. 2020, eqs. (6)-(7), for any s < t. beta = 1 -
+    alpha-bar_t / alpha-bar_s is the variance of the forward step s -> t. delta = SNR_s - SNR_t = c_0^2 / posterior_var,
+    computed without cancellation; infinite at s = -1.
     """
 
     signal_t: Tensor
@@ -134,19 +152,19 @@ class StepCoefficients:
 
     @property
     def level_t(self) -> Level:
-        """The noise level at which the step starts."""
+        """The noise level at the start of the step."""
         return Level(self.signal_t, self.noise_t)
 
     @property
     def level_s(self) -> Level:
-        """The noise level at which it ends."""
+        """The noise level at the end of the step."""
         return Level(self.signal_s, self.noise_s)
 
 
 def step_coefficients(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) -> StepCoefficients:
-    """The coefficients of the reverse steps t -> s; s = -1 gives c_0 = 1, c_t = 0, variance 0.
+    """Return the coefficients of the reverse steps t -> s; s = -1 gives c_0 = 1, c_t = 0, variance 0.
 
-    t, s: integers, -1 <= s < t < T, of one shape. Raises ValueError naming a pair that is none.
+    t, s: integers, -1 <= s < t < T, broadcast to one shape. Raises ValueError naming the first wrong pair.
     """
     t, s = torch.broadcast_tensors(torch.as_tensor(t, device="cpu"), torch.as_tensor(s, device="cpu"))
     wrong = ~((s >= -1) & (s < t) & (t < len(schedule)))

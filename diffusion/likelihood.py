@@ -1,4 +1,4 @@
-"""Gaussians as distributions: KL, log densities, and the discretised likelihood of 8-bit pictures. In nats, float64."""
+"""KL divergence, log density and the discretised likelihood of 8-bit pictures, all for Gaussians. In nats, float64."""
 
 import math
 from typing import Literal, get_args
@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion.pixels import HALF_BIN
 
 NormalCdf = Literal["erf", "tanh"]
-EDGE = 0.999  # Ho et al.'s code: what is beyond it on [-1, 1] is grey level 0 or 255
+EDGE = 0.999  # Ho et al.'s code: values beyond +-0.999 are grey level 0 or 255
 
 
 def kl_gaussians(mean_1: Tensor, var_1: Tensor, mean_2: Tensor, var_2: Tensor) -> Tensor:
@@ -20,18 +20,21 @@ def kl_gaussians(mean_1: Tensor, var_1: Tensor, mean_2: Tensor, var_2: Tensor) -
 
 
 def gaussian_nats(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
-    """-log N(x; mean, var) for each element: a density, and so below 0 where var is small."""
+    """-log N(x; mean, var) for each element, in nats: of a density, so negative where var is small.
+
+    Shapes broadcast; var > 0.
+    """
     x, mean, var = (torch.as_tensor(value, dtype=torch.float64) for value in (x, mean, var))
     return 0.5 * (torch.log(2 * math.pi * var) + (x - mean).square() / var)
 
 
 def discretized_nats(x_0: Tensor, mean: Tensor, var: Tensor, cdf: NormalCdf = "erf") -> Tensor:
-    """-log P(x_0) for each element, where P gives a grey level the mass of N(mean, var) on its bin: Ho et al. 2020,
-    eq. (13).
+    """-log P(x_0) for each element, in nats, where P(x_0) is the mass of N(mean, var) on the bin of x_0's grey level.
 
-    x_0: values k / 127.5 - 1; the bins of 0 and 255 go on to infinity. "erf" is the normal distribution function, exact
-    in the tails; "tanh" is the approximation of Ho et al.'s code (off by up to 1.8e-4), with its floor of 1e-12, for
-    comparison with published numbers. Always >= 0.
+    Ho et al. 2020, eq. (13). x_0: values k / 127.5 - 1; the bins of 0 and 255 extend to infinity. Shapes broadcast.
+    "erf" is the normal distribution function, exact in the tails; "tanh" is the approximation of Ho et al.'s code (off
+    by up to 1.8e-4), with its floor of 1e-12, for comparison with published numbers. Always >= 0. Raises ValueError for
+    another cdf.
     """
     x_0, mean, var = (torch.as_tensor(value, dtype=torch.float64) for value in (x_0, mean, var))
     std = var.sqrt()
@@ -48,7 +51,7 @@ def discretized_nats(x_0: Tensor, mean: Tensor, var: Tensor, cdf: NormalCdf = "e
 
 
 def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
-    """log(Phi(upper) - Phi(lower)), lower < upper; mirrored into the left tail, where log Phi keeps its digits."""
+    """log(Phi(upper) - Phi(lower)), lower < upper; mirrored into the left tail, where log Phi is precise."""
     mirrored = lower + upper > 0
     lower, upper = torch.where(mirrored, -upper, lower), torch.where(mirrored, -lower, upper)
     log_upper = torch.special.log_ndtr(upper)

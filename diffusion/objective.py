@@ -1,6 +1,6 @@
-"""The loss of Algorithm 1 (Ho et al. 2020), for every prediction type and weighting, and how t is drawn.
+"""The loss of Algorithm 1 (Ho et al. 2020), for every prediction type and weighting, and the draw of t.
 
-Both the training loop and the mathematics tab use this file; nothing here draws its own randomness.
+Used by the training loop and by the mathematics tab; all random numbers are passed in.
 """
 
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ TimestepDraw = Literal["uniform", "stratified"]
 
 @dataclass(frozen=True)
 class LossTerms:
-    """One number an image: (B,) float32 on the device of the batch.
+    """One number per image: (B,) float32 on the device of the batch.
 
-    loss: what training minimises. eps_mse: the mean squared error of the predicted noise over C, H and W, whatever
-    the network predicts: comparable between runs, and an unweighted term of L_simple (Ho et al. 2020, eq. 14).
+    loss: what training minimises. eps_mse: mean squared error of the predicted noise over C, H and W, for any
+    prediction type; comparable between runs, and an unweighted term of L_simple (Ho et al. 2020, eq. 14).
     """
 
     loss: Tensor
@@ -31,7 +31,10 @@ class LossTerms:
 def prediction_target(
     x_0: Tensor, t: Tensor, eps: Tensor, schedule: NoiseSchedule, prediction_type: PredictionType
 ) -> Tensor:
-    """What the network should answer at x_t. x_0, eps: (B, C, H, W); t: (B,) in [0, T). Returns (B, C, H, W)."""
+    """Return the network's regression target at x_t: (B, C, H, W).
+
+    x_0, eps: (B, C, H, W); t: (B,) in [0, T). Raises ValueError for an unknown prediction_type.
+    """
     if prediction_type == "epsilon":
         return eps
     if prediction_type == "sample":
@@ -42,7 +45,7 @@ def prediction_target(
 
 
 def eps_mse_per_target_mse(t: Tensor, schedule: NoiseSchedule, prediction_type: PredictionType) -> Tensor:
-    """The factor that turns the squared error of the target into that of eps: 1, SNR or alpha-bar. (B,) float64.
+    """Factor from the squared error of the target to that of eps: 1, SNR or alpha-bar. (B,) float64.
 
     eps - eps_hat = -sqrt(SNR) (x_0 - x_0_hat) = sqrt(alpha-bar) (v - v_hat), at equal x_t.
     """
@@ -59,10 +62,10 @@ def loss_weight(
     weighting: LossWeighting,
     snr_gamma: float = 5.0,
 ) -> Tensor:
-    """The weight of the target's squared error at t: (B,) float64.
+    """Weight of the target's squared error at t: (B,) float64.
 
-    "simple": 1. "min_snr": min(SNR, gamma) on x_0, which is min(SNR, gamma)/SNR on eps and min(SNR, gamma)/(SNR + 1)
-    on v: Hang et al. 2023, sec. 3.4.
+    "simple": 1. "min_snr": min(SNR, gamma) on x_0, which is min(SNR, gamma)/SNR on eps and min(SNR, gamma)/(SNR + 1) on
+    v: Hang et al. 2023, sec. 3.4. Raises ValueError for another weighting.
     """
     if weighting == "simple":
         return torch.ones(t.shape, dtype=torch.float64)
@@ -84,18 +87,18 @@ def training_loss(
     snr_gamma: float = 5.0,
     class_labels: Tensor | None = None,
 ) -> LossTerms:
-    """Algorithm 1, line 5: the squared error of the network's answer at x_t, one number an image.
+    """Algorithm 1, line 5: the squared error of the network's output at x_t, one number per image.
 
-    model: a diffusers UNet2DModel (or a call of its signature). x_0, eps: (B, C, H, W), x_0 in [-1, 1]; t: (B,) int64
-    in [0, T); class_labels: (B,) int64 or None.
+    model: a diffusers UNet2DModel (or a callable with its signature). x_0, eps: (B, C, H, W), x_0 in [-1, 1]; t: (B,)
+    int64 in [0, T); class_labels: (B,) int64 or None.
     """
     x_t = q_sample(x_0, t, eps, schedule)
     target = prediction_target(x_0, t, eps, schedule, prediction_type)
-    weight = loss_weight(t, schedule, prediction_type, weighting, snr_gamma)  # before the call: a GPU need not wait
+    weight = loss_weight(t, schedule, prediction_type, weighting, snr_gamma)  # before the call, so that no GPU waits
     factor = eps_mse_per_target_mse(t, schedule, prediction_type)
     labels = {} if class_labels is None else {"class_labels": class_labels}
     answer = model(x_t, t, **labels).sample
-    answer = answer.to(torch.promote_types(answer.dtype, torch.float32))  # half precision is for the network alone
+    answer = answer.to(torch.promote_types(answer.dtype, torch.float32))  # only the network runs in half precision
     mse = (answer - target.to(answer)).square().mean(dim=tuple(range(1, x_0.ndim)))
     return LossTerms(loss=weight.to(mse) * mse, eps_mse=(factor.to(mse) * mse).detach())
 
@@ -103,11 +106,11 @@ def training_loss(
 def draw_timesteps(
     uniforms: Tensor, num_train_timesteps: int, draw: TimestepDraw, batch_size: int, index: Tensor
 ) -> Tensor:
-    """Timesteps for some images of a batch, from one uniform number each: (B,) int64 in [0, T).
+    """Return timesteps for some images of a batch, from one uniform number each: (B,) int64 in [0, T).
 
-    "uniform": Algorithm 1. "stratified": the image at `index` of a batch of batch_size gets the index-th of
-    batch_size equal slices of [0, T), so that every batch covers all noise levels; still uniform over many batches.
-    uniforms: (B,) in [0, 1); index: (B,) in [0, batch_size).
+    "uniform": Algorithm 1. "stratified": the image at `index` of a batch of batch_size gets the index-th of batch_size
+    equal slices of [0, T), so that every batch covers all noise levels; still uniform over many batches. uniforms: (B,)
+    in [0, 1); index: (B,) in [0, batch_size). Raises ValueError for another draw.
     """
     if draw == "stratified":
         uniforms = (index + uniforms) / batch_size

@@ -77,8 +77,8 @@ def test_values_are_lists_and_ranges(field, text, values):
         (STEPS, "9-1", f"^x, value 1: {STEPS}: a range goes up"),
         (STEPS, ",".join(map(str, range(1, 22))), f"^x: {STEPS}: must have at most 20 values, got 21"),
         (STEPS, list(range(1, 22)), f"^x: {STEPS}: must have at most 20 values, got 21"),
-        (STEPS, "4, 10, 4", f"^x, value 3: {STEPS}: each value must stand there once, got 4 again"),
-        (STEPS, "1-3[5]", f"^x, value 3: {STEPS}: each value must stand there once, got 2 again"),
+        (STEPS, "4, 10, 4", f"^x, value 3: {STEPS}: each value must appear only once, got 4 again"),
+        (STEPS, "1-3[5]", f"^x, value 3: {STEPS}: each value must appear only once, got 2 again"),
         (STEPS, "9" * 501, f"^x: {STEPS}: must be at most 500 characters long, got 501"),
     ],
 )
