@@ -34,10 +34,11 @@ logger = logging.getLogger(__name__)
 
 
 class DDPMLabPipeline(DiffusionPipeline):
-    """Unconditional or class-conditional pictures by the samplers here, right for every step count and beta range.
+    """Pipeline for unconditional or class-conditional pictures, correct for every step count and beta range.
 
-    The scheduler is asked for its betas and prediction type only; the steps are those of diffusion/samplers/. What
-    it loads and saves is diffusers' own: a UNet2DModel and a DDPMScheduler or DDIMScheduler.
+    Only the betas and the prediction type of the scheduler are used; the steps are those of diffusion/samplers/. Loads
+    and saves diffusers' own classes, a UNet2DModel and a DDPMScheduler or DDIMScheduler; raises CheckpointError for
+    others.
     """
 
     model_cpu_offload_seq = "unet"
@@ -56,18 +57,19 @@ class DDPMLabPipeline(DiffusionPipeline):
 
     @classmethod
     def from_checkpoint(cls, folder: str | Path) -> Self:
-        """The pipeline of a local checkpoint folder, which gives it its name. Raises CheckpointError (a ValueError).
+        """Load a local checkpoint folder; `checkpoint` is the folder's name. Raises CheckpointError (a ValueError).
 
-        from_pretrained works too; this one looks at every file first, reads safetensors only, and never downloads.
+        from_pretrained works too; this one checks every file first, reads safetensors only, and never downloads.
         """
-        sha256 = _sha256(folder)  # before: what is put in its place meanwhile is not taken for it later
+        sha256 = _sha256(folder)  # before loading, so that a folder replaced meanwhile is noticed later
         return cls(*load_checkpoint(folder))._named(folder, sha256)
 
     @classmethod
     def from_kept_engine(cls, folder: str | Path) -> Self | None:
-        """`from_checkpoint(folder).fast().without_weights()`, sooner: on the engine that was made and kept before.
+        """Return `from_checkpoint(folder).fast().without_weights()`, built faster from a cached engine.
 
-        None where there is none, or a faster one. Raises CheckpointError (a ValueError) as from_checkpoint does.
+        None if no engine is cached, or if there is a GPU, whose engine is faster. Raises CheckpointError (a
+        ValueError).
         """
         if torch.cuda.is_available():
             return None
@@ -83,23 +85,23 @@ class DDPMLabPipeline(DiffusionPipeline):
         return self
 
     def save_pretrained(self, save_directory: str | Path, **kwargs) -> None:
-        """Write a folder that diffusers' own DDPMPipeline loads, without this program."""
+        """Write a folder that diffusers' own DDPMPipeline loads without this program."""
         unet = self.with_weights().unet
         DDPMPipeline(unet=unet, scheduler=self.scheduler).save_pretrained(save_directory, **kwargs)
 
     def with_engine(self, engine: Engine | None) -> Self:
-        """The same pipeline on another engine of its network; None is the network itself. This one stays as it is.
+        """Return a copy that runs on `engine`; None runs the network itself. This pipeline is unchanged.
 
-        The pipeline falls back to the network itself where it was moved to another device than the engine's.
+        If the copy is moved to another device than the engine's, the network itself computes.
         """
         other = copy.copy(self if engine else self.with_weights())
         other.engine = engine or TorchEngine(other.unet)
         return other
 
     def fast(self) -> Self:
-        """The same pipeline on the fastest engine that its network has here: on a GPU, or in ONNX Runtime.
+        """Return the pipeline on the fastest engine that works here: the GPU's, else ONNX Runtime, else PyTorch.
 
-        Itself where it is on one already; with_engine(None).fast() makes one anew, of weights that were changed.
+        Returns self if a fast engine is in use; after changing weights, with_engine(None).fast() makes a new one.
         """
         if self.is_fast:
             return self
@@ -110,24 +112,24 @@ class DDPMLabPipeline(DiffusionPipeline):
                 return network.with_engine(make(network.unet))
             except EngineError as error:
                 reasons.append(str(error))
-        logger.warning("%s; PyTorch computes the network", "; ".join(reasons))
+        logger.warning("Could not build a fast engine (%s); using PyTorch.", "; ".join(reasons))
         return network
 
     @property
     def is_fast(self) -> bool:
-        """Whether something else than the network itself computes."""
+        """Whether an engine other than the network itself computes."""
         return self._is_here and not isinstance(self.engine, TorchEngine)
 
     @property
     def _is_here(self) -> bool:
-        """Whether the engine is where the pipeline is; else the network computes."""
+        """Whether the engine is on the pipeline's device; if not, the network itself computes."""
         return self.engine.device in (None, self.device)
 
     def without_weights(self) -> Self:
-        """The same pipeline in less memory: an engine has weights of its own, and of the network its shape is left.
+        """Return a copy that keeps only the shape of its network, to save memory: a fast engine has its own weights.
 
-        `with_weights` reads them anew, from the checkpoint's folder: changes that were made to them are gone. Itself
-        where the network computes, or where it came from no such folder.
+        `with_weights` reads them again from the checkpoint's folder, so changes made to them are lost. Returns self if
+        the network itself computes, or if the pipeline came from no checkpoint folder.
         """
         if not self.is_fast or self._folder is None or self.unet.device.type == "meta":
             return self
@@ -137,9 +139,9 @@ class DDPMLabPipeline(DiffusionPipeline):
         return other
 
     def with_weights(self) -> Self:
-        """The same pipeline, its network's weights read anew if `without_weights` gave them back. Else itself.
+        """Return a copy with the weights that `without_weights` dropped read again; self if none were dropped.
 
-        Raises CheckpointError (a ValueError) where the folder no longer holds what was read from it.
+        Raises CheckpointError (a ValueError) if the folder no longer holds the checkpoint that was loaded from it.
         """
         if self.unet.device.type != "meta" or self._folder is None:
             return self
@@ -151,19 +153,19 @@ class DDPMLabPipeline(DiffusionPipeline):
 
     @property
     def device(self) -> torch.device:
-        """Where the network is; the CPU for one without weights."""
+        """Device of the network; the CPU for a network without weights."""
         device = super().device
         return torch.device("cpu") if device.type == "meta" else device
 
     @property
     def classes(self) -> int:
-        """How many classes the network knows; 0 for one without labels. Its last label means "no class"."""
+        """Number of classes of the network; 0 for one without labels. Its last label means "no class"."""
         embeddings = self.unet.config.num_class_embeds
         return 0 if embeddings is None else embeddings - 1
 
     @property
     def num_train_timesteps(self) -> int:
-        """T."""
+        """T, the number of noise levels in training."""
         return self.scheduler.config.num_train_timesteps
 
     @property
@@ -173,11 +175,11 @@ class DDPMLabPipeline(DiffusionPipeline):
         return config.in_channels, config.sample_size, config.sample_size
 
     def plan(self, settings: SamplingSettings) -> Plan:
-        """What a run would do. Raises ValueError naming the field that does not fit this checkpoint, and its range."""
+        """Plan a run. Raises FieldError naming the field that does not fit this checkpoint, and its range."""
         return plan_run(settings, self.scheduler.config, self.classes, self.checkpoint)
 
     def denoiser(self, plan: Plan) -> Denoiser:
-        """The network as a run uses it: with its labels and guidance, on the run's betas."""
+        """Return the network as a run uses it: with the plan's labels and guidance, on the plan's betas."""
         labels = None if plan.class_labels is None else torch.tensor(plan.class_labels, device=self.device)
         settings = plan.settings
         engine = self.engine if self._is_here else None
@@ -191,14 +193,14 @@ class DDPMLabPipeline(DiffusionPipeline):
     def steps(
         self, settings: SamplingSettings | Plan | None = None, initial_noise: Tensor | None = None, **fields
     ) -> Iterator[Step]:
-        """The run, one Step at a time; the last Step's x_s is the picture in [-1, 1] (unless clip_sample is off).
+        """Run, one Step at a time; the last Step's x_s is the picture in [-1, 1] (unless clip_sample is off).
 
-        settings, or its fields as keywords, or this pipeline's plan of them. initial_noise: (num_images, C, H, W), the
-        state at the first timestep that the run visits, if it is not to be drawn from the seed. Image i's noise comes
-        from its own generator, seeded seed + i, in one order: x_T, then every step of the trajectory. Steps left out by
-        start_step and an initial_noise that replaces x_T use up their numbers too, so that a run which goes on from
-        step k with the x_t of step k is the same run; not so with a sampler that has_history, which starts anew there.
-        Raises ValueError, naming the field, before it returns.
+        Takes settings, their fields as keywords, or this pipeline's plan of them. initial_noise: (num_images, C, H, W),
+        the state at the first timestep that the run visits, in place of a draw from the seed. Image i's noise comes
+        from its own generator, seeded seed + i, in a fixed order: x_T, then every step of the trajectory. Steps skipped
+        by start_step and an x_T replaced by initial_noise use up their numbers too, so a run resumed at step k with the
+        x_t of step k continues the same run; but a sampler that has_history starts afresh there. Raises ValueError,
+        naming the field, before it returns.
         """
         plan = settings if isinstance(settings, Plan) else self.plan(_settings(settings, fields))
         settings = plan.settings
@@ -224,10 +226,10 @@ class DDPMLabPipeline(DiffusionPipeline):
         return_dict: bool = True,
         **fields,
     ) -> ImagePipelineOutput | tuple:
-        """The pictures of a run: see `steps`, whose arguments these are.
+        """Return the pictures of a run; settings, initial_noise and fields are those of `steps`.
 
         batch_size: pictures that go through the network at once, by default all. output_type: "pil", "np" ((B, H, W, C)
-        in [0, 1]) or "pt" ((B, C, H, W) in [0, 1]), as in diffusers' pipelines.
+        in [0, 1]) or "pt" ((B, C, H, W) in [0, 1]), as in diffusers' pipelines. Raises ValueError naming the argument.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f"output_type: {output_type!r} is unknown; known are pil, np, pt")
@@ -257,7 +259,7 @@ class DDPMLabPipeline(DiffusionPipeline):
 def _sha256(folder: str | Path) -> str | None:
     try:
         return checkpoint_sha256(folder)
-    except OSError:  # whoever reads the folder says what is wrong with it
+    except OSError:  # the code that loads the folder reports what is wrong
         return None
 
 

@@ -1,4 +1,4 @@
-"""Between 8-bit pictures and the tensors of the mathematics: k in 0..255 is k / 127.5 - 1."""
+"""Convert between 8-bit pictures and tensors: grey level k in 0..255 is k / 127.5 - 1."""
 
 import numpy as np
 import torch
@@ -19,12 +19,12 @@ def to_uint8(x: Tensor) -> np.ndarray:
 
 
 def to_pictures(x: Tensor) -> list[Image.Image]:
-    """(B, C, H, W) with C = 1 (grey) or 3 (RGB) -> B pictures."""
+    """(B, C, H, W) in [-1, 1] with C = 1 (grey) or 3 (RGB) -> B pictures."""
     return [Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image) for image in to_uint8(x)]
 
 
 def check_grid(x_0: Tensor) -> None:
-    """Raises ValueError where a value is none of the 256 grey levels: such data have no likelihood in bits."""
+    """Raise ValueError if a value is not one of the 256 grey levels: such data have no likelihood in bits."""
     k = (x_0.double() + 1) * 127.5
     off = (k - k.round()).abs().max().item() if x_0.numel() else 0.0
     if not off < 1e-3 or k.min().item() < -1e-3 or k.max().item() > 255 + 1e-3:  # NaN is refused too
@@ -34,7 +34,7 @@ def check_grid(x_0: Tensor) -> None:
 def fit(
     picture: Image.Image, size: int, mode: str, resample: Image.Resampling = Image.Resampling.LANCZOS
 ) -> np.ndarray:
-    """A picture as a camera or a painter saved it -> (size, size, C) uint8.
+    """Convert a picture as a camera or a paint program saved it to (size, size, C) uint8.
 
     Turned upright by its EXIF tag, alpha laid over white, resized so that it fills the square, cropped at the centre.
     mode: "L" (C = 1) or "RGB" (C = 3).
@@ -50,7 +50,7 @@ def fit(
 
 
 def _grey_scale(picture: Image.Image) -> float:
-    """What turns the levels of a deep grey picture into 0..255."""
+    """Return the factor that scales the levels of a deep grey picture to 0..255."""
     if picture.mode.startswith("I;16"):
         return 1 / 257
     top = np.asarray(picture).max()

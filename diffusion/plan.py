@@ -1,4 +1,4 @@
-"""A run's settings and a checkpoint's facts, put together: the one place where they are checked against each other."""
+"""A plan: a run's settings combined with a checkpoint's facts, which are checked against each other only here."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,8 @@ from diffusion.trajectory import pairs, visited_timesteps
 class NoiseLevels:
     """The noise at each visited timestep, as log sigma (see NoiseSchedule), all (S,) float64.
 
-    actual: in the pictures that the network gets. conditioned: in those it was trained on at the timestep it is told.
+    actual: in the pictures that the network receives. conditioned: in its training pictures at the timestep that it is
+    conditioned on.
     """
 
     t: Tensor
@@ -28,7 +29,7 @@ class NoiseLevels:
 
     @property
     def mismatch(self) -> Tensor:
-        """Conditioned over actual sigma: 1 where the network is told the truth, below 1 where it removes too little."""
+        """Conditioned over actual sigma: 1 if they agree, below 1 if the network removes too little noise."""
         return torch.exp(self.conditioned - self.actual)
 
 
@@ -36,8 +37,8 @@ class NoiseLevels:
 class Plan:
     """What a run will do, before any network is called.
 
-    schedule: the run's own, or `trained` itself where the run's betas are the trained ones. pairs: all S steps (t, s),
-    of which the first settings.start_step are left out. class_labels: one an image, or None for a network without
+    schedule: the run's own, or `trained` itself if the run's betas are the trained ones. pairs: all S steps (t, s), of
+    which the run skips the first settings.start_step. class_labels: one per image, or None for a network without
     labels.
     """
 
@@ -49,41 +50,41 @@ class Plan:
 
     @property
     def sampler(self) -> Sampler:
-        """What takes the steps."""
+        """The sampler that takes the steps."""
         return SAMPLERS[self.settings.sampler]
 
     @property
     def calls(self) -> int:
-        """How often the run asks the network."""
+        """Number of network calls in the run."""
         return self.calls_after(len(self.run_pairs))
 
     def calls_after(self, steps: int) -> int:
-        """How often it has asked after its first so many steps."""
+        """Return the number of network calls in the run's first `steps` steps."""
         return sum(self.sampler.calls_of(s) for _, s in self.run_pairs[:steps])
 
     @property
     def is_guided(self) -> bool:
-        """Whether every call has two halves, whose answers guidance mixes."""
+        """Whether every call has two halves, which guidance mixes."""
         return self.settings.class_label is not None and self.settings.guidance_scale not in (0, 1)
 
     @property
     def evaluations(self) -> int:
-        """Pictures that go through the network in the whole run, both halves of guidance counted."""
+        """Number of pictures that go through the network in the whole run, counting both halves of guidance."""
         return self.calls * self.settings.num_images * (2 if self.is_guided else 1)
 
     @property
     def run_pairs(self) -> tuple[tuple[int, int], ...]:
-        """The steps that the run takes."""
+        """The steps (t, s) that the run takes."""
         return self.pairs[self.settings.start_step :]
 
     @property
     def on_trained_betas(self) -> bool:
-        """Whether the run's noise schedule is the one of the training."""
+        """Whether the run uses the noise schedule of the training."""
         return self.schedule is self.trained
 
     @property
     def noise_levels(self) -> NoiseLevels:
-        """Of the steps that the run takes, in their order."""
+        """Noise levels at the run's steps, in order."""
         t = torch.tensor([t for t, _ in self.run_pairs], dtype=torch.float64)
         conditioned = t
         if not self.on_trained_betas:
@@ -92,14 +93,14 @@ class Plan:
 
     @property
     def signal_left(self) -> float:
-        """sqrt(alpha-bar) at the first timestep: the share of a picture's amplitude that pure noise lacks there."""
+        """sqrt(alpha-bar) at the first timestep: the share of a picture's amplitude there, which pure noise lacks."""
         return self.schedule.alphas_cumprod[self.run_pairs[0][0]].sqrt().item()
 
 
 def plan_run(
     settings: SamplingSettings, scheduler_config: Mapping, classes: int = 0, checkpoint: str | None = None
 ) -> Plan:
-    """Check a run against a checkpoint. Raises FieldError.
+    """Check a run against a checkpoint and return its plan. Raises FieldError.
 
     scheduler_config: of the checkpoint's diffusers scheduler. classes: 0 for a network without labels. checkpoint: its
     name, if it has one.
@@ -119,9 +120,9 @@ def plan_run(
 
 
 def run_schedule(settings: SamplingSettings, scheduler_config: Mapping, trained: NoiseSchedule) -> NoiseSchedule:
-    """The noise schedule of a run: T as trained, and what the settings leave out as trained.
+    """Return the noise schedule of a run; T and the beta settings that are left out are as trained.
 
-    `trained` itself where the betas come out the same. Raises FieldError.
+    Returns `trained` itself if the betas come out the same. Raises FieldError.
     """
     if not settings.has_own_betas:
         return trained

@@ -1,6 +1,6 @@
-"""What the steps of the samplers are made of: a Step, its noise, and the mean of the family between DDIM and DDPM.
+"""The parts that samplers share: Step, its noise, and the mean of the family between DDIM and DDPM.
 
-See diffusion/samplers/ for the samplers themselves.
+The samplers themselves are in diffusion/samplers/.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from diffusion.words import ReverseVariance
 
 @dataclass(frozen=True)
 class Step:
-    """One reverse step t -> s: where it started, what the denoiser said there, where it ended; all (B, C, H, W)."""
+    """One reverse step t -> s: its start x_t, the denoiser's prediction there, its end x_s; all (B, C, H, W)."""
 
     t: int
     s: int
@@ -34,7 +34,7 @@ def reverse_mean_and_std(
     Ho et al. 2020, Algorithm 2, line 3.
     """
     family_var = eta**2 * c.posterior_var
-    reused = torch.sqrt((c.noise_s**2 - family_var).clamp(min=0))  # rounding may take it below 0 where it is 0
+    reused = torch.sqrt((c.noise_s**2 - family_var).clamp(min=0))  # rounding can turn an exact 0 negative
     x_0_hat, eps_hat = prediction.x_0_hat, prediction.eps_hat
     mean = per_image(c.signal_s, x_0_hat) * x_0_hat + per_image(reused, eps_hat) * eps_hat
     is_last = c.noise_s == 0
@@ -47,7 +47,7 @@ def is_noisy(s: int, eta: float) -> bool:
 
 
 def check_family(eta: float, variance: ReverseVariance) -> None:
-    """Raises ValueError for an eta outside [0, 1], and for the variance beta with another eta than 1."""
+    """Raise ValueError for an eta outside [0, 1], an unknown variance, or "beta" with another eta than 1."""
     if not 0 <= eta <= 1:
         raise ValueError(f"eta: must lie in [0, 1], got {eta}")
     if variance not in ("posterior", "beta"):
@@ -57,11 +57,14 @@ def check_family(eta: float, variance: ReverseVariance) -> None:
 
 
 def noise_like(x: Tensor, generators: list[torch.Generator]) -> Tensor:
-    """Standard normal noise of x's shape, image i from its own CPU generator: the same in any batch, on any device."""
+    """Draw N(0, I) noise of x's shape, image i from its own CPU generator: the same in any batch, on any device."""
     draws = [torch.randn(x.shape[1:], generator=generator, dtype=x.dtype) for generator in generators]
     return torch.stack(draws).to(x.device)
 
 
 def image_generators(seed: int, count: int) -> list[torch.Generator]:
-    """Generator i is seeded seed + i. torch's CPU generator uses the low 32 bits of a seed, and no more."""
+    """Return `count` CPU generators; generator i is seeded seed + i.
+
+    torch's CPU generator uses only the low 32 bits of a seed.
+    """
     return [torch.Generator().manual_seed(seed + i) for i in range(count)]

@@ -24,8 +24,8 @@ SIGMOID_RANGE = 6.0  # diffusers' DDPMScheduler: sigmoid over [-6, 6]
 class NoiseSchedule:
     """A variance-preserving forward process: Ho et al. 2020, eqs. (2) and (4).
 
-    betas: (T,) float64, each in (0, 1), T >= 2, and alpha-bar at the end must not underflow to 0 in float64.
-    Every derived array is (T,) float64 on the CPU. Raises FieldError for what is out of range.
+    betas: (T,) float64, each in (0, 1), T >= 2, and alpha-bar at the end must not underflow to 0 in float64. Every
+    derived array is (T,) float64 on the CPU. Raises FieldError for betas out of range.
     """
 
     betas: Tensor
@@ -48,9 +48,10 @@ class NoiseSchedule:
         beta_end: float = 0.02,
         num_train_timesteps: int = 1000,
     ) -> Self:
-        """A schedule by diffusers' name. The cosine one ("squaredcos_cap_v2") has no use for beta_start and beta_end.
+        """Return a schedule by diffusers' name.
 
-        0 < beta_start <= beta_end < 1; num_train_timesteps (T) >= 2. Raises FieldError.
+        The cosine one, "squaredcos_cap_v2", does not use beta_start and beta_end. 0 < beta_start <= beta_end < 1;
+        num_train_timesteps (T) >= 2. Raises FieldError.
         """
         if beta_schedule not in get_args(BetaScheduleName):
             known = ", ".join(get_args(BetaScheduleName))
@@ -79,7 +80,10 @@ class NoiseSchedule:
 
     @classmethod
     def from_scheduler_config(cls, config) -> Self:
-        """The schedule that a diffusers scheduler's config describes (`scheduler_config.json`)."""
+        """Return the schedule that a diffusers scheduler's config describes (`scheduler_config.json`).
+
+        Raises FieldError for values out of range and for rescale_betas_zero_snr.
+        """
         if config.get("rescale_betas_zero_snr"):
             raise FieldError("rescale_betas_zero_snr", "zero_snr")
         if config.get("trained_betas") is not None:
@@ -129,7 +133,8 @@ class NoiseSchedule:
     def log_sigma_at(self, t: Tensor | float) -> Tensor:
         """log sigma at a fractional timestep in [0, T-1]: linear between its neighbours; the inverse of timestep_of.
 
-        At integers it is `log_sigma[t]` to the last bit. Raises ValueError outside [0, T-1].
+        t: any shape. Returns float64 of that shape; at integers log_sigma[t] to the last bit. Raises ValueError outside
+        [0, T-1].
         """
         t = torch.as_tensor(t, dtype=torch.float64)
         if t.numel() and not 0 <= t.min().item() <= t.max().item() <= len(self) - 1:
@@ -139,10 +144,10 @@ class NoiseSchedule:
         return torch.lerp(self.log_sigma[left], self.log_sigma[right], t - left)
 
     def timestep_of(self, log_sigma: Tensor) -> Tensor:
-        """The fractional timestep whose noise level is log_sigma: piecewise linear in log sigma between the t.
+        """Return the fractional timestep whose noise level is log_sigma; linear in log sigma between integer t.
 
         log_sigma: any shape. Returns float64 of that shape in [0, T-1]; levels outside the schedule's give its ends.
-        Raises ValueError where it is NaN.
+        Raises ValueError for NaN.
         """
         level = torch.as_tensor(log_sigma, dtype=torch.float64)
         if bool(level.isnan().any()):
@@ -154,7 +159,10 @@ class NoiseSchedule:
 
 
 def per_image(values: Tensor, like: Tensor) -> Tensor:
-    """Float64 numbers, one an image, as a factor for a batch: (B,) or () -> (B, 1, 1, 1) in like's dtype and device."""
+    """Reshape one number per image to a factor for a batch: (B,) -> (B, 1, 1, 1) and () -> (1, 1, 1, 1).
+
+    In the dtype and on the device of `like`.
+    """
     return values.to(device=like.device, dtype=like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 

@@ -1,17 +1,17 @@
-"""What a field of the settings declares beside its type: its control, its axis, where it applies, its part in a key.
+"""What a settings field declares beside its type: its control, its axis, where it applies, its part in a key.
 
-A field declares it in its Annotated[...]; the page, the endpoints, the axes and the keys read it from `Setting`. So a
-new setting is one field, the place that uses it, and texts:
+A field declares these in its Annotated[...]; the page, the endpoints, the axes and the keys read them from `Setting`. A
+new setting therefore takes one field, the code that uses it, and texts:
 
     noise_scale: Annotated[
         float,
         Control(group="sampler", step=0.1),  # a slider among the details of the sampler
         OnAxis("0-2[5]"),  # and an axis of Explore
         When("sampler", lambda sampler: reads(sampler, "noise_scale")),
-    ] = Field(1.0, ge=0, le=2, description="What /generate says of it, and the page as long as it has no texts.")
+    ] = Field(1.0, ge=0, le=2, description="Shown by /generate, and by the page until it has texts.")
 
-Its texts are controls.NAME.label and .info, readings.NAME ({value}), grids.values.NAME, and of choices controls.NAME.X.
-No torch: a page is laid out before torch is there.
+Its texts are controls.NAME.label and .info, explanations.NAME ({value}), grids.values.NAME, and for each choice X
+controls.NAME.X. Imports no torch: the page is laid out before torch is loaded.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-LAST = 99  # the place of what names none
+LAST = 99  # the place of a control or axis that names none
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a checkpoint and a server leave of a range; as it stands, for a checkpoint that is not known."""
+    """What a checkpoint and a server allow; the defaults are for an unknown checkpoint."""
 
     num_train_timesteps: int = 1000
     max_images: int = 64
@@ -39,14 +39,14 @@ Bound = float | Callable[[Limits], float]
 
 @dataclass(frozen=True, kw_only=True)
 class Control:
-    """How a person chooses the setting.
+    """How a person chooses the setting on the page.
 
-    group: the part of a run's controls that it stands in: "basics", "seed", "count", "guidance", "schedule" or
-    "sampler". place: in its group, from 1. kind: "slider", "number", "radio", "dropdown" or "checkbox"; by default what
-    the type asks for. least, most: of the range that is offered, by default the field's own; a run may leave it. step:
-    of a slider. unit: shown behind the label. default: at first, where it is not the field's own. name: where it is
-    not the field's. codec: how the control's value and the settings become each other, see app/controls/codecs.py.
-    told_by: the control whose sentence about a run speaks of this setting too. in_foot: whether a saved grid names it.
+    group: the part of a run's controls that holds it: "basics", "seed", "count", "guidance", "schedule" or "sampler".
+    place: position in its group, from 1. kind: "slider", "number", "radio", "dropdown" or "checkbox"; by default chosen
+    from the type. least, most: ends of the offered range, by default the field's own; a run can go beyond them. step:
+    of a slider. unit: shown after the label. default: initial value, if not the field's. name: the control's name, if
+    not the field's. codec: converts between the control's value and the settings, see app/controls/codecs.py. told_by:
+    the control whose sentence about a run covers this setting too. in_foot: whether a saved grid names it.
     """
 
     group: str
@@ -67,7 +67,7 @@ class Control:
 class OnAxis:
     """The setting can be an axis of Explore.
 
-    example: values to begin with; by default all of its choices. place: in the list of axes. has_none: whether the
+    example: initial values; by default all of its choices. place: position in the list of axes. has_none: whether the
     word "none" is a value.
     """
 
@@ -78,11 +78,12 @@ class OnAxis:
 
 @dataclass(frozen=True)
 class When:
-    """Where the setting means anything: beside some values of another one.
+    """The values of another setting with which this one has a meaning.
 
-    on: a field or property of the settings, or "classes", how many the checkpoint has. test: of its value, whatever
-    was sent. is_greyed: the control is greyed out elsewhere, and its value stays; else it is hidden, and the field's
-    default holds. error: the key of what is said where a run sets it all the same; None where a validator says more.
+    on: a field or property of the settings, or "classes", the number of classes of the checkpoint. test: of its value,
+    which can be anything that was sent. is_greyed: if the test fails, the control is greyed out and its value stays;
+    otherwise it is hidden, and the field's default holds. error: key of the error for a run that sets it nevertheless;
+    None if a validator reports more.
     """
 
     on: str
@@ -93,9 +94,9 @@ class When:
 
 @dataclass(frozen=True)
 class CachedAs:
-    """What stands for the value in the key of a run's pictures: one value for all that make the same pictures.
+    """The setting's value in the key of a run's pictures: the same for all values that make the same pictures.
 
-    value: of a Plan.
+    value: a function of a Plan.
     """
 
     value: Callable[[Any], Any]
@@ -110,14 +111,14 @@ class Choices:
 
 @dataclass(frozen=True)
 class DecidesLevels:
-    """The timesteps that a run visits, or their noise levels, follow from the setting: /schedule takes it."""
+    """The setting decides the timesteps that a run visits, or their noise levels: /schedule takes it."""
 
 
 @dataclass(frozen=True, eq=False)
 class Setting:
-    """A field of the settings: all that the program knows of it.
+    """A field of the settings, with everything the program knows about it.
 
-    kinds: the plain types of its values. least, most: of its values, None where there is no such bound.
+    kinds: the plain types of its values. least, most: bounds of its values, None for no bound.
     """
 
     name: str
@@ -136,12 +137,12 @@ class Setting:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """The values of a field that takes one of some names, the default first; else none."""
+        """The values of a field with named choices, the default first; empty for other fields."""
         return tuple(sorted(self.titles, key=lambda name: name != self.default))
 
     @property
     def titles(self) -> Mapping[str, str]:
-        """Each choice, and what it is called where no text says more."""
+        """Each choice -> what it is called if it has no text."""
         return self.listed.titles() if self.listed else {name: name for name in _literals(self.annotation)}
 
     @property
@@ -156,39 +157,39 @@ class Setting:
 
     @property
     def control_name(self) -> str:
-        """What the page calls its control."""
+        """The name of its control on the page."""
         return (self.control and self.control.name) or self.name
 
     @property
     def control_kind(self) -> str:
-        """The kind of its control, where it has one."""
+        """The kind of its control, if it has one."""
         return self.control.kind or ("checkbox" if bool in self.kinds else "radio" if self.choices else "slider")
 
     def applies(self, facts: Mapping[str, Any]) -> bool:
-        """Whether it means anything beside these values of the other settings; what is not among them is no hindrance.
+        """Whether the setting has a meaning with these values of other settings; a missing fact is no obstacle.
 
-        facts: name -> value, of fields and of what else `When` may ask for.
+        facts: name -> value, of fields and of anything else that `When` tests.
         """
         return self.when is None or self.when.on not in facts or bool(self.when.test(facts[self.when.on]))
 
     def holds(self, facts: Mapping[str, Any]) -> bool:
-        """Whether its own value holds beside these, and not its default."""
+        """Whether its own value is used with these facts, rather than its default."""
         return self.applies(facts) or self.when.is_greyed
 
     def offered(self, limits: Limits) -> tuple[float | None, float | None]:
-        """The range that its control offers."""
+        """Return the ends of the range that its control offers, None for no bound."""
         asked = (self.control.least, self.control.most) if self.control else (None, None)
         least, most = (bound(limits) if callable(bound) else bound for bound in asked)
         return self.least if least is None else least, self.most if most is None else most
 
 
 def read_settings(model: type[BaseModel]) -> dict[str, Setting]:
-    """The settings that a model declares, by name, in its order."""
+    """Return the settings that a model declares, by name, in the model's order."""
     return {name: _read(name, info) for name, info in model.model_fields.items()}
 
 
 def kinds_of(annotation) -> frozenset[type]:
-    """The plain types inside an annotation."""
+    """Return the plain types inside an annotation."""
     if get_origin(annotation) is Literal:
         return frozenset({str})
     own = frozenset({get_origin(annotation) or annotation})
@@ -217,7 +218,7 @@ def _read(name: str, info: FieldInfo) -> Setting:
 
 
 def _literals(annotation) -> tuple[str, ...]:
-    """The names that a type lists, itself or as a part of a union."""
+    """Return the names that a type lists, itself or as a part of a union."""
     if get_origin(annotation) is Literal:
         return get_args(annotation)
     inner = get_args(annotation)[:1] if get_origin(annotation) is Annotated else get_args(annotation)

@@ -1,6 +1,6 @@
-"""Everything that decides a run of the sampler, in one frozen and validated object.
+"""Everything that decides a run of the sampler, in one frozen, validated object.
 
-What the app, the command line, a PNG's text and a URL know of a run is this. It holds no number of a checkpoint:
+The app, the command line, a PNG's text and a URL all state a run in this form. It holds no number of a checkpoint:
 limits that depend on one (steps, classes, betas) are checked where a run is planned, in diffusion/plan.py.
 """
 
@@ -32,20 +32,20 @@ ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
 
 
 def _none_as_trained(field: str) -> Callable:
-    """The field's value in a key: none for betas that are the trained ones, in whatever words."""
+    """Return the function from a plan to the field's value in a key: None on the trained betas, however stated."""
     return lambda plan: None if plan.on_trained_betas else getattr(plan.settings, field)
 
 
 class SamplingSettings(BaseModel):
     """A run: which pictures a checkpoint's sampler makes. Types are strict (no bool for a number, no text for one).
 
-    Raises FieldError with one line a field, "field: what is wrong, got value".
+    Raises FieldError with one line per field, "field: what is wrong, got value".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
-    # A field declares here all that the program knows of it: see diffusion/setting_spec.py. New fields go below the
-    # others, since /generate takes its parameters in this order too
+    # A field declares here everything the program knows about it: see diffusion/setting_spec.py. Add new fields at the
+    # end, since /generate takes its parameters in this order too
 
     checkpoint: Annotated[
         str | None,
@@ -78,10 +78,10 @@ class SamplingSettings(BaseModel):
     ] = Field(
         "trailing",
         description="Which timesteps: all but leading start at T-1, whatever S; even, quadratic and linspace end at 0; "
-        "leading, linspace and trailing are as diffusers means them.",
+        "leading, linspace and trailing are diffusers' own.",
     )
     start_step: Annotated[int, DecidesLevels()] = Field(
-        0, ge=0, lt=2**31, description="Steps left out at the noisy end, in [0, num_inference_steps)."
+        0, ge=0, lt=2**31, description="Steps skipped at the noisy end, in [0, num_inference_steps)."
     )
     eta: Annotated[
         float | None,
@@ -101,7 +101,7 @@ class SamplingSettings(BaseModel):
         True, description="Clamp each predicted picture to [-1, 1]."
     )
 
-    # The noise schedule; what is left out is as trained
+    # The noise schedule; fields left out are as trained
     beta_schedule: Annotated[
         BetaScheduleName | None,
         Control(group="schedule", place=1, kind="dropdown", codec="shape"),
@@ -133,7 +133,8 @@ class SamplingSettings(BaseModel):
         CachedAs(lambda plan: "matched" if plan.on_trained_betas else plan.settings.conditioning),
         DecidesLevels(),
     ] = Field(
-        "matched", description="On other betas: tell the network the same noise level, or (naive) the same number."
+        "matched",
+        description="On other betas: condition the network on the same noise level, or (naive) on the same timestep.",
     )
 
     # The pictures
@@ -144,7 +145,7 @@ class SamplingSettings(BaseModel):
     ] = Field(0, ge=0, lt=SEEDS, description="Picture i is made from seed + i alone.")
     num_images: Annotated[
         int,
-        # At first three rows of six, which fill the stage
+        # The initial value fills the stage: three rows of six
         Control(group="count", most=lambda limits: limits.max_images, step=1, default=18, told_by="seed", in_foot=True),
     ] = Field(1, ge=1, le=MAX_IMAGES, description="How many pictures.")
     class_label: Annotated[
@@ -154,7 +155,7 @@ class SamplingSettings(BaseModel):
         ),
         OnAxis(place=9, has_none=True),
         When("classes", bool, error=None),
-    ] = Field(None, description="Class of all pictures, or a list with one for each; none is without a class.")
+    ] = Field(None, description="Class of all pictures, or a list with one per picture; none means no class.")
     guidance_scale: Annotated[
         float,
         Control(group="guidance", most=8, step=0.1, in_foot=True),
@@ -200,49 +201,52 @@ class SamplingSettings(BaseModel):
 
     @property
     def effective_eta(self) -> float:
-        """The fresh noise that the sampler runs with: 1 for ddpm."""
+        """The eta that the sampler runs with: 1 for ddpm."""
         return SAMPLERS[self.sampler].eta_of(self.eta)
 
     @property
     def read_by_sampler(self) -> dict:
-        """The settings that this sampler reads and others do not."""
+        """The values of the settings that this sampler reads and others do not, by name."""
         return {field: getattr(self, field) for field in SAMPLERS[self.sampler].reads}
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What `When` may ask of a run: its fields, and whether it has its own betas."""
+        """The values that `When` can test: the fields, and whether the run has its own betas."""
         return dict(self) | {"has_own_betas": self.has_own_betas}
 
     @property
     def has_own_betas(self) -> bool:
-        """Whether the run states anything of its noise schedule."""
+        """Whether the run states any part of its noise schedule."""
         return (self.beta_schedule, self.beta_start, self.beta_end) != (None, None, None)
 
     def replace(self, **changes) -> Self:
-        """The same run with some fields changed, validated anew."""
+        """Return the same run with some fields changed, validated again."""
         return type(self)(**(dict(self) | changes))
 
     def part(self, start: int, stop: int) -> Self:
-        """The run that makes pictures start..stop-1 of this one, 0 <= start < stop <= num_images, and no other."""
+        """Return the run that makes only pictures start..stop-1 of this one.
+
+        Raises ValueError unless 0 <= start < stop <= num_images.
+        """
         if not 0 <= start < stop <= self.num_images:
             raise ValueError(f"start, stop: need 0 <= start < stop <= {self.num_images}, got {start}, {stop}")
         label = self.class_label[start:stop] if isinstance(self.class_label, tuple) else self.class_label
         return self.replace(seed=self.seed + start, num_images=stop - start, class_label=label)
 
     def to_json(self) -> str:
-        """One line with every field, so that a default changed later changes no old run."""
+        """Return one line with every field, so that a later change of a default changes no old run."""
         return json.dumps(self.model_dump(mode="json"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The settings of a JSON object. Unknown and double fields, NaN and infinity are errors: FieldError."""
+        """Read settings from a JSON object. Raises FieldError, also for unknown or repeated fields, NaN, infinity."""
         try:
             fields = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_doubles)
         except RecursionError:
             raise FieldError("settings", "not_json", reason="nested too deeply") from None
         except FieldError:
             raise
-        except ValueError as error:  # a number of thousands of digits is no JSONDecodeError
+        except ValueError as error:  # a number of thousands of digits raises no JSONDecodeError
             raise FieldError("settings", "not_json", reason=str(error)) from None
         if not isinstance(fields, dict):
             raise FieldError("settings", "json_object", kind=type(fields).__name__)

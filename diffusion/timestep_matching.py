@@ -1,4 +1,4 @@
-"""A denoiser on other betas than its own: which timestep it is told, and how its answer is read."""
+"""Run a denoiser on betas other than its own: which timestep to condition it on, and how to convert its answer."""
 
 from typing import get_args
 
@@ -14,21 +14,25 @@ from diffusion.words import Conditioning
 def conditioned_timesteps(
     t: Tensor | float, schedule: NoiseSchedule, trained: NoiseSchedule, conditioning: Conditioning
 ) -> Tensor:
-    """The timesteps, in [0, T-1] of `trained`, that its network is told at timesteps t of `schedule`. float64."""
+    """Return the timesteps, in [0, T-1] of `trained`, that its network is conditioned on at timesteps t of `schedule`.
+
+    Float64 of t's shape.
+    """
     if conditioning == "naive":
         return torch.as_tensor(t, dtype=torch.float64)
     return trained.timestep_of(schedule.log_sigma_at(t))
 
 
 class RescheduledDenoiser:
-    """A denoiser of one schedule, behind the protocol, on another.
+    """A denoiser of one schedule as a Denoiser on another.
 
-    "matched": it is told the timestep t* that has the same noise level on its own schedule. A variance-preserving
-    state is characterised by its noise level alone, so the answer is the right one, wherever the level was trained.
-    Beyond the trained range, above: t* = T-1, and its x_0_hat is kept as computed with ITS alpha-bar at T-1 (both
-    states are all but pure noise, and division by the smaller amplitude would only magnify the error). Below: t* = 0.
-    "naive": it is told the raw timestep, as diffusers' schedulers do, and so the wrong noise level: to see what goes
-    wrong.
+    "matched": conditions the denoiser on the timestep t* that has the same noise level on its own schedule. A
+    variance-preserving state is characterised by its noise level alone, so the answer is right wherever that level was
+    trained. Above the trained range, t* = T-1, and x_0_hat is kept as computed with ITS alpha-bar at T-1 (both states
+    are all but pure noise, and dividing by the smaller amplitude would only magnify the error). Below it, t* = 0.
+    "naive": conditions the denoiser on the raw timestep, as diffusers' schedulers do, and so on the wrong noise level,
+    to show what goes wrong.
+    Raises ValueError for another conditioning, and for "naive" with more betas than the denoiser's.
     """
 
     def __init__(self, denoiser: Denoiser, schedule: NoiseSchedule, conditioning: Conditioning = "matched"):
@@ -37,7 +41,7 @@ class RescheduledDenoiser:
             raise ValueError(f"conditioning: {conditioning!r} is unknown; known are {known}")
         if conditioning == "naive" and len(schedule) > len(denoiser.schedule):
             raise ValueError(
-                f"conditioning: naive has no timesteps for {len(schedule)} betas, trained were {len(denoiser.schedule)}"
+                f"conditioning: naive has no timesteps for {len(schedule)} betas, only for {len(denoiser.schedule)}"
             )
         self.denoiser = denoiser
         self.schedule = schedule
@@ -45,11 +49,11 @@ class RescheduledDenoiser:
 
     @property
     def description(self) -> Description:
-        """Of the denoiser within."""
+        """That of the wrapped denoiser."""
         return self.denoiser.description
 
     def conditioned_timestep(self, t: float) -> float:
-        """The timestep, in [0, T-1] of its own schedule, that the denoiser is told at timestep t of this one."""
+        """Return the timestep of the denoiser's own schedule, in [0, T-1], for timestep t of this one."""
         return conditioned_timesteps(t, self.schedule, self.denoiser.schedule, self.conditioning).item()
 
     def predict(self, x_t: Tensor, t: float, level: Level | None = None) -> Prediction:

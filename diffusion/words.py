@@ -1,6 +1,6 @@
-"""The words that settings are made of, but for the samplers' names: diffusion/samplers/registry.py has those.
+"""Names that settings choose from, except the samplers' (see diffusion/samplers/registry.py).
 
-No torch here: what lays out a page needs them before it is there.
+Imports no torch: the page is laid out before torch is loaded.
 """
 
 from typing import Literal
@@ -11,9 +11,9 @@ ReverseVariance = Literal["posterior", "beta"]
 
 CHECKPOINT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # a pattern: names of folders, here and on the Hub
 COSINE = "squaredcos_cap_v2"
-ONE_BY_ONE = "trained"  # what stands for betas that were given one by one, where a name is wanted
+ONE_BY_ONE = "trained"  # the name of betas that were given one by one
 
 
 def has_range(beta_schedule) -> bool:
-    """Whether a schedule of this name goes from a first to a last beta. None, as trained, may."""
+    """Whether a schedule of this name has a first and a last beta. True for None (as trained), which can have them."""
     return beta_schedule not in (COSINE, ONE_BY_ONE)
