@@ -1,7 +1,7 @@
-"""Ways to compute a network, all with the same answers: the network itself in PyTorch, and what is faster than that.
+"""Engines: ways to compute a network, all with the same answers. One is the network itself in PyTorch.
 
 Faster ones are diffusion/engines/onnx.py on a CPU and diffusion/engines/gpu.py on a GPU. Each is derived from the
-network's weights alone, and checked against the network itself before it is believed.
+network's weights alone, and checked against the network itself before it is used.
 """
 
 from collections.abc import Callable
@@ -11,21 +11,21 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-LIMIT = 1e-4  # of the outputs' difference, whose scale is 1; two kernels of float32 differ by some 3e-6
+LIMIT = 1e-4  # largest difference allowed between outputs of scale 1; two float32 kernels differ by some 3e-6
 
 
 E = TypeVar("E", bound="Engine")
 
 
 class EngineError(RuntimeError):
-    """A network has no faster engine here; the text is one sentence that says why."""
+    """There is no faster engine for a network here; the text is one sentence with the reason."""
 
 
 class Engine(Protocol):
-    """A network as a function of x_t: (B, C, H, W), t: (B,), in [0, T-1] or between two, and class_labels: (B,) int64.
+    """A network as a function of x_t: (B, C, H, W), t: (B,) in [0, T-1], possibly fractional, class_labels: (B,) int64.
 
     name: the package that computes, and after a dash how. threads, precision: see diffusion.denoisers.Description.
-    device: where x_t must be; None takes it anywhere and answers there.
+    device: where x_t must be; None accepts x_t on any device and answers there.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Engine(Protocol):
 
 
 class TorchEngine:
-    """The network itself, as it is at each moment: eager PyTorch, on any device, in any precision."""
+    """The network itself, with its weights at each call: eager PyTorch, on any device, in any precision."""
 
     name = "torch"
 
@@ -66,32 +66,32 @@ class TorchEngine:
 
 
 def check_engine(engine: Engine, unet: UNet2DModel) -> None:
-    """Raises EngineError where an engine does not answer as the network does."""
+    """Raise EngineError if an engine's output differs from the network's by more than LIMIT."""
     for batch in (1, 3):
         inputs = probe(unet, batch)
         expected = TorchEngine(unet)(*inputs)
         error = (engine(*inputs) - expected).abs().max().item()
         if not error <= LIMIT * max(1.0, expected.abs().max().item()):
-            raise EngineError(f"engine: differs from the network by {error:.1e}, allowed are {LIMIT:g}")
+            raise EngineError(f"engine: differs from the network by {error:.1e}, the limit is {LIMIT:g}")
 
 
 def checked_engine(make: Callable[[], E], unet: UNet2DModel, computes: str) -> E:
-    """The engine that `make` returns, if it answers as the network does. computes: what does, in words for an error.
+    """Return the engine that `make` returns, after check_engine. computes: what computes, in words for an error.
 
-    Raises EngineError.
+    Raises EngineError, also in place of any error that `make` raises.
     """
     try:
         engine = make()
         check_engine(engine, unet)
     except EngineError:
         raise
-    except Exception as error:  # ImportError without its package; whatever a runtime or a driver raises
+    except Exception as error:  # ImportError without its package; any error of a runtime or a driver
         raise EngineError(f"engine: {computes} can't run it: {first_line(error)}") from error
     return engine
 
 
 def probe(unet: UNet2DModel, batch: int) -> tuple[Tensor, Tensor, Tensor | None]:
-    """x_t, t (fractional, one a picture) and labels to try a network with, on its device: always the same."""
+    """Return fixed inputs to test a network with, on its device: x_t, t (fractional, one per picture) and labels."""
     config = unet.config
     x_t = torch.randn(
         batch, config.in_channels, config.sample_size, config.sample_size, generator=torch.Generator().manual_seed(0)
@@ -103,5 +103,5 @@ def probe(unet: UNet2DModel, batch: int) -> tuple[Tensor, Tensor, Tensor | None]
 
 
 def first_line(error: Exception) -> str:
-    """What went wrong, in one line."""
+    """Return the first line of an error's text, or else its type, in at most 300 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

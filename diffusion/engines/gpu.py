@@ -1,7 +1,7 @@
 """A network on a GPU: channels-last, and each call one CUDA graph in place of some four hundred kernel launches.
 
-In float32 without TF32: half precision and TF32 round the weights to 8 or 11 bits, and the pictures then differ by
-several levels of 255 (`python -m benchmarks.engines --half`).
+Computes in float32 without TF32: half precision and TF32 round the weights to 8 or 11 bits, and the pictures then
+differ by several levels of 255 (`python -m benchmarks.engines --half`).
 """
 
 import copy
@@ -15,16 +15,16 @@ from torch import Tensor
 
 from diffusion.engines.base import EngineError, checked_engine
 
-RECORDED = 8  # batch sizes whose calls stay recorded, each with the memory that it needs
-WARM_UP = 3  # calls before one is recorded, in which libraries choose their kernels
+RECORDED = 8  # batch sizes whose calls stay recorded; each holds the memory that it needs
+WARM_UP = 3  # calls before the recorded one, in which libraries choose their kernels
 
 Replay = Callable[[], None]
 
 
 class GpuEngine:
-    """A copy of a network on a GPU, in float32. Takes x_t anywhere and answers there. Safe to use from many threads.
+    """A copy of a network on a GPU, in float32. Accepts x_t on any device and answers there. Thread-safe.
 
-    recorder: makes a call repeatable; see record_graph, which is the one for a GPU.
+    recorder: makes a call repeatable; by default record_graph, which needs a GPU.
     """
 
     name = "torch-cuda"
@@ -60,7 +60,7 @@ class GpuEngine:
 
 
 class _Call:
-    """A recorded call: what goes into its places, and what comes out when it is replayed."""
+    """A recorded call: copies inputs to their places, replays, and returns the output."""
 
     def __init__(self, places: list[Tensor], output: Tensor, replay: Replay):
         self._places, self._output, self._replay = places, output, replay
@@ -76,7 +76,7 @@ Recorder = Callable[[Callable[[], Tensor]], tuple[Tensor, Replay]]
 
 
 def record_graph(call: Callable[[], Tensor]) -> tuple[Tensor, Replay]:
-    """The output of a call on the current GPU, and what computes it anew in the same place: a CUDA graph."""
+    """Record a call on the current GPU as a CUDA graph; return its output, and what recomputes it in place."""
     aside = torch.cuda.Stream()
     aside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(aside):
@@ -90,14 +90,17 @@ def record_graph(call: Callable[[], Tensor]) -> tuple[Tensor, Replay]:
 
 
 def _exact():
-    """No TF32 in convolutions, where torch allows it unasked."""
+    """Return a context without TF32 in convolutions, which torch allows by default."""
     return torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
 
 
 def gpu_engine(unet: UNet2DModel) -> GpuEngine:
-    """The network as it is now on the current GPU, or on the one where it is. Raises EngineError."""
+    """Return an engine of the network's current weights, on the network's own GPU or else the current one.
+
+    Raises EngineError.
+    """
     if not torch.cuda.is_available():
-        raise EngineError("engine: there is no GPU that torch can use")
+        raise EngineError("engine: torch finds no GPU")
     if unet.dtype != torch.float32:
         raise EngineError(f"engine: takes a float32 network, got {unet.dtype}")
     device = unet.device if unet.device.type == "cuda" else torch.device("cuda", torch.cuda.current_device())

@@ -1,8 +1,8 @@
 """A network in ONNX Runtime, on the CPU: PyTorch's answers in less time.
 
-Chosen by measuring (benchmarks/engines.py): on two cores ONNX Runtime is faster than OpenVINO, channels-last and
-torch.compile, needs no compiler where it runs, and is ready in a second. Its models are checked when they are made, and
-kept in a cache by the hash of what they were made from: from then on a checkpoint runs without PyTorch's weights.
+Chosen by measurement (benchmarks/engines.py): on two cores ONNX Runtime is faster than OpenVINO, channels-last and
+torch.compile, needs no compiler where it runs, and is ready in a second. A model is checked when it is made, and cached
+under the hash of what it was made from; from then on a checkpoint runs without PyTorch's weights.
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from torch import Tensor
 from diffusion.engines.base import EngineError, checked_engine, first_line
 from diffusion.engines.onnx_model import MADE_BY, MODEL, write_model
 
-KEPT = 12  # models in the cache: the ones made last
-PLACE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")  # a model's folder in it: see _place
-PIXELS_AT_ONCE = 6 * 28 * 28  # 1% slower than 8 in 5 MB less; more are no faster
+KEPT = 12  # newest models that stay in the cache
+PLACE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")  # name of a model's folder in the cache: see _place
+PIXELS_AT_ONCE = 6 * 28 * 28  # 6 pictures: 1% slower than 8, 5 MB less; more are no faster
 
 
 class OnnxEngine:
-    """A network in ONNX Runtime, on the CPU, in float32, for any batch size. Safe to use from many threads.
+    """A network in ONNX Runtime, on the CPU, in float32, for any batch size. Thread-safe.
 
-    model: a file in ONNX. Its threads spin only within a call, so that neither torch nor another network's threads lose
-    a core to them; and what a call needs lies in one place for all networks.
+    model: an ONNX file. Its threads spin only within a call, so that they take no core from torch or from another
+    network's threads. All networks share one memory arena for their calls.
     """
 
     name = "onnxruntime"
@@ -42,7 +42,7 @@ class OnnxEngine:
     precision = "float32"
 
     def __init__(self, model: Path, threads: int):
-        from onnxruntime import InferenceSession  # 0.2 s that nobody needs before the first network
+        from onnxruntime import InferenceSession  # takes 0.2 s, so not before the first network
 
         self._session = InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
         self.threads = threads
@@ -59,7 +59,7 @@ class OnnxEngine:
 
 
 def fed(x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> dict[str, np.ndarray]:
-    """What goes into a model of `write_model`."""
+    """Return the inputs of a model that `write_model` wrote, by name."""
     inputs = {"x_t": x_t.to(torch.float32), "t": t.to(torch.float32)}
     if class_labels is not None:
         inputs["class_labels"] = class_labels
@@ -67,7 +67,7 @@ def fed(x_t: Tensor, t: Tensor, class_labels: Tensor | None) -> dict[str, np.nda
 
 
 def session_options(threads: int):
-    """How ONNX Runtime runs a network."""
+    """Return the options with which ONNX Runtime runs a network."""
     from onnxruntime import SessionOptions
 
     _share_memory()
@@ -76,32 +76,32 @@ def session_options(threads: int):
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.add_session_config_entry("session.use_env_allocators", "1")
     options.add_session_config_entry("session.use_device_allocator_for_initializers", "1")  # not in the arena
-    options.enable_mem_pattern = False  # with it, one block a call: 1% faster, 9 MB more
+    options.enable_mem_pattern = False  # with it, one block per call: 1% faster, 9 MB more
     options.log_severity_level = 3
     return options
 
 
 @cache
 def _share_memory() -> None:
-    """One arena for what the networks of this process compute, in place of one each; it grows by what is missing."""
+    """Register one arena for the calls of all networks in this process, instead of one each; it grows as needed."""
     from onnxruntime import OrtAllocatorType, OrtArenaCfg, OrtMemoryInfo, OrtMemType, create_and_register_allocator
 
     place = OrtMemoryInfo("Cpu", OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, OrtMemType.DEFAULT)
-    create_and_register_allocator(place, OrtArenaCfg(0, 1, -1, -1))  # no limit; as requested; the rest as it is
+    create_and_register_allocator(place, OrtArenaCfg(0, 1, -1, -1))  # no limit; grow as requested; the rest by default
 
 
 def default_cache() -> Path:
-    """The folder for what is derived from networks: DDPM_LAB_CACHE, or the user's cache folder."""
+    """Return the folder for files derived from networks: DDPM_LAB_CACHE, or in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("DDPM_LAB_CACHE") or f"{home}/ddpm-lab/engines").expanduser()
 
 
 def onnx_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
-    """The network as it is now, in ONNX Runtime, with torch's number of threads.
+    """Return an ONNX Runtime engine of the network's current weights, with torch's number of threads.
 
-    unet: in float32, on the CPU. cache: folder of the models that were made before, by default default_cache(); one
-    that can't be read or written only costs the second that making takes. Tracing is not safe beside other work in
-    torch: call it where the network runs. Raises EngineError.
+    unet: in float32, on the CPU. cache: folder of the models made before, by default default_cache(); if it cannot be
+    read or written, making the model again costs a second. Tracing is not safe beside other work in torch: call this
+    where the network runs. Raises EngineError.
     """
     if unet.device.type != "cpu" or unet.dtype != torch.float32:
         raise EngineError(f"engine: takes a float32 network on the CPU, got {unet.dtype} on {unet.device}")
@@ -114,18 +114,18 @@ def onnx_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
 
 
 def kept_engine(unet: UNet2DModel, weights: Iterable[Path], cache: Path | None = None) -> OnnxEngine | None:
-    """What onnx_engine would answer for these weights, where it was asked before; else None. No weight is kept.
+    """Return the cached engine that onnx_engine would return for these weights, or None. Keeps no weight in memory.
 
-    unet: anywhere, without weights too. weights: its safetensors files.
+    unet: on any device, also without weights. weights: its safetensors files.
     """
     try:
         return _kept(_key(unet, _tensors_of(weights)), default_cache() if cache is None else cache)
-    except Exception:  # whatever a broken file raises: who reads the checkpoint finds it too, and says it
+    except Exception:  # any error of a broken file: loading the checkpoint reports it
         return None
 
 
 def _tensors_of(weights: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of these files, sorted by name, one in memory at a time."""
+    """Yield names and tensors of these files, sorted by name, one in memory at a time."""
     with ExitStack() as stack:
         files = [stack.enter_context(safe_open(path, "pt")) for path in weights]
         file_of = {name: file for file in files for name in file.keys()}  # noqa: SIM118 (it is no mapping)
@@ -134,22 +134,22 @@ def _tensors_of(weights: Iterable[Path]) -> Iterator[tuple[str, Tensor]]:
 
 
 def _kept(key: str, cache: Path) -> OnnxEngine | None:
-    """The engine whose model lies in the cache. A folder whose name does not hold its content's hash is passed over."""
+    """Return the engine whose model is in the cache, or None. Skips a folder whose name does not match its content."""
     try:
         folders = list(cache.glob(f"{key}-*"))
-    except OSError:  # somebody else's home
+    except OSError:  # another user's home
         return None
     for folder in folders:
         try:
             if folder == _place(key, folder, cache):
                 return OnnxEngine(folder / MODEL, torch.get_num_threads())
-        except Exception:  # ImportError without the package; whatever the file system or ONNX Runtime raise
+        except Exception:  # ImportError without the package; any error of the file system or ONNX Runtime
             continue
     return None
 
 
 def _made(unet: UNet2DModel, key: str, cache: Path) -> OnnxEngine:
-    """The engine made anew, checked, and kept where that can be. Raises EngineError."""
+    """Make the engine, check it, and cache its model if possible. Raises EngineError."""
 
     def checked(model: Callable[[], Path]) -> OnnxEngine:
         return checked_engine(lambda: OnnxEngine(model(), torch.get_num_threads()), unet, "ONNX Runtime")
@@ -158,7 +158,7 @@ def _made(unet: UNet2DModel, key: str, cache: Path) -> OnnxEngine:
         with _workplace(cache) as place:
             folder = Path(place) / "engine"
             folder.mkdir()
-            checked(lambda: write_model(unet, folder))  # not held: not every system moves a file that is open
+            checked(lambda: write_model(unet, folder))  # not kept open: some systems move no open file
             _keep(folder, key, cache)
             return _kept(key, cache) or checked(lambda: folder / MODEL)
     except OSError as error:
@@ -174,8 +174,8 @@ def _workplace(cache: Path) -> TemporaryDirectory:
 
 
 def _keep(folder: Path, key: str, cache: Path) -> None:
-    """Put a model into the cache, whole or not at all, and take the oldest ones out."""
-    with suppress(OSError):  # it is made anew next time
+    """Move a model into the cache, whole or not at all, and delete the oldest models beyond KEPT."""
+    with suppress(OSError):  # the model is made again next time
         place = _place(key, folder, cache)
         shutil.rmtree(place, ignore_errors=True)
         folder.rename(place)
@@ -185,7 +185,7 @@ def _keep(folder: Path, key: str, cache: Path) -> None:
 
 
 def _place(key: str, folder: Path, cache: Path) -> Path:
-    """Where a folder's content belongs: the key, and the hash of what is in it."""
+    """Return the cache path of a folder: the key, and the hash of the folder's content."""
     digest = hashlib.sha256()
     for file in sorted(folder.iterdir()):
         with file.open("rb") as content:
@@ -194,7 +194,7 @@ def _place(key: str, folder: Path, cache: Path) -> Path:
 
 
 def _key(unet: UNet2DModel, weights: Iterable[tuple[str, Tensor]]) -> str:
-    """The hash of all that decides the model and its answers: the network, and what writes and runs it."""
+    """Return the hash of everything that decides a model and its answers: the network, what writes it, what runs it."""
     programs = {name: version(name) for name in ("torch", "diffusers", "onnx", "onnxruntime")}
     config = {name: value for name, value in sorted(unet.config.items()) if not name.startswith("_")}
     digest = hashlib.sha256(f"{config} {programs} {MADE_BY} {torch.backends.cpu.get_cpu_capability()}".encode())

@@ -1,4 +1,4 @@
-"""A network as an ONNX model: its operations in one file, its weights as they are in another."""
+"""Write a network as an ONNX model: its operations in one file, its unchanged weights in another."""
 
 import io
 import warnings
@@ -11,17 +11,17 @@ from torch import Tensor
 from diffusion.engines.base import EngineError, first_line, probe
 
 OPSET = 18
-MADE_BY = f"onnx_model 2, opset {OPSET}"  # counted up whenever a model that was kept must be made anew
+MADE_BY = f"onnx_model 2, opset {OPSET}"  # raise the number when cached models must be made again
 MODEL, WEIGHTS = "model.onnx", "weights"
 ALIGNMENT = 64  # bytes: a cache line
 
 
 def write_model(unet: UNet2DModel, folder: Path) -> Path:
-    """Write a float32 network as folder/model.onnx and folder/weights, and return the path of the first.
+    """Write a float32 network as folder/model.onnx and folder/weights, and return the path of model.onnx.
 
-    Its inputs are x_t, t and, where it has labels, class_labels; its output is output. Who runs it maps the weights
-    from their file, where a model that holds them would be in memory three times while it is read. Raises EngineError,
-    and whatever a missing package or the file system raise.
+    Inputs: x_t, t and, if the network has labels, class_labels; output: output. The weights have a file of their own so
+    that they are mapped from it: a model that holds them would be in memory three times while it is read. Raises
+    EngineError, and any error of a missing package or the file system.
     """
     import onnx
 
@@ -47,26 +47,26 @@ def write_model(unet: UNet2DModel, folder: Path) -> Path:
 
 
 def _operations(unet: UNet2DModel) -> bytes:
-    """The model without its weights, which are inputs of their own."""
+    """Return the model without its weights, which are inputs instead."""
     x_t, t, labels = probe(unet, 2)
     inputs = {"x_t": x_t, "t": t} | ({} if labels is None else {"class_labels": labels})
     content = io.BytesIO()
     try:
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the tracer; whoever checks the model finds out if something is amiss
+            warnings.simplefilter("ignore")  # the tracer's; check_engine finds a wrong model
             torch.onnx.export(
                 _Call(unet).eval(),  # else the exporter would leave the network in training mode
                 tuple(inputs.values()),
                 content,
                 export_params=False,
-                do_constant_folding=False,  # of weights, which are not there; ONNX Runtime folds them as it reads
-                dynamo=False,  # the tracer: ready in a second, where the other exporter takes ten and two more packages
+                do_constant_folding=False,  # the weights are absent; ONNX Runtime folds as it reads
+                dynamo=False,  # the tracer takes a second; the other exporter ten, and two more packages
                 opset_version=OPSET,
                 input_names=list(inputs),
                 output_names=["output"],
                 dynamic_axes={name: {0: "batch"} for name in (*inputs, "output")},
             )
-    except Exception as error:  # whatever torch and onnx raise over a network that they can't describe
+    except Exception as error:  # torch and onnx raise many types for a network they can't export
         raise EngineError(f"engine: no ONNX model of this network: {first_line(error)}") from error
     return content.getvalue()
 

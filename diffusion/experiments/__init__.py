@@ -1,1 +1,1 @@
-"""Many runs together: comparisons, grids and frontiers, and what they say."""
+"""Experiments of several runs: comparisons, grids and frontiers."""

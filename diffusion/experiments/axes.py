@@ -1,4 +1,4 @@
-"""An axis of a grid: a field of the settings and the values that it takes, from a text or a list."""
+"""An axis of a grid: a field of the settings and its values, from a text or a list."""
 
 import re
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from diffusion.sharing.recipe import from_text
 AXES = {name: setting for name, setting in SETTINGS.items() if setting.axis}
 FIELDS = tuple(sorted(AXES, key=lambda name: AXES[name].axis.place))
 MAX_AXES, MAX_VALUES, MAX_CELLS = 3, 20, 120
-MAX_TEXT = 500  # characters of an axis
-SAMPLERS_AND_ETAS = "samplers"  # of a frontier's axis alone: names, and numbers for the eta of DDIM
-LEAST_SAMPLES, MOST_SAMPLES = 20, 2000  # behind a KID of a frontier
+MAX_TEXT = 500  # characters in the text of an axis
+SAMPLERS_AND_ETAS = "samplers"  # only on a frontier's axis: names, and numbers for the eta of DDIM
+LEAST_SAMPLES, MOST_SAMPLES = 20, 2000  # samples for one KID of a frontier
 
 NUMBER = r"[+-]?(?:\d{1,18}\.?\d{0,18}|\.\d{1,18})(?:[eE][+-]?\d{1,3})?"
 SPREAD = re.compile(rf"({NUMBER})\s*-\s*({NUMBER})\s*\[\s*(\d{{1,4}})\s*\]", re.ASCII)
@@ -23,7 +23,7 @@ FROM_TO = re.compile(r"(\d{1,18})\s*-\s*(\d{1,18})", re.ASCII)
 
 @dataclass(frozen=True)
 class Axis:
-    """A field of SamplingSettings, or SAMPLERS_AND_ETAS, and the values it takes, in their order.
+    """A field of SamplingSettings, or SAMPLERS_AND_ETAS, and its values in order.
 
     name: what errors call the axis.
     """
@@ -34,9 +34,9 @@ class Axis:
 
     @classmethod
     def of(cls, name: str, field: str, values) -> Self:
-        """An axis of a text (see `parsed`) or of a list of values. Raises AxisError.
+        """Return an axis from a text (see `parsed`) or a list of values. Raises AxisError.
 
-        Whether a value is one for its field is found out where the cells are made.
+        Whether the field accepts a value is checked later, when the cells are made.
         """
         if field not in (*FIELDS, SAMPLERS_AND_ETAS):
             problem = FieldError("axis", "one_of", choices=", ".join(FIELDS), got=shortened(field))
@@ -56,9 +56,9 @@ class Axis:
 
 
 def parsed(name: str, field: str, text: str) -> list:
-    """The values in a text such as "10, 20, 50", "1-10[5]" (five values evenly from 1 to 10), "0-7" (whole numbers).
+    """Return the values in a text: "10, 20, 50", "1-10[5]" (five even values from 1 to 10), "0-7" (whole numbers).
 
-    Evenly spaced values of a field of whole numbers are rounded to the nearest, halves up. Text that is no value of
+    Evenly spaced values of a field of whole numbers are rounded to the nearest, halves up. Text that is not a value of
     the field's kind is left as it is, for the settings to refuse. Raises AxisError.
     """
     if len(text) > MAX_TEXT:

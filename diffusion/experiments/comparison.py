@@ -1,6 +1,6 @@
-"""Two runs side by side, locked to each other by noise level: how, and how far, they part.
+"""Two runs side by side, aligned by noise level: where, and how far, they diverge.
 
-Both begin with the same x_T where their seeds agree, since picture i's noise comes from seed + i alone. With equal step
+Both begin with the same x_T if their seeds agree, since picture i's noise comes from seed + i alone. With equal step
 counts they also share the noise of each step, by its index.
 """
 
@@ -19,10 +19,10 @@ from diffusion.schedule import NoiseSchedule
 
 @dataclass(frozen=True)
 class Divergence:
-    """How far two runs are apart at about one noise level: root mean squares over all pixels of all pictures.
+    """The distance of two runs at about one noise level: root mean squares over all pixels of all pictures.
 
     numbers: the steps, from 0, of the first and of the second run. log_snr: at the step of the run with fewer steps.
-    x_t: between the states before those steps; x_0_hat: between the guesses there. Pictures lie in [-1, 1].
+    x_t: between the states before those steps; x_0_hat: between the predictions there. Pictures lie in [-1, 1].
     """
 
     numbers: tuple[int, int]
@@ -33,7 +33,10 @@ class Divergence:
 
 @dataclass(frozen=True, eq=False)
 class ComparisonStep:
-    """The newest step of each run (None before its first), and what has been measured since the pair before."""
+    """The newest step of each run (None before its first), and the divergences measured since the previous one.
+
+    numbers: the steps that each run has taken.
+    """
 
     steps: tuple[Step | None, Step | None]
     numbers: tuple[int, int]
@@ -41,7 +44,7 @@ class ComparisonStep:
 
 
 def check_pair(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
-    """Raises FieldError for two runs whose pictures cannot be laid side by side."""
+    """Raise FieldError for two runs whose pictures cannot be laid side by side: other sizes, or other numbers."""
     if a.image_shape != b.image_shape:
         raise FieldError("checkpoint", "sizes", first=str(a.image_shape), second=str(b.image_shape))
     counts = plan_a.settings.num_images, plan_b.settings.num_images
@@ -50,15 +53,20 @@ def check_pair(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Pla
 
 
 def shares_step_noise(plan_a: Plan, plan_b: Plan) -> bool:
-    """Whether both runs draw the same fresh noise at steps of one index: equal seeds and step counts, both noisy."""
+    """Whether both runs draw the same fresh noise at steps of one index.
+
+    True if both are noisy and their seeds, step counts and start steps are equal.
+    """
     a, b = plan_a.settings, plan_b.settings
     is_noisy = a.effective_eta > 0 and b.effective_eta > 0
     return is_noisy and (a.seed, len(plan_a.pairs), a.start_step) == (b.seed, len(plan_b.pairs), b.start_step)
 
 
 def matching_steps(plan_a: Plan, plan_b: Plan) -> list[tuple[int, int]]:
-    """The steps (i, j) of two runs that stand beside each other: with equal step counts by index, else each step of
-    the shorter run with the step of the longer one whose noise level is nearest."""
+    """Return the steps (i, j) of two runs to compare: with equal step counts by index, else by noise level.
+
+    By noise level, each step of the shorter run is matched with the nearest step of the longer one.
+    """
     count_a, count_b = len(plan_a.run_pairs), len(plan_b.run_pairs)
     if count_a == count_b:
         return [(k, k) for k in range(count_a)]
@@ -69,7 +77,7 @@ def matching_steps(plan_a: Plan, plan_b: Plan) -> list[tuple[int, int]]:
 
 
 def compare_runs(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> Iterator[ComparisonStep]:
-    """Run both, always taking the step of the one that stands at the noisier level (the first one in a tie).
+    """Run both, always taking the step of the run at the noisier level (the first one in a tie).
 
     Yields after every step. Raises FieldError (see check_pair) before the first.
     """
@@ -95,7 +103,7 @@ def _interleave(runs: tuple[Iterator[Step], Iterator[Step]], plans: tuple[Plan, 
             numbers = matches[measured]
             divergences.append(_divergence(numbers, (kept[0][numbers[0]], kept[1][numbers[1]]), plans))
             measured += 1
-            for k in (0, 1):  # what no later match needs is let go
+            for k in (0, 1):  # drop the steps that no later match needs
                 later = matches[measured][k] if measured < len(matches) else float("inf")
                 for number in [n for n in kept[k] if n < later]:
                     del kept[k][number]
@@ -115,7 +123,7 @@ def _divergence(numbers: tuple[int, int], steps: tuple[Step, Step], plans: tuple
 
 
 def rms(x: Tensor) -> float:
-    """Root mean square of all numbers of a tensor."""
+    """Root mean square of all elements of a tensor."""
     return x.double().square().mean().sqrt().item()
 
 

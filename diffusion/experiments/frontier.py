@@ -1,9 +1,9 @@
-"""Quality against cost: how good a sampler's pictures are after so many network calls.
+"""Quality against cost: how good a sampler's pictures are after a given number of network calls.
 
-A deterministic sampler turns an x_T into one picture, which more steps only make more exact; its distance is that to
-DDIM's result of all T steps from the same x_T, since all of them solve one equation. Fresh noise leads elsewhere at
-every step count, so there that distance means nothing: what counts is whether the pictures together look like the
-data, and that is KID.
+A deterministic sampler maps an x_T to one picture, which more steps only approximate better. Its error is the distance
+to DDIM's result with all T steps from the same x_T, since all of them solve one equation. Fresh noise leads elsewhere
+at every step count, so that distance means nothing there: what counts is whether the pictures together look like the
+data, which KID measures.
 """
 
 from collections.abc import Mapping
@@ -33,8 +33,7 @@ class Point:
     """One measurement; lower is better.
 
     measure: "rms", between pictures in [-1, 1]; or "kid", in the checkpoint's feature space, which is unbiased and so
-    may come out below 0. calls: of the network, in one run. standard_error: over the n pictures; None where there is
-    only one.
+    can come out below 0. calls: network calls of one run. standard_error: over the n pictures; None for a single one.
     """
 
     sampler: SamplerName
@@ -48,7 +47,10 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Measurement:
-    """A point to come: what must run for it. reference: DDIM's run of all steps, for a deterministic sampler."""
+    """A point to measure, with the jobs that it needs. reference: DDIM's run of all steps, for a deterministic sampler.
+
+    Without a reference, the point is KID.
+    """
 
     settings: SamplingSettings
     job: Job
@@ -56,11 +58,11 @@ class Measurement:
 
     @property
     def jobs(self) -> tuple[Job, ...]:
-        """All that must run."""
+        """All jobs that must run."""
         return (self.job,) if self.reference is None else (self.job, self.reference)
 
     def point(self, found: Mapping) -> Point | None:
-        """The point, once the results of its jobs are among those found, by key; None before."""
+        """Return the point if `found`, results by key, holds those of all its jobs; else None."""
         if any(job.key not in found for job in self.jobs):
             return None
         run = self.settings.sampler, self.settings.effective_eta, self.job.plans[0].calls
@@ -71,10 +73,10 @@ class Measurement:
 
 
 def sampler_of(base: SamplingSettings, sampler: str | float) -> SamplingSettings:
-    """The base with the sampler of a value of the axis: a name, or a number, which is DDIM with that eta.
+    """Return the base with the sampler that an axis value means: a name, or a number for DDIM with that eta.
 
-    DDIM by its name has eta 0, and 1 is DDPM (with the base's variance, where that is DDPM too). Raises ValueError
-    naming the field.
+    DDIM by its name has eta 0, and the number 1 is DDPM (with the base's variance, if the base is DDPM too). Raises
+    ValueError naming the field.
     """
     if isinstance(sampler, str):
         name = sampler.lower()
@@ -87,11 +89,11 @@ def measurements(
     pipeline: DDPMLabPipeline, base: SamplingSettings, steps: Axis, samplers: Axis, samples: int,
     space: FeatureSpace | None, version: str = "",
 ) -> list[Measurement]:  # fmt: skip
-    """What the lines of these samplers (see sampler_of) at these step counts need.
+    """Return what to measure for these samplers (see sampler_of) at these step counts.
 
-    base: everything else of the runs. Its pictures are those whose distance is measured. KID takes `samples` of them,
-    each of a class drawn at random if the base names any, since the data hold all classes; without a feature space
-    there is none. Raises AxisError for a value of an axis, FieldError for the rest.
+    base: all other settings of the runs. Distances are measured on its pictures. KID takes `samples` pictures instead,
+    each of a class drawn at random if the base names any, since the data hold all classes; without a feature space it
+    is left out. Raises AxisError for a value of an axis, FieldError for the rest.
     """
     if type(samples) is not int or not LEAST_SAMPLES <= samples <= MOST_SAMPLES:
         raise FieldError.of("samples", "within", samples, range=f"[{LEAST_SAMPLES}, {MOST_SAMPLES}]")
@@ -121,7 +123,7 @@ def measurements(
 
 
 def kid_job(pipeline: DDPMLabPipeline, settings: SamplingSettings, space: FeatureSpace, version: str = "") -> Job:
-    """The job whose result is KID of the pictures of a run, its standard error, and their number."""
+    """Return the job whose result is the KID of a run's pictures, its standard error, and their number."""
 
     def measured(x: Tensor) -> tuple[float, float, int]:
         return *kid_of_few(shuffled(space.real, seed=0), space.features(to_uint8(torch.nan_to_num(x)))), len(x)
@@ -141,7 +143,7 @@ def _samples_of(settings: SamplingSettings, count: int, classes: int) -> Samplin
 
 
 def _rms_error(x: Tensor) -> float | None:
-    """The standard error of the root mean square, from that of each picture's mean square (the delta method)."""
+    """Return the standard error of the root mean square, from that of the pictures' mean squares (delta method)."""
     if len(x) < 2:
         return None
     squares = x.double().square().flatten(1).mean(1)

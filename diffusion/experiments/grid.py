@@ -1,7 +1,7 @@
-"""A grid of runs over one, two or three fields of their settings: its values, its cells, and the runs themselves.
+"""A grid of runs over one to three fields of their settings: its values, its cells, and the runs themselves.
 
-A grid over the number of steps is many runs, each from noise to its own picture; it is not snapshots of one run. What
-runs, here and in diffusion/experiments/frontier.py, is a list of jobs, the cheap ones first.
+A grid over the number of steps is many runs, each from noise to its own picture, not snapshots of one run. Runs, here
+and in diffusion/experiments/frontier.py, are a list of jobs, the cheap ones first.
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -21,9 +21,9 @@ from diffusion.settings import SETTINGS, SamplingSettings
 
 
 def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettings:
-    """The base with some fields changed. Where a change leaves another field without a meaning, that one is left out.
+    """Return the base with some fields changed; fields that a change leaves without a meaning get their defaults.
 
-    So a grid over samplers and eta has its row of ddpm, which knows no eta, and one over classes its row without a
+    So a grid over samplers and eta has a row of ddpm, which reads no eta, and a grid over classes has a row without a
     class, and so without guidance. Raises FieldError.
     """
     fields = dict(base) | dict(changes)
@@ -34,7 +34,7 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
 
 
 def same_pictures(plan: Plan) -> SamplingSettings:
-    """One and the same settings for all plans of a checkpoint that make the same pictures in different words."""
+    """Return equal settings for all plans of a checkpoint that make the same pictures in different words."""
     facts, changes = plan.settings.facts, {}
     for name, setting in SETTINGS.items():
         if not setting.holds(facts):
@@ -53,17 +53,17 @@ class Cell:
     plan: Plan
 
     def values(self, axes: Sequence[Axis]) -> list:
-        """What the axes say of this cell."""
+        """Return the values of this cell on the axes."""
         return [axis.values[k] for axis, k in zip(axes, self.place, strict=True)]
 
 
 def cells_of(
     axes: Sequence[Axis], planned: Callable[[dict[str, Any]], tuple[DDPMLabPipeline, Plan]]
 ) -> tuple[Cell, ...]:
-    """Every cell of a grid, the first axis fastest.
+    """Return every cell of a grid, the first axis fastest.
 
-    planned: the fields of a cell that the axes decide -> its pipeline and plan. Raises AxisError where a value does not
-    do, and FieldError for what the axes have no part in.
+    planned: the fields of a cell that the axes set -> its pipeline and plan. Raises AxisError for a value of an axis,
+    and FieldError for errors that no axis causes.
     """
     if not 1 <= len(axes) <= MAX_AXES:
         raise FieldError("axes", "axes", most=MAX_AXES, got=len(axes))
@@ -87,7 +87,7 @@ def cells_of(
 
 
 def located(error: FieldError, axes: Sequence[Axis], place: Sequence[int]) -> FieldError:
-    """The error of a cell as that of the first axis whose field it names."""
+    """Convert a cell's error to that of the first axis whose field it names; return other errors unchanged."""
     for axis, k in zip(axes, place, strict=True):
         if axis.field in error.fields:
             return AxisError(axis.name, k + 1, error)
@@ -101,8 +101,8 @@ def located(error: FieldError, axes: Sequence[Axis], place: Sequence[int]) -> Fi
 class Job:
     """Runs of one network that lead to one result.
 
-    key: of the result; jobs with equal keys have equal results. plans: of the runs. result: of the runs' pictures,
-    (N, C, H, W) float32, all together.
+    key: of the result; jobs with equal keys have equal results. plans: of the runs. result: maps the pictures of all
+    runs together, (N, C, H, W) float32, to the result.
     """
 
     key: Hashable
@@ -112,23 +112,23 @@ class Job:
 
     @property
     def calls(self) -> int:
-        """How often the network is asked."""
+        """Number of network calls."""
         return sum(plan.calls for plan in self.plans)
 
     @property
     def evaluations(self) -> int:
-        """Pictures that go through the network."""
+        """Number of pictures that go through the network."""
         return sum(plan.evaluations for plan in self.plans)
 
 
 def pictures_job(pipeline: DDPMLabPipeline, plan: Plan, version: str = "") -> Job:
-    """The job of one run, whose result are its final pictures. version: of the checkpoint, if it may change."""
+    """Return the job of one run, whose result is its final pictures. version: of the checkpoint, if it can change."""
     return Job((version, same_pictures(plan)), pipeline, (plan,), lambda x: x)
 
 
 @dataclass(frozen=True, eq=False)
 class JobStep:
-    """A job after a step. calls: of this job, so far. taken: of this step. result: after its last step only."""
+    """A job after a step. calls: network calls so far. taken: calls of this step. result: only after the last step."""
 
     job: Job
     calls: int
@@ -139,12 +139,12 @@ class JobStep:
 
 
 def cheap_first(jobs: Iterable[Job]) -> list[Job]:
-    """Each result once, those that take the least work first."""
+    """Return one job per result, those with the least work first."""
     return sorted({job.key: job for job in jobs}.values(), key=lambda job: job.evaluations)
 
 
 def run_jobs(jobs: Iterable[Job]) -> Iterator[JobStep]:
-    """The jobs one after the other, a step at a time; whoever stops asking has the results so far."""
+    """Run the jobs in order, one step at a time; a caller that stops iterating has the results so far."""
     for job in jobs:
         calls, pictures = 0, []
         for plan in job.plans:

@@ -1,1 +1,1 @@
-"""How near samples are to data: features, FID, KID, nearest neighbours."""
+"""How close samples are to data: features, FID, KID, nearest neighbours."""

@@ -1,6 +1,6 @@
-"""How far apart two sets of pictures are, in a checkpoint's feature space: FID and KID, by torchmetrics.
+"""The distance between two sets of pictures in a checkpoint's feature space: FID and KID, by torchmetrics.
 
-FID (Heusel et al. 2017) is biased by the number of pictures, so it stands beside its floor: the FID of two sets of
+FID (Heusel et al. 2017) is biased by the number of pictures, so it is reported with its floor: the FID of two sets of
 real pictures of that size. KID (Binkowski et al. 2018) has no such bias and comes with a standard error.
 """
 
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from diffusion.metrics.features import FeatureSpace
 
 BLOCKS, LARGEST_BLOCK = 10, 1000
-LARGEST_REAL = 2000  # of kid_of_few: a quarter of a second, and a tenth of the error that 100 samples have
+LARGEST_REAL = 2000  # in kid_of_few: takes a quarter of a second, adds a tenth of the error of 100 samples
 
 
 @dataclass(frozen=True)
 class Distance:
-    """Between n samples and as many real pictures; lower is better. floor_*: real pictures in place of the samples.
+    """Distances between n samples and as many real pictures; lower is better.
 
-    real_n, floor_n: pictures behind the real side and behind the floor; fewer than n where the data has fewer.
+    floor_*: the same with real pictures in place of the samples. real_n, floor_n: pictures behind the real side and
+    behind the floor; fewer than n if the data has fewer.
     """
 
     n: int
@@ -35,7 +36,7 @@ class Distance:
 
 
 class _AsGiven(nn.Module):
-    """Features that are computed already."""
+    """A module for features that are computed already: returns its input."""
 
     def __init__(self, num_features: int):
         super().__init__()
@@ -46,8 +47,11 @@ class _AsGiven(nn.Module):
 
 
 def fid(real: Tensor, samples: Tensor) -> float:
-    """Frechet distance between the Gaussians of two sets of features (N, D) and (M, D), in float64."""
-    from torchmetrics.image.fid import FrechetInceptionDistance  # seconds and 12 MB, which few visitors need
+    """Frechet distance between the Gaussians of two sets of features (N, D) and (M, D), in float64.
+
+    Raises ValueError for fewer than 2 of either, other shapes, and samples that are not finite.
+    """
+    from torchmetrics.image.fid import FrechetInceptionDistance  # takes seconds and 12 MB, and few visitors need it
 
     _check(real, samples, 2)
     metric = FrechetInceptionDistance(feature=_AsGiven(real.shape[1])).set_dtype(torch.float64)
@@ -57,10 +61,10 @@ def fid(real: Tensor, samples: Tensor) -> float:
 
 
 def kid(real: Tensor, samples: Tensor) -> tuple[float, float]:
-    """Squared MMD with the kernel (x.y/D + 1)^3, unbiased, and its standard error.
+    """Return the squared MMD with the kernel (x.y/D + 1)^3, unbiased, and its standard error.
 
-    real: (N, D), samples: (M, D), 20 or more of each. The mean over ten or more disjoint blocks (of at most 1,000
-    pictures of each side), so that the error over the blocks is a standard error.
+    real: (N, D), samples: (M, D), 20 or more of each (ValueError otherwise). The mean over ten or more disjoint blocks
+    (of at most 1,000 pictures per side), so that the error over the blocks is a standard error.
     """
     from torchmetrics.image.kid import poly_mmd
 
@@ -75,21 +79,21 @@ def kid(real: Tensor, samples: Tensor) -> tuple[float, float]:
 
 
 def kid_of_few(real: Tensor, samples: Tensor) -> tuple[float, float]:
-    """KID of a few samples (N, D), N >= 3, to much real data (M, D), over all pairs instead of blocks; and its standard
-    error.
+    """Return KID over all pairs instead of blocks, and its standard error: for few samples and much real data.
 
-    As unbiased as `kid`, whose blocks of so few pictures would drown it in noise. The error is the jackknife's over the
-    samples (Efron & Stein 1981); the data count as given, at most LARGEST_REAL of them.
+    real: (M, D); samples: (N, D); 3 or more of each (ValueError otherwise). As unbiased as `kid`, whose blocks of so
+    few pictures would drown it in noise. The error is the jackknife's over the samples (Efron & Stein 1981); the real
+    data, at most LARGEST_REAL of them, are taken as given.
     """
     whole, without = _with_jackknife(real, samples)
     return whole, _jackknife_error(without)
 
 
 def kid_difference(real: Tensor, first: Tensor, second: Tensor) -> tuple[float, float]:
-    """KID of `second` less that of `first`, as `kid_of_few` has them; and its standard error.
+    """Return KID of `second` minus KID of `first`, both by `kid_of_few`, and its standard error.
 
-    real: (M, D); first, second: (N, D), where sample i of both began with the same noise. So the error is the
-    jackknife's over pairs: what both have in common cancels.
+    real: (M, D); first, second: (N, D), where sample i of both began with the same noise. The error is therefore the
+    jackknife's over pairs: what both have in common cancels. Raises ValueError for sets of different sizes.
     """
     if len(first) != len(second):
         raise ValueError(f"samples: need as many on both sides, got {len(first)} and {len(second)}")
@@ -98,7 +102,7 @@ def kid_difference(real: Tensor, first: Tensor, second: Tensor) -> tuple[float, 
 
 
 def _with_jackknife(real: Tensor, samples: Tensor) -> tuple[float, Tensor]:
-    """KID over all pairs, and (N,): the same without each sample."""
+    """Return KID over all pairs, and (N,): the same without each sample."""
     _check(real, samples, 3)
     real, samples, n = real[:LARGEST_REAL].double(), samples.double(), len(samples)
     among = _kernel(samples, samples).fill_diagonal_(0).sum(1)  # (N,): of each sample with all others
@@ -114,7 +118,7 @@ def _with_jackknife(real: Tensor, samples: Tensor) -> tuple[float, Tensor]:
 
 
 def _jackknife_error(without: Tensor) -> float:
-    """The standard error of a value, from its values without each of N samples."""
+    """Return the standard error of a value, from its N values that each leave out one sample."""
     n = len(without)
     return math.sqrt((n - 1) / n * (without - without.mean()).square().sum().item())
 
@@ -124,13 +128,13 @@ def _kernel(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _among_real(real: Tensor) -> Tensor:
-    """The mean kernel of two different pictures of the data."""
+    """Return the mean kernel over pairs of different real pictures."""
     total = sum(_kernel(part, real).sum() for part in real.split(500))
     return (total - ((real.square().sum(1) / real.shape[1] + 1) ** 3).sum()) / (len(real) * (len(real) - 1))
 
 
 def distance(space: FeatureSpace, samples: Tensor) -> Distance:
-    """From the features (N, D) of samples to the data, with the floor of the same N."""
+    """Return the distance from samples to the data, with the floor for as many. samples: features (N, D)."""
     n = len(samples)
     real, held_out = shuffled(space.real, seed=0)[:n], shuffled(space.held_out, seed=1)[:n]
     floor_n = min(len(real), len(held_out))
@@ -150,16 +154,19 @@ def distance(space: FeatureSpace, samples: Tensor) -> Distance:
 
 
 def shuffled(features: Tensor, seed: int) -> Tensor:
-    """The same rows in a random order, fixed by the seed; two sets that are compared need two seeds.
+    """Return the same rows in a random order, fixed by the seed. Two sets to be compared need two seeds.
 
-    Data sets often come with their classes in turn. Blocks or beginnings of such sets are no random samples, and KID
-    would come out below 0.
+    Data sets often list their classes in turn. Blocks or beginnings of such sets are not random samples, and KID would
+    come out below 0.
     """
     return features[torch.randperm(len(features), generator=torch.Generator().manual_seed(seed))]
 
 
 def nearest(queries: Tensor, pool: Tensor, chunk: int = 512) -> tuple[Tensor, Tensor]:
-    """Euclidean distance (N,) to the nearest of the pool, and its index (N,). queries: (N, D), pool: (M, D)."""
+    """Return the Euclidean distance (N,) to the nearest vector of the pool, and its index (N,).
+
+    queries: (N, D), pool: (M, D). chunk: queries compared at once.
+    """
     found = [torch.cdist(queries[i : i + chunk], pool).min(1) for i in range(0, len(queries), chunk)]
     return torch.cat([part.values for part in found]), torch.cat([part.indices for part in found])
 

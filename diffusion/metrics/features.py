@@ -1,10 +1,10 @@
 """The feature space of a data set, in which distances between sets of pictures are measured.
 
-A small convolutional network that was trained to tell the data set's classes; by which quarter turn a picture was
-rotated (Gidaris et al. 2018, which needs no classes at all); and how noisy and how tinted it was made, since a
-classifier alone learns to look past the grain and the tints that poor samples have. Its last hidden layer, brought to
-mean 0 and variance 1, is the feature vector. Distances in one such space say nothing about those in another, nor about
-FID in Inception's.
+A small convolutional network is trained to tell three things: the data set's classes; by which quarter turn a picture
+was rotated (Gidaris et al. 2018, which needs no classes at all); and how much noise and tint was added, since a
+classifier alone learns to ignore the grain and the tints of poor samples. Its last hidden layer, normalised to mean 0
+and variance 1, is the feature vector. Distances in one such space say nothing about those in another, nor about FID in
+Inception's.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class FeatureConfig:
 
 
 class FeatureNetwork(nn.Module):
-    """Pictures (B, C, H, W) in [-1, 1] -> features (B, features). Pictures beyond 32 pixels are first made smaller."""
+    """Pictures (B, C, H, W) in [-1, 1] -> features (B, features). Pictures wider than 32 pixels are first reduced."""
 
     def __init__(self, config: FeatureConfig):
         super().__init__()
@@ -58,10 +58,10 @@ class FeatureNetwork(nn.Module):
         )
         self.to_class = nn.Linear(config.features, config.classes) if config.classes else None
         self.to_turn = nn.Linear(config.features, TURNS)
-        self.to_damage = nn.Linear(config.features, 1 + config.channels)  # of noise, and the tint of each channel
+        self.to_damage = nn.Linear(config.features, 1 + config.channels)  # noise, and the tint of each channel
 
     def forward(self, x: Tensor) -> Tensor:
-        """The features of pictures in [-1, 1]."""
+        """Return the features of pictures in [-1, 1]."""
         if x.shape[-1] > LARGEST_SIDE:
             x = F.interpolate(x, (LARGEST_SIDE, LARGEST_SIDE), mode="area")
         return self.body(x)
@@ -74,7 +74,7 @@ def _block(channels_in: int, channels_out: int, stride: int = 1) -> list[nn.Modu
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """A feature network with what is known of it (features.json), and the features of real pictures.
+    """A feature network, its record (features.json), and the features of real pictures.
 
     real: (N, features) float64 of the pictures of reference/train.npz, which the network was not trained on.
     held_out: (M, features) float64 of test pictures.
@@ -93,14 +93,14 @@ class FeatureSpace:
 
     @torch.no_grad()
     def classes(self, images: np.ndarray) -> Tensor:
-        """The class that the network sees in each picture: (N,) int64. Raises FeatureError where it knows none."""
+        """Return the predicted class of each picture: (N,) int64. Raises FeatureError for a network without classes."""
         if self.network.to_class is None:
             raise FeatureError("class", "no_feature_classes")
         return self.network.to_class(self.features(images).float()).argmax(1)
 
 
 def save_feature_space(space: FeatureSpace, folder: Path) -> None:
-    """Write the three files into a checkpoint's reference folder. Features are kept in half precision."""
+    """Write the three files into a checkpoint's reference folder. Features are stored in half precision."""
     weights = save({name: weight.contiguous() for name, weight in space.network.state_dict().items()})
     (folder / WEIGHTS).write_bytes(weights)
     arrays = {"real": space.real, "held_out": space.held_out}
@@ -114,12 +114,12 @@ def save_feature_space(space: FeatureSpace, folder: Path) -> None:
 
 
 def has_feature_space(checkpoint: str | Path) -> bool:
-    """Whether a checkpoint folder brings a feature space."""
+    """Whether a checkpoint folder has a feature space."""
     return (Path(checkpoint) / "reference" / RECORD).is_file()
 
 
 def load_feature_space(checkpoint: str | Path) -> FeatureSpace:
-    """The feature space in a checkpoint's reference folder, its hashes verified. Raises FeatureError."""
+    """Load the feature space in a checkpoint's reference folder and verify its hashes. Raises FeatureError."""
     folder = Path(checkpoint) / "reference"
     name = Path(checkpoint).name
     try:

@@ -1,1 +1,1 @@
-"""The samplers, each one object: see base.py for what it is, registry.py for which there are."""
+"""The samplers, one object each: base.py defines what a sampler is, registry.py lists them."""

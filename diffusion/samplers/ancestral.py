@@ -1,9 +1,10 @@
-"""DDPM and DDIM: one family in eta, each step of which adds fresh noise to what it keeps of the old.
+"""DDPM and DDIM: one family in eta; each step keeps a part of the old noise and adds fresh noise.
 
-Song et al. 2021 (DDIM), eq. (12), with sigma = eta sqrt(posterior variance); eta = 1 is Ho et al. 2020, Algorithm 2,
-with the posterior variance, and k-diffusion's and diffusers' "Euler ancestral": in y = x / sqrt(alpha-bar) and sigma =
-sqrt(1 - alpha-bar) / sqrt(alpha-bar) its sigma_up^2 = sigma_s^2 (sigma_t^2 - sigma_s^2) / sigma_t^2 is that variance.
-Ho et al.'s other variance, beta, is not in the family (it widens the marginals) and goes with the mean of eta = 1.
+Song et al. 2021 (DDIM), eq. (12), with sigma = eta sqrt(posterior variance). eta = 1 is Ho et al. 2020, Algorithm 2,
+with the posterior variance, and also the "Euler ancestral" of k-diffusion and diffusers: in y = x / sqrt(alpha-bar) and
+sigma = sqrt(1 - alpha-bar) / sqrt(alpha-bar), its sigma_up^2 = sigma_s^2 (sigma_t^2 - sigma_s^2) / sigma_t^2 is that
+variance. Ho et al.'s other variance, beta, is not in the family (it widens the marginals); it goes with the mean of
+eta = 1.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""What a sampler is, and the one loop that walks them all.
+"""What a sampler is, and the one loop that runs them all.
 
-A sampler's facts (its name, the settings it reads, its cost) are known without torch, since a page is laid out before
-torch is there. Its step rule imports what it computes with, when a run asks for it.
+A sampler's facts (its name, the settings it reads, its cost) need no torch, since the page is laid out before torch is
+loaded. Its step rule imports what it computes with when a run asks for it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Move:
     """A step t -> s as a rule sees it.
 
-    x_t: (B, C, H, W). hat: what the denoiser says there. ask(x, t, level): what it says of another x at integer t,
-    whose noise level is `level`; one network call. noise(): fresh standard normal noise of x_t's shape. Predictions are
-    clipped if the run clips. c: the step's coefficients, each () float64.
+    x_t: (B, C, H, W). hat: the denoiser's prediction at x_t. ask(x, t, level): its prediction at another x and integer
+    t, where x has noise level `level`; one network call. noise(): fresh standard normal noise of x_t's shape.
+    Predictions are clipped if the run clips. c: the step's coefficients, each () float64.
     """
 
     t: int
@@ -44,14 +44,14 @@ Rule = Callable[[Move], "Tensor"]  # x_s of a step
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler(ABC):
-    """How a run gets from noise to a picture: all that the program knows of it.
+    """How a run gets from noise to a picture, with everything the program knows about it.
 
-    name: in settings, links and recipes. title: in scripts, and on a page whose texts have no other. source: who had
-    it. reads: of the settings that not all samplers read, those that it does. eta: its fresh noise, 0 for none (a
-    seed's path is one path) and 1 for as much as the posterior has; None where the setting eta says it. calls: of the
-    network in a step; calls_to_picture: in the last step, to s = -1. has_history: whether a step leans on the steps
-    before it, so that a run which goes on from some x_t is not the rest of the run that came there. spacing: the
-    timesteps that suit it. imports: what its script takes from diffusers.
+    name: in settings, links and recipes. title: in scripts, and on a page that has no text for it. source: publication.
+    reads: the sampler-specific settings that it reads. eta: its share of fresh noise, 0 for none (a seed gives one
+    path), 1 for as much as the posterior has; None if the setting eta decides. calls: network calls per step;
+    calls_to_picture: in the last step, to s = -1. has_history: whether a step depends on the steps before it, so that a
+    run resumed at some x_t differs from the rest of the run that led there. spacing: the timestep spacing that suits
+    it. imports: what its script imports from diffusers.
     """
 
     name: str
@@ -67,28 +67,29 @@ class Sampler(ABC):
 
     @abstractmethod
     def rule(self, timesteps: list[int], schedule: NoiseSchedule, **read) -> Rule:
-        """The step rule of one run, which starts each step at these timesteps. read: of the settings that it reads.
+        """Return the step rule of one run, whose steps start at these timesteps. read: the settings that it reads.
 
         Raises ValueError naming the setting.
         """
 
     @abstractmethod
     def script_step(self, **read) -> list[str]:
-        """The lines of a script's loop that make x, at t, the x at s, operation by operation as the rule does.
+        """Return the lines of a script's loop that turn x at t into x at s, with the same operations as the rule.
 
-        They find t, s, x, and x_0 and eps, which predict(x, t) said; log_alpha_bar, amplitudes(log_alpha_bar), draw().
+        They can use t, s, x; x_0 and eps, the result of predict(x, t); log_alpha_bar, amplitudes(log_alpha_bar) and
+        draw().
         """
 
     def script_setup(self, start_step: int) -> list[str]:
-        """The lines before that loop, which leaves out the first start_step of `timesteps`."""
+        """Return the lines before that loop, which skips the first start_step of `timesteps`."""
         return []
 
     def eta_of(self, eta: float | None) -> float:
-        """The fresh noise of a run with this setting of eta."""
+        """Return the eta of a run with this value of the setting eta."""
         return self.eta if self.eta is not None else eta or 0.0
 
     def calls_of(self, s: int) -> int:
-        """The network calls of a step to s."""
+        """Return the number of network calls of a step to s."""
         return self.calls if s >= 0 else self.calls_to_picture
 
 
@@ -101,11 +102,11 @@ def walk(
     generators: list[torch.Generator] | None = None,
     **read,
 ) -> Iterator[Step]:
-    """Walk x_T down the pairs (t, s) by a sampler, one Step at a time.
+    """Run a sampler from x_T over the pairs (t, s), one Step at a time.
 
-    x_T: (B, C, H, W), the state at the first pair's t. clip: every prediction; see Prediction.clipped. generators: one
-    an image, so that image i does not depend on its batch; needed where fresh noise is drawn. read: the settings that
-    the sampler reads. Raises ValueError, naming the argument, before the first step.
+    x_T: (B, C, H, W), the state at the first pair's t. clip: clip every prediction; see Prediction.clipped. generators:
+    one per image, so that image i does not depend on its batch; required if the sampler draws noise. read: the settings
+    that the sampler reads. Raises ValueError, naming the argument, before the first step.
     """
     import torch
 

@@ -1,10 +1,10 @@
-"""Heun's method: deterministic, of second order, with two network calls a step.
+"""Heun's method: deterministic, second order, two network calls per step.
 
 Karras et al. 2022 (EDM), Algorithm 1 without churn (gamma = 0), on the probability-flow ODE dy/dsigma = eps_hat in
 y = x / sqrt(alpha-bar), sigma = sqrt(1 - alpha-bar) / sqrt(alpha-bar). An Euler step, which is DDIM's, leads to
-sigma_s; there the network is asked for the slope again, and the step is taken anew with the mean of both slopes. The
-step to sigma = 0, where there is no slope, stays Euler's: S steps are 2 S - 1 calls. Where the run clips, the
-predictions of both calls are clipped.
+sigma_s; the network gives the slope there too, and the step is taken again with the mean of both slopes. The step to
+sigma = 0, where there is no slope, stays an Euler step: S steps take 2 S - 1 calls. If the run clips, the predictions
+of both calls are clipped.
 """
 
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Heun(Sampler):
 
 
 def heun_step(move: Move):
-    """x_s of a step: y_s = y_t + (sigma_s - sigma_t) (d_t + d_s) / 2, as a correction of Euler's, times signal_s."""
+    """x_s of a step: y_s = y_t + (sigma_s - sigma_t) (d_t + d_s) / 2 times signal_s, as a correction to Euler's."""
     c, d_t = move.c, move.hat.eps_hat
     if move.s < 0:
         return move.hat.x_0_hat

@@ -1,11 +1,11 @@
 """Deterministic samplers of second order: DPM-Solver++ (2M) and UniPC, on diffusers' own classes.
 
 Lu et al. 2022 (DPM-Solver++), algorithm 2, in the midpoint form; Zhao et al. 2023 (UniPC), algorithms 1 and 2 of order
-2 with B_2(h) = e^h - 1. Both solve the same ordinary differential equation as DDIM, which takes x_0_hat to stand still
-within a step. They take it to change as a smooth function of log SNR, and draw a line through its last values: with a
-smooth denoiser the error falls with the square of the number of steps, or faster, where DDIM's falls with the number.
-The first step, without a past, is DDIM's. UniPC's x_s is what the network is asked about next; the correction of it is
-kept within and moves the steps after.
+2 with B_2(h) = e^h - 1. Both solve the same ordinary differential equation as DDIM. DDIM takes x_0_hat to be constant
+within a step; they take it to be a smooth function of log SNR and extrapolate linearly from its last values. With a
+smooth denoiser their error falls with the square of the number of steps, or faster, and DDIM's with the number. The
+first step, without history, is DDIM's. UniPC's x_s is the network's next input; its correction stays inside the solver
+and affects the steps after.
 """
 
 from dataclasses import dataclass
@@ -43,10 +43,10 @@ class Multistep(Sampler):
 
 
 def _solver(scheduler: str, timesteps: list[int], schedule):
-    """A scheduler for one run: its own set_timesteps rounds, and computes in float32.
+    """Return a scheduler for one run, without its own set_timesteps, which rounds, and computes in float32.
 
-    Its `step` takes x_0_hat, and its arithmetic becomes float64 wherever no picture is touched. The last step, to sigma
-    = 0, is of first order in both: x_0_hat itself.
+    Its `step` takes x_0_hat, and computes in float64 wherever no picture is involved. The last step, to sigma = 0, is
+    of first order in both: x_0_hat itself.
     """
     import diffusers
     import torch
@@ -59,7 +59,7 @@ def _solver(scheduler: str, timesteps: list[int], schedule):
     return solver
 
 
-# Steps that stop just short of t = 0 leave them the most to look ahead over
+# "power" stops short of t = 0, from where the last step would be too long to extrapolate over
 DPMPP_2M = Multistep(
     name="dpmpp_2m", title="DPM-Solver++ (2M)", source="Lu et al. 2022, order 2", has_history=True, spacing="power",
     imports=("DPMSolverMultistepScheduler",),

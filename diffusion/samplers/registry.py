@@ -1,4 +1,4 @@
-"""Which samplers there are. Whatever lists them, checks a name or counts calls looks here; without torch."""
+"""The list of samplers, used by everything that lists them, checks a name or counts calls. Imports no torch."""
 
 from diffusion.samplers.ancestral import DDIM, DDPM
 from diffusion.samplers.base import Sampler
@@ -19,11 +19,11 @@ SAMPLERS: dict[str, Sampler] = {
 
 
 def reads(name, field: str) -> bool:
-    """Whether the sampler of this name reads a setting that not all samplers read. name: whatever was sent."""
+    """Whether the sampler of this name reads a sampler-specific setting. name: anything that was sent."""
     return isinstance(name, str) and name in SAMPLERS and field in SAMPLERS[name].reads
 
 
 def choices() -> str:
-    """The names as an error says them: 'ddim', 'ddpm' or 'unipc'."""
+    """Return the names as an error lists them: 'ddim', 'ddpm' or 'unipc'."""
     *others, last = map(repr, SAMPLERS)
     return f"{', '.join(others)} or {last}"

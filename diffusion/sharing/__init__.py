@@ -1,1 +1,1 @@
-"""What leaves the program and comes back: recipes in pictures, links, scripts."""
+"""Share runs: recipes in pictures, links, scripts."""

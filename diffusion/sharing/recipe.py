@@ -1,7 +1,7 @@
-"""What reproduces and verifies a picture: settings, checkpoint's hash, how it was computed, hash of the pixels.
+"""A recipe reproduces and verifies a picture: settings, checkpoint hash, how it was computed, hash of the pixels.
 
-It travels in a PNG's text chunk, as JSON, and the settings alone in the query of an address. Both ways in are open to
-anybody, so everything that comes back is checked like a stranger's.
+It travels as JSON in a PNG's text chunk; the query of a URL carries the settings alone. Anyone can write either, so
+everything that is read back is checked as untrusted input.
 """
 
 import hashlib
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
 KEYWORD = "ddpm-lab"  # of the PNG text chunk
 FORMAT = 1
 MAX_PICTURE_BYTES, MAX_SIDE, MAX_TEXT = 8_000_000, 4096, 200_000  # bytes, pixels, characters
-MAX_VALUE = 2000  # characters of one parameter of an address
+MAX_VALUE = 2000  # characters of one URL parameter
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, Field(max_length=40)]
 
 
 class Recipe(BaseModel):
-    """The recipe of the pictures in one PNG. Raises FieldError with one line a field.
+    """The recipe of the pictures in one PNG. Raises FieldError with one line per field.
 
-    settings: of the run that makes just these pictures (a single one has its own seed). batch: how many went through
-    the network together; together and alone they agree to the last digits of float32, which may turn a pixel by one
-    level. pixels_sha256: of the pictures' bytes, (N, H, W, C) uint8. checkpoint_sha256: see checkpoint_sha256().
+    settings: of the run that makes exactly these pictures (a single one has its own seed). batch: pictures that went
+    through the network together; together and alone they agree to the last digits of float32, which can change a pixel
+    by one level. pixels_sha256: of the pictures' bytes, (N, H, W, C) uint8. checkpoint_sha256: see checkpoint_sha256().
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -63,7 +63,7 @@ class Recipe(BaseModel):
     def of(
         cls, settings: SamplingSettings, images: np.ndarray, checkpoint_sha256: str, batch: int, made_by: "Description"
     ) -> Self:
-        """The recipe of pictures that were just made. images: (N, H, W, C) uint8."""
+        """Return the recipe of new pictures. images: (N, H, W, C) uint8. made_by: the denoiser's description."""
         return cls(
             settings=settings,
             checkpoint_sha256=checkpoint_sha256,
@@ -76,17 +76,17 @@ class Recipe(BaseModel):
         )
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the recipe as one line of JSON."""
         return json.dumps(self.model_dump(mode="json"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """The recipe in a text. Raises FieldError (a sentence a field)."""
+        """Read a recipe from a text. Raises FieldError (one sentence per field)."""
         if len(text) > MAX_TEXT:
             raise FieldError("recipe", "recipe_long", most=f"{MAX_TEXT:,}")
         try:
             fields = json.loads(text)
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits is no JSONDecodeError
+        except (ValueError, RecursionError) as error:  # a number of thousands of digits raises no JSONDecodeError
             raise FieldError("recipe", "not_json", reason=str(error)) from None
         if not isinstance(fields, dict):
             raise FieldError("recipe", "json_object", kind=type(fields).__name__)
@@ -98,19 +98,19 @@ class Recipe(BaseModel):
 
 
 def pixels_sha256(images: np.ndarray) -> str:
-    """The hash of pictures: their (N, H, W, C) uint8 in C order."""
+    """Return the SHA-256 of pictures: of their (N, H, W, C) uint8 in C order."""
     return hashlib.sha256(np.ascontiguousarray(images, dtype=np.uint8)).hexdigest()
 
 
 def png_text(recipe: Recipe) -> PngInfo:
-    """What Pillow needs to write a recipe into a PNG."""
+    """Return the PNG text chunk that carries a recipe, for Pillow."""
     info = PngInfo()
     info.add_text(KEYWORD, recipe.to_json())
     return info
 
 
 def read_png(content: bytes) -> tuple[Recipe, Image.Image]:
-    """The recipe in a PNG file, and its picture. Raises FieldError: why there is none, in a sentence."""
+    """Return the recipe in a PNG file, and its picture. Raises FieldError with the reason if there is none."""
     if len(content) > MAX_PICTURE_BYTES:
         raise FieldError("picture", "file_large", most=MAX_PICTURE_BYTES // 10**6)
     try:
@@ -132,9 +132,9 @@ Verdict = Literal["identical", "close", "different"]
 
 
 def compare(a: np.ndarray, b: np.ndarray) -> tuple[Verdict, int, int]:
-    """How two uint8 arrays of one shape agree: the verdict, the largest difference in levels, and how many differ.
+    """Compare two uint8 arrays: the verdict, the largest difference in levels, and how many values differ.
 
-    "identical"; "close": nowhere more than one level of 255; "different": more, or of another shape (then 255 and all).
+    "identical"; "close": nowhere more than one level of 255; "different": more, or shapes differ (then 255 and all).
     """
     if a.shape != b.shape:
         return "different", 255, max(a.size, b.size)
@@ -143,16 +143,16 @@ def compare(a: np.ndarray, b: np.ndarray) -> tuple[Verdict, int, int]:
     return ("identical" if most == 0 else "close" if most == 1 else "different"), most, count
 
 
-# Addresses -----------------------------------------------------------------------------------------------------------
+# URLs ----------------------------------------------------------------------------------------------------------------
 
 
 def to_query(settings: SamplingSettings) -> str:
-    """The settings as the query of an address: every field that has a value, so that no later default changes it."""
+    """Return the settings as a URL query: every field that has a value, so that no later default changes it."""
     return urlencode([(name, _as_text(value)) for name, value in settings if value is not None])
 
 
 def from_query(query: Mapping[str, str]) -> SamplingSettings | None:
-    """The settings in an address; None where it names no field. What belongs to others in it is passed over.
+    """Read settings from a URL query; None if it names no field. Other parameters are ignored.
 
     Raises FieldError.
     """
@@ -167,7 +167,10 @@ def _as_text(value) -> str:
 
 
 def from_text(field: str, text: str):
-    """A parameter as the type that its field takes; what is none is left for the settings to refuse."""
+    """Convert a parameter to the type of its field; other text is returned as it is, for the settings to refuse.
+
+    Raises FieldError for a text that is too long.
+    """
     text = str(text)
     if len(text) > MAX_VALUE:
         raise FieldError(field, "too_long", most=MAX_VALUE, got=len(text))

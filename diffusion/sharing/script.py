@@ -1,7 +1,7 @@
-"""A run as a Python script on plain diffusers and torch, without this program: what "copy as Python" copies.
+"""A run as a Python script on plain diffusers and torch, without this program: the text of "copy as Python".
 
-It writes the sampler out, since no stock scheduler takes every step count, beta range and noise level. The arithmetic
-is the program's, operation by operation, so the pictures are the same; each sampler has its own lines of it.
+It writes the sampler out, since no stock scheduler supports every step count, beta range and noise level. The
+arithmetic is this program's, operation by operation, so the pictures are the same; each sampler has lines of its own.
 """
 
 from diffusion.gaussian import PredictionType
@@ -19,7 +19,7 @@ TIMESTEPS = {
 
 
 def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
-    """The script of a run. checkpoint: the name of the folder below checkpoints/ that the reader has too."""
+    """Return the script of a run. checkpoint: name of the folder below checkpoints/, which the reader has too."""
     settings, T = plan.settings, len(plan.trained)
     S, sampler, read = settings.num_inference_steps, plan.sampler, settings.read_by_sampler
     uses_numpy = settings.timestep_spacing in ("linspace", "trailing") and S > 1
@@ -79,7 +79,7 @@ def _single(plan: Plan) -> str:
 
 
 def _betas(schedule: NoiseSchedule, plan: Plan, config) -> str:
-    """The expression that makes these betas, from the settings or from the scheduler's config."""
+    """Return the expression that makes these betas, from the settings or from the scheduler's config."""
     settings = plan.settings
     own = schedule is not plan.trained
     if not own and config.get("trained_betas") is not None:
@@ -169,7 +169,7 @@ def _predict(prediction_type: PredictionType, is_matched: bool, clip: bool) -> l
 
 
 def _prediction(prediction_type: PredictionType, is_matched: bool) -> list[str]:
-    """Lines that turn the network's output into x_0 and eps."""
+    """Return the lines that turn the network's output into x_0 and eps."""
 
     def converted(indent: str) -> list[str]:
         if prediction_type == "epsilon":
