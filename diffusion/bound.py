@@ -180,8 +180,8 @@ def reverse_variances(
     variance of the step before it in THIS chain (its own posterior variance is 0), or beta in a chain of one step.
     Default for "analytic": m itself, the optimum for a density, and slightly above that for 8-bit bins if m is under a
     bin's width.
-    Raises ValueError for an unknown kind, for fitted_mse without "analytic" or the reverse, and naming a step missing
-    in fitted_mse.
+    Raises ValueError for an unknown kind, for fitted_mse without "analytic" or the reverse, and for a step missing
+    in fitted_mse, which it names.
     """
     if kind not in get_args(BoundVariance):
         raise ValueError(f"variance: {kind!r} is unknown; known are {', '.join(get_args(BoundVariance))}")

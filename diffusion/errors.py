@@ -62,7 +62,7 @@ SENTENCES = {
     "no_settings": "the recipe has none",
     "file_large": "the file is larger than {most} MB",
     "picture_large": "larger than {most} pixels on a side",
-    "no_png": "not a readable PNG file",
+    "no_png": "not a PNG file, or a damaged one",
     "no_recipe": "carries no recipe of DDPM Lab (other programs often remove it when they save)",
     # Experiments of several runs
     "axis": "{axis}: {problem}",

@@ -50,7 +50,7 @@ class MixtureDenoiser:
 
     @property
     def description(self) -> Description:
-        """Float64 in torch."""
+        """Computed by torch, in float64."""
         return Description(self.kind, "torch", torch.get_num_threads(), "float64")
 
     def log_weights(self, x_t: Tensor, t: float) -> Tensor:
@@ -108,7 +108,7 @@ class DataDenoiser:
 
     @property
     def description(self) -> Description:
-        """Float64 in torch."""
+        """Computed by torch, in float64."""
         return Description("data", "torch", torch.get_num_threads(), "float64")
 
     def log_weights(self, x_t: Tensor, t: float) -> Tensor:

@@ -246,7 +246,7 @@ class SamplingSettings(BaseModel):
             raise FieldError("settings", "not_json", reason="nested too deeply") from None
         except FieldError:
             raise
-        except ValueError as error:  # a number of thousands of digits raises no JSONDecodeError
+        except ValueError as error:  # thousands of digits raise no JSONDecodeError
             raise FieldError("settings", "not_json", reason=str(error)) from None
         if not isinstance(fields, dict):
             raise FieldError("settings", "json_object", kind=type(fields).__name__)

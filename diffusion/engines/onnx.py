@@ -158,7 +158,7 @@ def _made(unet: UNet2DModel, key: str, cache: Path) -> OnnxEngine:
         with _workplace(cache) as place:
             folder = Path(place) / "engine"
             folder.mkdir()
-            checked(lambda: write_model(unet, folder))  # not kept open: some systems move no open file
+            checked(lambda: write_model(unet, folder))  # not held: some systems can't move an open file
             _keep(folder, key, cache)
             return _kept(key, cache) or checked(lambda: folder / MODEL)
     except OSError as error:

@@ -86,7 +86,7 @@ class Recipe(BaseModel):
             raise FieldError("recipe", "recipe_long", most=f"{MAX_TEXT:,}")
         try:
             fields = json.loads(text)
-        except (ValueError, RecursionError) as error:  # a number of thousands of digits raises no JSONDecodeError
+        except (ValueError, RecursionError) as error:  # thousands of digits raise no JSONDecodeError
             raise FieldError("recipe", "not_json", reason=str(error)) from None
         if not isinstance(fields, dict):
             raise FieldError("recipe", "json_object", kind=type(fields).__name__)
