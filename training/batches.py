@@ -1,6 +1,6 @@
-"""The batch of a step, as a pure function of (seed, step): that is what makes a resumed run the same run.
+"""Each step's batch as a pure function of (seed, step), so that a resumed run repeats the original exactly.
 
-Nothing here depends on how many processes share the batch, on what ran before, or on the device.
+Batches do not depend on the number of processes, on earlier steps or on the device.
 """
 
 import signal
@@ -19,15 +19,15 @@ from diffusion.objective import TimestepDraw, draw_timesteps
 from diffusion.pixels import to_unit_range
 from training.data import Pictures
 
-ORDER, DRAWS, DROPOUT = 0, 1, 2  # the purposes of random numbers, kept apart in the key
-AHEAD = 4  # steps that each worker has ready
+ORDER, DRAWS, DROPOUT = 0, 1, 2  # part of every random key: each purpose has its own stream
+AHEAD = 4  # steps that each worker prefetches
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Some images of a step's batch. x_0, eps: (B, C, H, W) float32, x_0 in [-1, 1] on the 8-bit grid; t: (B,) int64.
+    """Part of a step's batch. x_0, eps: (B, C, H, W) float32, x_0 in [-1, 1] on the 8-bit grid; t: (B,) int64.
 
-    class_labels: (B,) int64 with the number of classes meaning "no class", or None.
+    class_labels: (B,) int64, where the number of classes means "no class"; None for a network without labels.
     """
 
     x_0: Tensor
@@ -36,11 +36,11 @@ class Batch:
     class_labels: Tensor | None
 
     def to(self, device: torch.device) -> Self:
-        """The same batch on another device."""
+        """Return this batch on another device."""
         return self._each(lambda x: x.to(device, non_blocking=True))
 
     def pin_memory(self) -> Self:
-        """The same batch where a GPU can fetch it by itself; DataLoader calls this."""
+        """Return this batch in pinned memory, for asynchronous copies to a GPU; DataLoader calls this."""
         return self._each(Tensor.pin_memory)
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Self:
@@ -50,9 +50,9 @@ class Batch:
 
 @dataclass(frozen=True)
 class BatchSource:
-    """Makes any part of any step's batch.
+    """Computes any part of any step's batch; the pictures are reshuffled every epoch.
 
-    classes: 0 for a network without labels. The pictures come in an order that is shuffled anew every epoch.
+    classes: 0 for a network without labels.
     """
 
     pictures: Pictures
@@ -65,7 +65,7 @@ class BatchSource:
     flip: bool = False
 
     def part(self, step: int, index: np.ndarray) -> Batch:
-        """The images of step `step` at these positions of its batch: (B,) integers in [0, batch_size)."""
+        """Return the images at positions `index` of a step's batch; index: (B,) integers in [0, batch_size)."""
         chosen = [self._picture_at(step * self.batch_size + i) for i in index.tolist()]
         x_0 = to_unit_range(self.pictures.images[chosen])
         uniforms, eps = np.empty((3, len(index))), np.empty(x_0.shape, dtype=np.float32)
@@ -87,13 +87,13 @@ class BatchSource:
         return Batch(x_0, torch.from_numpy(eps), t, labels)
 
     def _picture_at(self, position: int) -> int:
-        """Which picture stands at this position of the endless stream of epochs."""
+        """Return the index of the picture at `position` of the endless stream of epochs."""
         epoch, place = divmod(position, len(self.pictures))
         return int(epoch_order(self.seed, epoch, len(self.pictures))[place])
 
 
 class _Steps(Dataset):
-    """One process's parts of any step's batch, as DataLoader asks for them."""
+    """DataLoader's view of the source: item `step` is this process's parts of that step's batch."""
 
     def __init__(self, source: BatchSource, shares: list[np.ndarray]):
         self.source, self.shares = source, shares
@@ -105,10 +105,10 @@ class _Steps(Dataset):
 def batches_from(
     source: BatchSource, shares: list[np.ndarray], first_step: int, workers: int = 0, pin_memory: bool = False
 ) -> Iterator[list[Batch]]:
-    """A process's parts of the batch of `first_step`, then of the step after, without end.
+    """Iterate over a process's parts of each batch, from `first_step` on, without end.
 
-    workers: processes that make them ahead of time; 0 makes them when they are asked for. The batches are the same.
-    pin_memory: put them where a GPU can fetch them.
+    workers: processes that prepare batches ahead of time; 0 prepares each batch on demand. The batches are the same.
+    pin_memory: put them into pinned memory, for asynchronous copies to a GPU.
     """
     loader = DataLoader(
         _Steps(source, shares),
@@ -123,9 +123,9 @@ def batches_from(
 
 
 def _leave_ctrl_c_to_the_training(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal: the training finishes its step, for which it needs its workers.
+    """Make a worker ignore Ctrl-C, which every process of the terminal gets: the training needs it to end its step.
 
-    SIGTERM ends a worker: it is how DataLoader, and Python at its exit, get rid of one.
+    SIGTERM still ends a worker: DataLoader, and Python at exit, stop workers with it.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -133,20 +133,20 @@ def _leave_ctrl_c_to_the_training(worker: int) -> None:
 
 @lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, count: int) -> np.ndarray:
-    """The order of the pictures in an epoch: a permutation of range(count)."""
+    """Return the order of the pictures in an epoch: a permutation of range(count), (count,)."""
     return np.random.default_rng([seed, ORDER, epoch]).permutation(count)
 
 
 def dropout_seed(seed: int, step: int, process: int) -> int:
-    """The seed of a step's dropout masks; the only random numbers that depend on how the batch is shared."""
+    """Return the seed of a step's dropout masks, the only random numbers that depend on how the batch is shared."""
     return int(np.random.SeedSequence([seed, DROPOUT, step, process]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def process_share(batch_size: int, process: int, processes: int, accumulation: int) -> list[np.ndarray]:
-    """Which positions of the batch a process computes, one array for each accumulated part.
+    """Return the positions of the batch that a process computes, one array per accumulated part.
 
-    Interleaved, so that every part covers all noise levels of a stratified batch. Raises ValueError where the batch
-    cannot be shared equally, since unequal shares would weigh some images more.
+    Positions are interleaved, so that every part covers all noise levels of a stratified batch. Raises ValueError if
+    the batch cannot be shared equally, since unequal shares would weigh some images more.
     """
     parts = processes * accumulation
     if batch_size % parts:

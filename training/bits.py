@@ -1,7 +1,6 @@
-"""How well does a checkpoint explain pictures it never saw?
+"""Bits per dimension and noise-prediction error of a checkpoint on the test pictures of its reference/.
 
-Bits per dimension (an estimate of an upper bound; lower is better) and the error of the predicted noise, on the test
-pictures of the checkpoint's reference/: nothing else is needed.
+Bits per dimension estimate an upper bound; lower is better. Nothing but the checkpoint folder is needed.
 """
 
 from dataclasses import dataclass, replace
@@ -37,8 +36,10 @@ QUARTILES = 4
 
 @dataclass(frozen=True)
 class Bits:
-    """An upper bound in bits per dimension: the estimate, its standard error over pictures and noise, and the floor:
-    what the fixed reverse variance alone would cost a network that knew every picture."""
+    """Estimate of the upper bound in bits per dimension, its standard error over pictures and noise, and its floor.
+
+    floor_bpd: the cost of the fixed reverse variance alone, to a network that predicts every x_0 exactly.
+    """
 
     bpd: float
     standard_error_bpd: float
@@ -47,7 +48,10 @@ class Bits:
 
 @dataclass(frozen=True)
 class BitsFound:
-    """bits: by reverse variance. eps_mse: mean squared error of the predicted noise in each quarter of [0, T)."""
+    """Result of `measure_bits`: the bits by reverse variance, and the errors by noise level.
+
+    eps_mse: mean squared error of the predicted noise in each quarter of [0, T), the least noisy first.
+    """
 
     pictures: int
     evaluations: int
@@ -58,10 +62,10 @@ class BitsFound:
 
 
 def measure_bits(folder: Path, pictures: int = 256, evaluations: int = 64, batch: int = 64, seed: int = 0) -> BitsFound:
-    """Measure a checkpoint on `pictures` of its test pictures, each with its own label where it has classes.
+    """Measure a checkpoint on `pictures` of its test pictures, each with its own label if there are classes.
 
-    evaluations: network calls a picture, a stratified subset of the T terms (64 or more). Raises ValueError naming the
-    argument, and DataError where the checkpoint has no reference pictures.
+    evaluations: network calls per picture, a stratified subset of the T terms (64 or more). Raises ValueError, naming
+    the argument, and DataError if the checkpoint has no reference pictures.
     """
     if pictures < 2:
         raise ValueError(f"pictures: must be at least 2 for a standard error, got {pictures}")
@@ -104,7 +108,7 @@ def _bits(plan: BoundPlan, prior: Tensor, errors: list[StepError], variance: str
 
 @torch.no_grad()
 def _eps_mse_by_quartile(pipeline, schedule, x_0: Tensor, labels: Tensor | None, generators) -> Tensor:
-    """(4, B): each picture once in each quarter of [0, T), at a t of its own."""
+    """Mean squared error of the predicted noise, (4, B): each picture in each quarter of [0, T), at a t of its own."""
     rows, quarter = [], len(schedule) / QUARTILES
     for q in range(QUARTILES):
         uniforms = torch.cat([torch.rand(1, generator=generator) for generator in generators])

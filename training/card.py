@@ -1,4 +1,4 @@
-"""The model card of a checkpoint, from card.md and what the training knows of itself."""
+"""Writes a checkpoint's model card: the template card.md, filled in from the training and its record."""
 
 from pathlib import Path
 from string import Template
@@ -31,9 +31,9 @@ with torch.no_grad():
 
 
 def write_card(folder: Path, training: Training, record: dict) -> None:
-    """The model card of an exported folder: README.md, for the Hub and for readers.
+    """Write the model card of an exported folder: README.md, which the Hub shows.
 
-    record: what training.json holds.
+    record: the content of training.json.
     """
     config, data = training.config, training.data
     conditioning, usage = "unconditional", UNCONDITIONAL_USAGE
@@ -81,7 +81,10 @@ def write_card(folder: Path, training: Training, record: dict) -> None:
 
 
 def write_evaluation(folder: Path, table: str, command: str) -> None:
-    """Put an evaluation's table into a checkpoint's card, in place of the old one. ValueError where it has no place."""
+    """Replace the evaluation table of a checkpoint's model card, and the command below it.
+
+    Raises ValueError if the card lacks the two evaluation markers.
+    """
     card = folder / "README.md"
     text = card.read_text(encoding="utf-8")
     before, begun, rest = text.partition(EVALUATION[0])

@@ -1,4 +1,4 @@
-"""Everything that decides a training, in one frozen and validated object; the command line is made from its fields."""
+"""All settings of a training in one frozen, validated object; the command line is generated from its fields."""
 
 from typing import Annotated, Literal, Self
 
@@ -33,7 +33,7 @@ class TrainConfig(DataConfig):
 
     # Data: which pictures is DataConfig's
     flip: bool = Field(False, description="Mirror half of the pictures (not for digits, letters or shoes).")
-    class_conditional: bool = Field(True, description="Tell the network the class, where the data have classes.")
+    class_conditional: bool = Field(True, description="Condition the network on the class, if the data have classes.")
     label_dropout: float = Field(
         0.1, ge=0, lt=1, description="Share of labels replaced by 'no class', for classifier-free guidance."
     )
@@ -45,7 +45,7 @@ class TrainConfig(DataConfig):
         max_length=8,
         description="Width of each level; each level after the first halves the side.",
     )
-    layers_per_block: int = Field(1, ge=1, le=8, description="Residual blocks a level.")
+    layers_per_block: int = Field(1, ge=1, le=8, description="Residual blocks per level.")
     attention_levels: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (), description="Levels with self-attention, 0 being full size (the middle always has it)."
     )
@@ -68,15 +68,15 @@ class TrainConfig(DataConfig):
     )
     snr_gamma: float = Field(5.0, gt=0, description="gamma of min_snr.")
     timestep_draw: TimestepDraw = Field(
-        "stratified", description="t uniform for each picture, or one t from each equal slice of [0, T) a batch."
+        "stratified", description="uniform: each t from all of [0, T). stratified: one t from each equal slice."
     )
 
     # Optimiser: AdamW
     batch_size: int = Field(
-        32, ge=1, le=65_536, description="Pictures a step, over all processes and accumulated parts together."
+        32, ge=1, le=65_536, description="Pictures per step, over all processes and accumulated parts together."
     )
     accumulation: int = Field(
-        1, ge=1, description="Parts in which each process computes its share of a batch, to save memory."
+        1, ge=1, description="Parts into which each process splits its share of a batch, to save memory."
     )
     learning_rate: float = Field(8e-4, gt=0, le=1, description="Peak learning rate.")
     lr_schedule: Literal["cosine", "constant"] = Field(
@@ -103,12 +103,12 @@ class TrainConfig(DataConfig):
         "no", description="Precision of the network's arithmetic; fp16 needs a GPU."
     )
     compile: bool = Field(False, description="torch.compile the network.")
-    cpu: bool = Field(False, description="Use the CPU even where there is a GPU.")
+    cpu: bool = Field(False, description="Use the CPU even if there is a GPU.")
     threads: int | None = Field(
         None, ge=1, le=1024, description="CPU threads of each process; by default torch's choice."
     )
     workers: int = Field(
-        0, ge=0, le=256, description="Processes that make batches ahead, for a GPU; 0 makes them between the steps."
+        0, ge=0, le=256, description="Processes that prepare batches ahead, for a GPU; 0 prepares them between steps."
     )
 
     # Records
@@ -148,11 +148,11 @@ class TrainConfig(DataConfig):
         return self
 
     def schedule(self) -> NoiseSchedule:
-        """The forward process of this training."""
+        """Return the noise schedule of the forward process."""
         return NoiseSchedule.named(self.beta_schedule, self.beta_start, self.beta_end, self.num_train_timesteps)
 
 
-# What may differ between a run and its resumption: nothing here touches a number that the run computes.
+# Settings that can change when a run is resumed: none of them affects a number that the run computes.
 FREE_ON_RESUME = frozenset({
     "output_dir", "checkpoints_dir", "resume", "overwrite",
     "log_every", "sample_every", "save_every", "keep_states", "milestones", "trackers",

@@ -1,11 +1,11 @@
-"""How good is a checkpoint? `python -m training.evaluate CHECKPOINT` measures it, and tells in its card.
+"""Measures how good a checkpoint is and writes it into its card: `python -m training.evaluate CHECKPOINT`.
 
-- fid: FID and KID in the feature space of its data (training.features makes one where it is missing), with their floor:
-  DDIM-50 at N = 10,000 (the headline) and at 2,048, DDPM with all its steps at 2,048. Hours on two cores: samples are
-  kept in the cache, so a stopped run goes on. --quick draws 1,000 by DDIM-50 alone, in minutes.
+- fid: FID and KID in the feature space of its data (training.features fits one if it is missing), with their floor:
+  DDIM-50 at N = 10,000 (the headline) and at 2,048, DDPM with all its steps at 2,048. This takes hours on two cores;
+  samples are cached, so a stopped run resumes. --quick draws 1,000 by DDIM-50 alone, in minutes.
 - bits: bits per dimension of test pictures, and the error of the predicted noise.
-- accuracy: does the classifier see in a sample the class it was asked for, with guidance and without?
-- neighbours: are samples copies of training pictures?
+- accuracy: the share of samples, without and with guidance, in which the classifier sees the class asked for.
+- neighbours: distances to the nearest training pictures, to see whether samples are copies.
 
 Several processes share the sampling:
 accelerate launch --multi_gpu --num_processes 2 -m training.evaluate CHECKPOINT --threads 1
@@ -42,12 +42,12 @@ GUIDANCE = 2.0
 GUIDED = 1_000
 SHOWN = 12
 SEED = 0
-SPACING: TimestepSpacing = "trailing"  # what runs take unless told otherwise; told in the JSON and the card
+SPACING: TimestepSpacing = "trailing"  # the default of a run; recorded in the JSON and the card
 FILE = "evaluation.json"
 
 
 def protocols(total_steps: int, quick: bool) -> list[tuple[str, int, int]]:
-    """(sampler, steps, N) of each distance, the cheapest first."""
+    """Return (sampler, steps, N) of each distance to measure, the cheapest first."""
     if quick:
         return [("ddim", min(50, total_steps), QUICK)]
     return [
@@ -58,7 +58,7 @@ def protocols(total_steps: int, quick: bool) -> list[tuple[str, int, int]]:
 
 
 class Evaluation:
-    """The measurements of one checkpoint; each part yields what goes into evaluation.json whenever it knows more."""
+    """Measurements of one checkpoint: each part yields its evaluation.json entry, again whenever it knows more."""
 
     def __init__(self, checkpoint: Path, cache: Path = CACHE, quick: bool = False, seed: int = SEED):
         self.checkpoint, self.cache, self.quick, self.seed = checkpoint, cache, quick, seed
@@ -66,7 +66,7 @@ class Evaluation:
         self.space = feature_space(checkpoint)
 
     def samples(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> np.ndarray:
-        """(N, H, W, C) uint8 of this checkpoint; each of a class drawn at random, where it has some."""
+        """Return (N, H, W, C) uint8 samples of this checkpoint, each of a random class if it has classes."""
         settings = SamplingSettings(
             sampler=sampler,
             num_inference_steps=steps,
@@ -79,7 +79,7 @@ class Evaluation:
         return draw_samples(self.checkpoint, settings, self.cache, self.seed if self.pipeline.classes else None)
 
     def fid(self) -> Iterator[list[dict]]:
-        """FID and KID, protocol by protocol: the rows so far, since the last of them may take hours."""
+        """Yield the rows of FID and KID so far, after each protocol, because the last one can take hours."""
         rows = []
         for sampler, steps, count in protocols(self.pipeline.num_train_timesteps, self.quick):
             features = self.space.features(self.samples(sampler, steps, count))
@@ -88,11 +88,11 @@ class Evaluation:
             yield rows
 
     def bits(self) -> Iterator[dict]:
-        """Bits per dimension and the error of the predicted noise."""
+        """Yield bits per dimension and the error of the predicted noise."""
         yield asdict(measure_bits(self.checkpoint, pictures=64 if self.quick else 256, seed=self.seed))
 
     def accuracy(self) -> Iterator[dict | None]:
-        """The share of samples in which the classifier sees the class asked for; None where there are no classes."""
+        """Yield the share of samples in which the classifier sees the class asked for; None without classes."""
         classes = self.pipeline.classes
         if not classes or self.space.network.to_class is None:
             yield None
@@ -109,7 +109,10 @@ class Evaluation:
         yield run | {"real": self.space.record["accuracy"], "samples": rows}
 
     def neighbours(self) -> Iterator[dict]:
-        """Distances in feature space to the nearest training picture: of samples, and of as many test pictures."""
+        """Yield feature-space distances to the nearest training picture, of samples and of as many test pictures.
+
+        Saves some samples above their nearest training pictures as neighbours.png.
+        """
         count = QUICK if self.quick else SMALL
         images = self.samples("ddim", 50, count)
         pool = training_pictures(self.checkpoint)
@@ -132,7 +135,7 @@ class Evaluation:
 
 
 def feature_space(checkpoint: Path) -> FeatureSpace:
-    """The checkpoint's feature space, fitted first where it has none (which needs its data)."""
+    """Load the checkpoint's feature space; fit it first if it is missing, which needs the data set."""
     state = processes()
     if not has_feature_space(checkpoint) and state.is_main_process:
         print(f"{checkpoint.name}: fitting a feature network to its data, once ...")
@@ -143,7 +146,7 @@ def feature_space(checkpoint: Path) -> FeatureSpace:
 
 
 def training_pictures(checkpoint: Path) -> Pictures:
-    """All training pictures, or those of reference/ where the data set is not at hand."""
+    """Return all training pictures, or those of reference/ if the data set is unavailable or has changed."""
     try:
         return data_of(checkpoint).train
     except (DataError, OSError):
@@ -151,7 +154,7 @@ def training_pictures(checkpoint: Path) -> Pictures:
 
 
 def merge(checkpoint: Path, found: dict) -> dict:
-    """What is known of a checkpoint with what was found now; what belongs to other weights is forgotten."""
+    """Merge new results into the known ones of a checkpoint; results of other weights are dropped."""
     file, key = checkpoint / FILE, checkpoint_sha256(checkpoint)
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     if known.get("checkpoint_sha256") != key:
@@ -163,7 +166,7 @@ def merge(checkpoint: Path, found: dict) -> dict:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Evaluate, print, and write into the checkpoint's folder. Returns the exit status."""
+    """Evaluate a checkpoint, write the results into its folder and print them. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -194,7 +197,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(checkpoint: Path, found: dict) -> None:
-    """Write what is known into the checkpoint's JSON and card, part by part: nothing is lost by a stop."""
+    """Write the results so far into the checkpoint's JSON and card, part by part, so that a stop loses nothing."""
     write_json(checkpoint / FILE, found)
     write_evaluation(
         checkpoint, as_markdown(found), f"python -m training.evaluate checkpoints/{checkpoint.resolve().name}"

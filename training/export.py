@@ -1,6 +1,6 @@
-"""A run's EMA weights as a checkpoint: a plain diffusers folder that describes itself.
+"""Exports a run's EMA weights as a checkpoint: a plain diffusers folder that describes itself.
 
-`python -m training.export RUN_FOLDER` exports the last saved state of a run that is still going on, or was stopped.
+`python -m training.export RUN_FOLDER` exports the last saved state of a running or stopped run.
 """
 
 import json
@@ -26,7 +26,7 @@ from training.snapshots import contact_sheet, sample_grid
 from training.start import prepare
 from training.states import Run, RunError, checkpoint_folder, remove_folder, run_folder, write_json
 
-MAX_SHARD = "9MB"  # the git of a Space takes files up to 10 MB without LFS
+MAX_SHARD = "9MB"  # a Space accepts files up to 10 MB in git without LFS
 REFERENCE_TRAIN, REFERENCE_TEST = 10_000, 2_000
 REFERENCE_BYTES = 8_000_000
 PROBE = 200
@@ -34,10 +34,11 @@ PACKAGES = ("torch", "diffusers", "accelerate", "safetensors", "numpy")
 
 
 def export_run(training: Training, run: Run) -> Path:
-    """Write the checkpoint folder of a run as it is now, and only then put it in the place of the old one, if any.
+    """Write the checkpoint folder of a run as it is now, then put it in place of the old one, if any. Returns its path.
 
-    model_index.json, unet/ (EMA weights, safetensors), scheduler/, training.json, samples.png, README.md (the model
-    card), reference/ (a sample of the training and test pictures with their labels, 8-bit) and the run's milestones/.
+    Contents: model_index.json, unet/ (EMA weights, safetensors), scheduler/, training.json, samples.png, README.md (the
+    model card), reference/ (a sample of the training and test pictures with their labels, 8-bit) and the run's
+    milestones/.
     """
     config, data = training.config, training.data
     target = checkpoint_folder(config)
@@ -66,14 +67,17 @@ def export_run(training: Training, run: Run) -> Path:
     write_json(partial / "training.json", record)
     write_card(partial, training, record)
     for file in filter(Path.is_file, partial.rglob("*")):
-        file.chmod(0o644)  # safetensors writes for the owner alone, which a server under another name cannot read
+        file.chmod(0o644)  # safetensors makes files readable by their owner only; a server runs as another user
     remove_folder(target)
     os.replace(partial, target)
     return target
 
 
 def save_reference(data: DataSet, folder: Path) -> None:
-    """train.npz and test.npz: what the app needs of the data. Fewer pictures where a file would pass the size limit."""
+    """Write train.npz, test.npz and reference.json: the part of the data that the app needs.
+
+    A file that would exceed the size limit gets fewer pictures.
+    """
     for split, pictures, count in (("train", data.train, REFERENCE_TRAIN), ("test", data.test, REFERENCE_TEST)):
         path = folder / f"{split}.npz"
         pictures.take(PROBE).save(path)  # packing everything first would take minutes for large pictures
@@ -83,7 +87,7 @@ def save_reference(data: DataSet, folder: Path) -> None:
 
 
 def training_record(training: Training, run: Run) -> dict:
-    """Everything that a reader may ask of how the weights came to be."""
+    """Return the content of training.json: everything that explains how the weights were made."""
     config, progress = training.config, training.progress
     hours = progress.seconds / 3600
     return {

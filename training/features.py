@@ -1,7 +1,7 @@
-"""Fits the feature network of a data set and puts it into a checkpoint: `python -m training.features CHECKPOINT ...`
+"""Fits the feature network of a data set and stores it in a checkpoint: `python -m training.features CHECKPOINT ...`
 
-It learns from the training pictures that are not in the checkpoint's reference/train.npz, so that those are as new to
-it as samples are. A checkpoint of the same data that is exported again keeps it (training/export.py).
+It learns from the training pictures that are not in the checkpoint's reference/train.npz, so that those pictures are as
+new to it as samples are. A checkpoint of the same data that is exported again keeps it (training/export.py).
 """
 
 import argparse
@@ -37,7 +37,10 @@ DAMAGE_WEIGHT = 1.0
 
 
 def fit_features(data: DataSet, reference: Pictures, images: int = IMAGES, seed: int = 0) -> FeatureSpace:
-    """The feature space of a data set. reference: the training pictures that distances will be measured to."""
+    """Fit the feature space of a data set.
+
+    reference: the training pictures that distances will be measured to. images: pictures drawn to learn from.
+    """
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     network = FeatureNetwork(FeatureConfig(data.image_shape[2], data.image_shape[0], data.classes))
@@ -75,7 +78,7 @@ def fit_features(data: DataSet, reference: Pictures, images: int = IMAGES, seed:
 
 
 def class_accuracy(space: FeatureSpace, pictures: Pictures) -> float | None:
-    """The share of pictures whose class the network sees; None for data without classes."""
+    """Return the share of pictures whose class the network recognises; None for data without classes."""
     if space.network.to_class is None:
         return None
     return (space.classes(pictures.images) == torch.from_numpy(pictures.labels)).double().mean().item()
@@ -83,7 +86,7 @@ def class_accuracy(space: FeatureSpace, pictures: Pictures) -> float | None:
 
 @torch.no_grad()
 def turn_accuracy(space: FeatureSpace, pictures: Pictures, seed: int = 0) -> float:
-    """The share of pictures whose quarter turn the network sees, each turned at random."""
+    """Turn each picture by random quarters and return the share of turns that the network recognises."""
     turns = torch.from_numpy(np.random.default_rng(seed).integers(TURNS, size=len(pictures)))
     right = []
     for i in range(0, len(pictures), 256):
@@ -93,7 +96,7 @@ def turn_accuracy(space: FeatureSpace, pictures: Pictures, seed: int = 0) -> flo
 
 
 def turned(x: Tensor, turns: Tensor) -> Tensor:
-    """Picture i turned by turns[i] quarters. x: (B, C, H, H), turns: (B,) in [0, 4)."""
+    """Turn picture i by turns[i] quarters. x: (B, C, H, H), turns: (B,) in [0, 4)."""
     out = x.clone()
     for quarter in range(1, TURNS):
         out[turns == quarter] = x[turns == quarter].rot90(quarter, (2, 3))
@@ -101,11 +104,11 @@ def turned(x: Tensor, turns: Tensor) -> Tensor:
 
 
 def made_worse(x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Pictures (B, C, H, W) in [-1, 1] made worse by random amounts, on the 8-bit grid, and how much: (B, 1 + C).
+    """Damage pictures by random amounts. Returns them on the 8-bit grid, (B, C, H, W), and the amounts, (B, 1 + C).
 
-    Half of them get noise and half a tint, independently. Of noise with standard deviation s in levels of 255 the
-    amount is s^2 / (s^2 + 16^2): it rises with s, and grain that nobody sees counts for nothing. Of a tint, which adds
-    its levels to a channel, it is the share of 64.
+    x: (B, C, H, W) in [-1, 1]. Half of the pictures get noise and half a tint, independently. The amount of noise with
+    standard deviation s, in levels of 255, is s^2 / (s^2 + 16^2): it rises with s, and invisible grain hardly counts. A
+    tint adds a number of levels to each channel; its amounts are these numbers divided by 64.
     """
     batch, channels = x.shape[:2]
     std = MOST_NOISE * rng.random((batch, 1)) * (rng.random((batch, 1)) < 0.5)
@@ -117,14 +120,14 @@ def made_worse(x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
 
 def without(pictures: Pictures, others: Pictures) -> Pictures:
-    """The pictures that are not among the others; all of them where too few would be left to learn from."""
+    """Return the pictures that are not among the others; all of them if less than a quarter would be left."""
     known = {image.tobytes() for image in others.images}
     index = np.array([i for i, image in enumerate(pictures.images) if image.tobytes() not in known], dtype=np.int64)
     return pictures.at(index) if len(index) >= len(pictures) // 4 else pictures
 
 
 def carry_over(old: Path, new: Path, data_sha256: str) -> bool:
-    """Copy the feature space of a checkpoint that is replaced, where its data and reference pictures are the same."""
+    """Copy the feature space of a replaced checkpoint if its data and reference pictures are unchanged."""
     source, target = old / "reference", new / "reference"
     record = source / RECORD
     if not record.is_file() or json.loads(record.read_text(encoding="utf-8"))["data_sha256"] != data_sha256:
@@ -137,7 +140,7 @@ def carry_over(old: Path, new: Path, data_sha256: str) -> bool:
 
 
 def data_of(checkpoint: Path) -> DataSet:
-    """The data set that a checkpoint was trained on. Raises DataError where it is not what it was."""
+    """Load the data set that a checkpoint was trained on. Raises DataError if its pictures have changed."""
     record = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
     settings = record["settings"]
     data = load_data(DataConfig(**{name: settings[name] for name in DataConfig.model_fields if name in settings}))
@@ -147,7 +150,7 @@ def data_of(checkpoint: Path) -> DataSet:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Fit, write, and print what came out. Returns the exit status."""
+    """Fit each checkpoint's feature network, save it and print its accuracies. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training.features", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"pictures to learn from (default {IMAGES:,})")

@@ -1,15 +1,17 @@
-"""What the mathematics tab opens with: `python -m training.lessons CHECKPOINT ...` measures it once per checkpoint.
+"""Measures what the mathematics tab shows first, once per checkpoint: `python -m training.lessons CHECKPOINT ...`
 
 It reads the checkpoint and the pictures of its reference/, and writes three files there:
 
 - facts.npz: diffusion.derivation.data_facts.DataFacts, with the network's own error on the same draws;
-- lessons.npz: fitted_var (T,): the analytic variance of each unit step; curve_t (K,), and for S of
-  training, held_out and Q of network, exact, between, x_0_network, x_0_exact (judging.Errors) the means S_Q and their
-  standard errors S_Q_se (K,), and training_pythagoras_z (K,); neighbour_edges (bins + 1,), samples_share and
-  held_out_share (bins,), samples_distance (n,), held_out_distance (m,), nearest_index (n,) (judging.Neighbours);
-- lessons.json: what the numbers are of, and `quality`: name -> [value, standard_error], for identities.Subject.
+- lessons.npz: fitted_var (T,), the analytic variance of each unit step; curve_t (K,), the timesteps of the curves, with
+  the means S_Q and standard errors S_Q_se (K,) for S in training, held_out and Q in network, exact, between,
+  x_0_network, x_0_exact (c10_how_good.Errors), and training_pythagoras_z (K,); neighbour_edges (bins + 1,),
+  samples_share and held_out_share (bins,), samples_distance (n,), held_out_distance (m,), nearest_index (n,)
+  (c10_how_good.Neighbours);
+- lessons.json: what the numbers were measured on, and `quality`: name -> [value, standard_error], for
+  c11_identity_table.Subject.
 
-Everything is of the network without a class, as the exact denoiser knows none; samples alone have classes.
+The network runs without a class throughout, because the exact denoiser has none; only the samples have classes.
 """
 
 import argparse
@@ -53,15 +55,16 @@ from training.samples import CACHE, draw_samples
 from training.states import write_json
 
 FACTS = "facts.npz"
-EVERY_UNTIL = 20  # nearly all bits are at small t
+EVERY_UNTIL = 20  # every t up to this one is measured: nearly all bits are there
 MEASURED = ("network", "exact", "between", "x_0_network", "x_0_exact")
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is measured. levels: timesteps of the facts, beside all up to 20; draws: of x_t at each.
+    """How much to measure. levels: timesteps of the facts, besides all up to 20; draws: of x_t at each timestep.
 
-    curve_steps, curve_pictures: of the four curves, the pictures of each set. samples, sampling_steps: by DDIM.
+    curve_steps, curve_pictures: timesteps of the four curves, and pictures of each set. samples, sampling_steps: by
+    DDIM.
     """
 
     levels: int
@@ -77,9 +80,9 @@ QUICK = Size(levels=8, draws=8, curve_steps=5, curve_pictures=8, samples=16, sam
 
 
 def measure_lessons(checkpoint: Path, size: Size = FULL, cache: Path = CACHE) -> dict:
-    """Measure a checkpoint and write the three files. Returns the record, which lessons.json holds.
+    """Measure a checkpoint and write the three files. Returns the content of lessons.json.
 
-    Raises DataError where reference/ has no pictures, and CheckpointError where the folder is no checkpoint.
+    Raises DataError if reference/ has no pictures, and CheckpointError if the folder is no checkpoint.
     """
     pipeline, folder = DDPMLabPipeline.from_checkpoint(checkpoint), checkpoint / "reference"
     schedule = NoiseSchedule.from_scheduler_config(pipeline.scheduler.config)
@@ -111,7 +114,7 @@ def measure_lessons(checkpoint: Path, size: Size = FULL, cache: Path = CACHE) ->
 
 
 def data_facts(network: Denoiser, training: Tensor, size: Size) -> DataFacts:
-    """The facts of the training pictures at all small t and some others."""
+    """Measure the facts of the training pictures at every t up to 20 and at some others."""
     schedule = network.schedule
     small = range(min(EVERY_UNTIL + 1, len(schedule)))
     timesteps = sorted({*small, *some_timesteps(schedule, size.levels, first=0)})
@@ -120,7 +123,7 @@ def data_facts(network: Denoiser, training: Tensor, size: Size) -> DataFacts:
 
 
 def curve_points(network: Denoiser, exact: DataDenoiser, held_out: Tensor, size: Size) -> list[CurvePoint]:
-    """The four curves, from small t on."""
+    """Measure the four curves, by increasing t."""
     timesteps = some_timesteps(network.schedule, size.curve_steps)
     sets = pick_evenly(exact.pictures, size.curve_pictures), pick_evenly(held_out, size.curve_pictures)
     points = four_curves(network, exact, *sets, timesteps, image_generators(SEED, size.curve_pictures))
@@ -132,7 +135,7 @@ def _with_bar(items: Iterable, name: str, total: int) -> Iterable:
 
 
 def sampling(pipeline: DDPMLabPipeline, size: Size) -> SamplingSettings:
-    """DDIM over the even steps of the mathematics' chains."""
+    """Return the settings of the samples: DDIM on `even` timesteps, like the chains of the mathematics."""
     return SamplingSettings(
         sampler="ddim",
         num_inference_steps=min(size.sampling_steps, pipeline.num_train_timesteps),
@@ -148,7 +151,7 @@ def _classes_seed(pipeline: DDPMLabPipeline) -> int | None:
 
 
 def fitted_variances(facts: DataFacts) -> dict[str, Tensor]:
-    """The analytic variance of the unit step from every t, fitted to the network's error on training pictures."""
+    """Analytic variance of the unit step from every t, (T,), fitted to the network's error on training pictures."""
     T = len(facts.betas)
     plan = BoundPlan.all_steps(facts.schedule, visited_timesteps(T, T))
     variances = reverse_variances(plan, "analytic", facts.network_mse_at(plan.chain))
@@ -156,7 +159,7 @@ def fitted_variances(facts: DataFacts) -> dict[str, Tensor]:
 
 
 def curve_arrays(points: list[CurvePoint]) -> dict[str, Tensor]:
-    """Means and standard errors over the pictures, and the z-scores of Pythagoras."""
+    """Return means and standard errors of the curves over the pictures, and Pythagoras' z-scores, by array name."""
     arrays = {"curve_t": torch.tensor([point.t for point in points])}
     for name in ("training", "held_out"):
         for quantity in MEASURED:
@@ -168,7 +171,7 @@ def curve_arrays(points: list[CurvePoint]) -> dict[str, Tensor]:
 
 
 def neighbour_arrays(found: Neighbours) -> dict[str, Tensor]:
-    """Distances and their histograms."""
+    """Return the distances and their histograms, by array name."""
     return {
         "neighbour_edges": found.edges,
         "samples_share": found.samples_share,
@@ -180,7 +183,7 @@ def neighbour_arrays(found: Neighbours) -> dict[str, Tensor]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure, write, and say what came out. Returns the exit status."""
+    """Measure the checkpoints, write their files and print the quality. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training.lessons", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--quick", action="store_true", help="small numbers, to try it")

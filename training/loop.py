@@ -1,4 +1,4 @@
-"""The training loop: a generator that yields one record a step. Callers log, sample, save and stop."""
+"""The training loop: a generator that yields one record per step. Callers log, sample, save and stop."""
 
 import contextlib
 import math
@@ -21,16 +21,19 @@ from training.config import TrainConfig
 from training.data import DataSet
 from training.network import classes_of
 
-ASLEEP = 20  # a step this many times slower than usual was a machine asleep or a paused process, not training
+ASLEEP = 20  # a step this many times slower than the median includes a sleeping machine or a paused process
 
 
 class TrainingStopped(Exception):
-    """The training cannot go on; the text says why and what to do, and the last saved state is still whole."""
+    """The training cannot continue. The text says why and what to do; the last saved state is intact."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one optimiser step did. loss, eps_mse, t: (batch_size,) on the CPU, over all processes."""
+    """Measurements of one optimiser step. loss, eps_mse, t: (batch_size,) on the CPU, over all processes.
+
+    fraction: the share of the run that is done; 1 is its end.
+    """
 
     step: int
     loss: Tensor
@@ -45,28 +48,31 @@ class StepRecord:
 
 @dataclass
 class Progress:
-    """How far a run is; saved with its state. seconds: time spent in steps alone, compiling left out."""
+    """Progress of a run, saved with its state. seconds: time spent in steps alone, without compiling."""
 
     step: int = 0
     seconds: float = 0.0
 
     def state_dict(self) -> dict:
-        """For Accelerate."""
+        """Return the fields to save; Accelerate calls this."""
         return {"step": self.step, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict) -> None:
-        """For Accelerate."""
+        """Restore saved fields; Accelerate calls this."""
         self.step, self.seconds = state["step"], state["seconds"]
 
     def fraction(self, config: TrainConfig) -> float:
-        """The share of the run that is done, by whichever of steps and minutes ends first; 1 is the end."""
+        """Return the share of the run that is done: the larger of the shares of steps and minutes; 1 is the end."""
         by_steps = self.step / config.steps if config.steps else 0.0
         by_time = self.seconds / (60 * config.minutes) if config.minutes else 0.0
         return min(1.0, max(by_steps, by_time))
 
 
 def learning_rate_at(step: int, fraction: float, config: TrainConfig) -> float:
-    """Linear warm-up over warmup_steps, times a cosine from 1 to 0 over the run (or a constant)."""
+    """Learning rate of a step: linear warm-up over warmup_steps, times a cosine from 1 to 0 over the run (or 1).
+
+    fraction: the share of the run that is done.
+    """
     warmup = min(1.0, (step + 1) / config.warmup_steps) if config.warmup_steps else 1.0
     shape = 0.5 * (1 + math.cos(math.pi * fraction)) if config.lr_schedule == "cosine" else 1.0
     return config.learning_rate * warmup * shape
@@ -74,9 +80,9 @@ def learning_rate_at(step: int, fraction: float, config: TrainConfig) -> float:
 
 @dataclass
 class Training:
-    """The moving parts of a run. `raw_unet` is the plain network, `unet` what Accelerate made of it.
+    """Network, optimiser, EMA and batches of a run. `raw_unet`: the plain network; `unet`: as Accelerate prepared it.
 
-    clock: in seconds, what the run's minutes are measured by.
+    clock: returns seconds; it measures the run's minutes.
     """
 
     config: TrainConfig
@@ -121,9 +127,9 @@ class Training:
         self.accelerator.register_for_checkpointing(self.ema, self.progress)
 
     def steps(self) -> Iterator[StepRecord]:
-        """Train until the end of the run. The gradient of a step stays in place until the next one begins.
+        """Train to the end of the run. The gradient of a step stays in place until the next step begins.
 
-        Raises TrainingStopped where the loss or the gradient is not finite.
+        Raises TrainingStopped if the loss or the gradient is not finite.
         """
         recent: deque[float] = deque(maxlen=50)
         on_gpu = self.accelerator.device.type == "cuda"
@@ -162,7 +168,7 @@ class Training:
             self.unet.train()
 
     def _gradient(self, step: int, parts: list[Batch]) -> tuple[Tensor, Tensor, Tensor]:
-        """Forward and backward over this process's parts of the batch; returns loss, eps_mse and t of the whole one."""
+        """Run this process's parts forward and backward. Returns the whole batch's loss, eps_mse, t: (batch_size,)."""
         config = self.config
         self.optimizer.zero_grad()
         if config.dropout:
@@ -191,7 +197,7 @@ class Training:
         return self.accelerator.gather(rows).cpu().unbind(1)
 
     def _check_finite(self, step: int, loss: Tensor, grad_norm: float) -> None:
-        scaled = self.accelerator.scaler is not None  # fp16 steps over infinite gradients by itself
+        scaled = self.accelerator.scaler is not None  # the fp16 scaler itself skips steps with infinite gradients
         if bool(torch.isfinite(loss).all()) and (scaled or math.isfinite(grad_norm)):
             return
         raise TrainingStopped(
@@ -203,7 +209,7 @@ class Training:
         )
 
     def _agreed(self, seconds: float) -> float:
-        """The main process's clock, so that all processes end at the same step."""
+        """Return the main process's seconds, so that all processes end at the same step."""
         if self.accelerator.num_processes == 1:
             return seconds
         clock = torch.tensor([seconds], dtype=torch.float64, device=self.accelerator.device)
@@ -211,7 +217,7 @@ class Training:
 
     @contextlib.contextmanager
     def ema_weights(self) -> Iterator[UNet2DModel]:
-        """The network with its EMA weights, in eval mode, for the length of a with block."""
+        """Yield the network with its EMA weights, in eval mode; afterwards restore the raw weights."""
         parameters = list(self.raw_unet.parameters())
         self.ema.store(parameters)
         self.ema.copy_to(parameters)

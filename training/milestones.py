@@ -1,6 +1,6 @@
-"""A few EMA networks along one training, in half precision, so that training time can be looked at afterwards.
+"""Saves a few EMA networks along one training, in half precision, to show later what training time does.
 
-Milestone k of n is taken when 2^(k - n) of the run is done: each has twice the training of the one before.
+Milestone k of n is saved when 2^(k - n) of the run is done: each has twice the training of the one before.
 """
 
 import json
@@ -18,13 +18,13 @@ RECORD = "milestones.json"
 
 
 def milestone_passed(before: float, after: float, count: int) -> int | None:
-    """The last milestone of `count` that a step from this fraction of the run to that one passes, 1-based, or None."""
+    """Return the last of `count` milestones, 1-based, that lies in (before, after] of the run, or None."""
     passed = [k for k in range(1, count + 1) if before < 2.0 ** (k - count) <= after]
     return passed[-1] if passed else None
 
 
 def save_milestone(training: Training, milestone: int) -> None:
-    """Keep the EMA weights as they are now in the run's folder; a run that does these steps again replaces them."""
+    """Save the current EMA weights in the run's folder; a run that repeats these steps replaces them."""
     if not training.accelerator.is_main_process:
         return
     config, progress = training.config, training.progress
@@ -48,7 +48,7 @@ def save_milestone(training: Training, milestone: int) -> None:
 
 
 def export_milestones(training: Training, target: Path) -> None:
-    """Copy the run's milestones, if it has any, into a checkpoint folder, beside unet/, whose config fits them."""
+    """Copy the run's milestones, if any, into a checkpoint folder; the config in its unet/ fits them."""
     source = run_folder(training.config) / FOLDER
     if (source / RECORD).exists():
         shutil.copytree(source, target / FOLDER, ignore=shutil.ignore_patterns(".*"))

@@ -1,4 +1,4 @@
-"""The U-Net of a training: built from its settings, or taken over from a checkpoint."""
+"""Builds the U-Net of a training from its settings, or loads it from a checkpoint."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from training.data import DataSet
 
 
 def build_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
-    """diffusers' UNet2DModel for these pictures, with weights drawn from the seed.
+    """Build diffusers' UNet2DModel for these pictures, with weights drawn from the seed.
 
-    A network with labels has one embedding more than classes: the last means "no class". Raises ValueError, naming
-    the field, where the pictures' side cannot be halved as often as there are levels.
+    A network with labels has one embedding more than classes: the last means "no class". Raises ValueError, naming the
+    field, if the pictures' side cannot be halved between all levels.
     """
     height, _, channels = data.image_shape
     halvings = len(config.block_out_channels) - 1
@@ -43,12 +43,12 @@ def build_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
 
 
 def classes_of(config: TrainConfig, data: DataSet) -> int:
-    """The classes that the network is told of; 0 where it is unconditional."""
+    """Return the number of classes that the network is conditioned on; 0 if it is unconditional."""
     return data.classes if config.class_conditional else 0
 
 
 def as_built(config: TrainConfig, unet: UNet2DModel) -> TrainConfig:
-    """The config with the shape that the network really has, which after init_from is the checkpoint's."""
+    """Return the config with the network's actual shape, which after init_from is the checkpoint's."""
     built = unet.config
     attention = (level for level, kind in enumerate(built.down_block_types) if kind.startswith("Attn"))
     shape = dict(
@@ -62,10 +62,10 @@ def as_built(config: TrainConfig, unet: UNet2DModel) -> TrainConfig:
 
 
 def load_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
-    """The U-Net of the checkpoint `config.init_from`, fitted to these pictures' size and classes.
+    """Load the U-Net of the checkpoint `config.init_from`, adapted to these pictures' size and classes.
 
-    Shape settings (widths, layers, attention) come from the checkpoint. A class embedding for other classes starts
-    anew. Raises ValueError, naming the field, where checkpoint and training don't fit together.
+    Widths, layers and attention come from the checkpoint. A class embedding for another number of classes starts from
+    new weights. Raises ValueError, naming the field, if checkpoint and training do not fit together.
     """
     folder = Path(config.init_from)
     try:
@@ -103,5 +103,5 @@ def load_unet(config: TrainConfig, data: DataSet) -> UNet2DModel:
     kept = {
         name: weight for name, weight in unet.state_dict().items() if name in own and own[name].shape == weight.shape
     }
-    fitted.load_state_dict(kept, strict=False)  # load_checkpoint saw that all are there; only the classes may differ
+    fitted.load_state_dict(kept, strict=False)  # load_checkpoint found all weights; only the class embedding can differ
     return fitted

@@ -1,6 +1,6 @@
-"""The data and networks of the shipped checkpoints, with a recipe for two cores; and a start for one's own pictures.
+"""Presets: data, network and a recipe for two cores of each shipped checkpoint, and a start for your own pictures.
 
-How the shipped ones were trained, on a GPU, is in their cards and in training/README.md.
+The cards and training/README.md say how the shipped checkpoints were trained, on a GPU.
 """
 
 PRESETS: dict[str, dict] = {
@@ -23,7 +23,7 @@ PRESETS: dict[str, dict] = {
         layers_per_block=1,
         minutes=60,
     ),
-    # At most 0.8 GFLOP a picture and timestep. The plain loss from the start: min-SNR leaves a grain on paper.
+    # At most 0.8 GFLOP per picture and timestep. Plain loss from the start: min-SNR leaves grain on the paper.
     "hanzi": dict(
         data="hanzi",
         block_out_channels=(32, 64, 128, 128),
@@ -45,7 +45,7 @@ NO_PRESET = dict(minutes=60)
 
 
 def preset(name: str) -> dict:
-    """The fields of a preset; the run is called my-<preset>. Raises ValueError for an unknown one."""
+    """Return the fields of a preset, with the run's name my-<preset>. Raises ValueError for an unknown preset."""
     if name not in PRESETS:
         raise ValueError(f"preset: {name!r} is unknown; known are {', '.join(PRESETS)}")
     return {"name": f"my-{name}", **PRESETS[name]}

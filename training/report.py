@@ -1,8 +1,8 @@
-"""An evaluation (evaluation.json) as the tables of the model card."""
+"""Formats an evaluation (evaluation.json) as the tables of the model card."""
 
 
 def as_markdown(found: dict) -> str:
-    """All parts that were measured, one table each."""
+    """Format all parts that were measured, one table each."""
     writers = {"fid": _fid_table, "accuracy": _accuracy_table, "neighbours": _neighbours_table, "bits": _bits_table}
     return "\n\n".join(write(found[part]) for part, write in writers.items() if found.get(part))
 
@@ -26,7 +26,7 @@ def _fid_table(rows: list[dict]) -> str:
 
 
 def _spacing(run: dict) -> str:
-    """Which timesteps a run visits; the evaluations that do not say so are from when all were even."""
+    """Return a run's timestep spacing; evaluations that do not record it used `even`."""
     return f"`{run.get('timestep_spacing', 'even')}`"
 
 
@@ -59,7 +59,7 @@ def _neighbours_table(found: dict) -> str:
 
 
 def _bits_table(found: dict) -> str:
-    """Bits per dimension and the error of the predicted noise."""
+    """Format bits per dimension and the error of the predicted noise."""
     lines = [
         f"On {found['pictures']} test pictures, {found['evaluations']} network calls each, EMA weights, no guidance"
         + (", each picture with its own class" if found["conditional"] else "")

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: the progress bar, the log on disk, and Accelerate's trackers."""
+"""Reports a running training: the progress bar, the log on disk, and Accelerate's trackers."""
 
 import json
 import math
@@ -20,11 +20,11 @@ BAR = "{desc} {percentage:3.0f}%|{bar}| {postfix}"
 
 
 class Reporter:
-    """Collects records over log_every steps and writes their means; silent in all but the main process.
+    """Collects records over log_every steps and writes their means; silent except in the main process.
 
-    The log (metrics.jsonl) holds, one JSON object a line: step, loss, loss_q0..loss_q3 (by quartile of t, q0 the least
-    noisy), eps_mse, grad_norm, learning_rate, ema_decay, images_per_second; and where samples were drawn
-    held_out_eps_mse and held_out_eps_mse_ema.
+    The log (metrics.jsonl) has one JSON object per line: step, loss, loss_q0..loss_q3 (by quartile of t, q0 the least
+    noisy), eps_mse, grad_norm, learning_rate, ema_decay, images_per_second; and held_out_eps_mse and
+    held_out_eps_mse_ema where samples were drawn.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Reporter:
             self._forget_after(progress.step)
 
     def step(self, record: StepRecord) -> None:
-        """Take one step's record; write every log_every steps."""
+        """Add one step's record; every log_every steps, write the means."""
         if not self.accelerator.is_main_process:
             return
         self.records.append(record)
@@ -55,19 +55,19 @@ class Reporter:
             self.flush()
 
     def flush(self) -> None:
-        """Write the means over the steps since the last time."""
+        """Write the means over the steps since the last write."""
         if self.records:
             self.write(self.records[-1].step, means(self.records, self.num_train_timesteps))
             self.records.clear()
 
     def write(self, step: int, values: dict[str, float]) -> None:
-        """Write some figures of a step to the log and the trackers."""
+        """Write a step's figures to the log and the trackers."""
         with self.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         self.accelerator.log(values, step=step)
 
     def picture(self, name: str, step: int, sheet: Image.Image) -> None:
-        """Save a sheet of samples below samples/ and give it to the trackers that take pictures."""
+        """Save a sheet of samples in samples/ and pass it to the trackers that accept pictures."""
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
         sheet.save(folder / f"{name}-{step:09d}.png")
@@ -78,12 +78,12 @@ class Reporter:
                 tracker.log_images({name: [sheet]}, step=step)
 
     def say(self, text: str) -> None:
-        """Print a line, once, without breaking the bar."""
+        """Print a line from the main process alone, without breaking the bar."""
         if self.accelerator.is_main_process:
             self.bar.write(text)
 
     def close(self) -> None:
-        """Write what is left; end the bar and the trackers."""
+        """Write the remaining records; end the bar and the trackers."""
         self.flush()
         self.bar.close()
         for tracker in self.accelerator.trackers:
@@ -92,7 +92,7 @@ class Reporter:
     def _show(self, record: StepRecord) -> None:
         images_per_second = sum(len(r.loss) for r in self.recent) / sum(r.seconds for r in self.recent)
         loss = sum(r.loss.mean().item() for r in self.recent) / len(self.recent)
-        known = record.fraction > 0  # a step that compiles does not count, so after it nothing is known
+        known = record.fraction > 0  # a compiling step counts no time: after it, the time left is unknown
         left = tqdm.format_interval(self.progress.seconds * (1 / record.fraction - 1)) if known else "?"
         self.bar.set_description_str(f"step {record.step}", refresh=False)
         self.bar.set_postfix_str(
@@ -102,13 +102,16 @@ class Reporter:
         self.bar.update(100 * record.fraction - self.bar.n)
 
     def _forget_after(self, step: int) -> None:
-        """Drop what a killed run logged after the state that it is resumed from, and a line cut short by the kill."""
+        """Drop what a killed run logged after the state it resumes from, and a line cut short by the kill."""
         kept = [json.dumps(entry) for entry in whole_entries(self.metrics) if entry["step"] <= step]
         self.metrics.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
 
 def means(records: list[StepRecord], num_train_timesteps: int) -> dict[str, float]:
-    """The figures of some steps, averaged; a quartile of t that saw no picture is left out."""
+    """Average the records of some steps; learning_rate and ema_decay are those of the last step.
+
+    Quartiles of t without a picture and gradient norms that are not finite are left out.
+    """
     loss = torch.cat([record.loss for record in records])
     quartile = (torch.cat([record.t for record in records]) * QUARTILES / num_train_timesteps).long()
     values = {"loss": loss.mean().item()}
@@ -126,12 +129,12 @@ def means(records: list[StepRecord], num_train_timesteps: int) -> dict[str, floa
 
 
 def whole_entries(metrics: Path) -> list[dict]:
-    """The entries of a log; a line that a kill cut short is passed over."""
+    """Return the entries of a log, without a line that a kill cut short."""
     return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
 
 
 def history(metrics: Path, points: int = HISTORY_POINTS) -> list[dict]:
-    """The log as a list of at most `points` entries, evenly chosen, and every one with a held-out figure."""
+    """Return at most `points` evenly chosen entries of the log, and every entry with a held-out error."""
     if not metrics.exists():
         return []
     entries = whole_entries(metrics)

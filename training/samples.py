@@ -1,6 +1,6 @@
-"""Thousands of samples of a checkpoint, drawn once: kept in shards on the disk, so that a stopped run goes on.
+"""Draws thousands of samples of a checkpoint once and keeps them in shards on disk, so that a stopped run resumes.
 
-Sample i depends on the checkpoint, the settings and seed + i alone: not on shards, batches or processes.
+Sample i depends only on the checkpoint, the settings and seed + i, not on shards, batches or processes.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ def draw_samples(
     classes_seed: int | None = None,
     unrounded: bool = False,
 ) -> np.ndarray:
-    """The settings.num_images pictures of a run: (N, H, W, C) uint8. Processes of Accelerate share the shards.
+    """Draw the settings.num_images pictures of a run: (N, H, W, C) uint8. Accelerate's processes share the shards.
 
-    unrounded: the last states themselves instead, (N, C, H, W) float32, neither rounded nor cut off at -1 and 1.
+    unrounded: return the final states themselves, (N, C, H, W) float32, neither rounded nor clipped to [-1, 1].
+    classes_seed: draw a class for each picture by `drawn_classes`, instead of using settings.class_label.
 
-    classes_seed: draw a class for each picture, as `drawn_classes` does, in place of settings.class_label. Shards that
-    are there are read, and more pictures of a run that was drawn before only add to it. Raises ValueError naming the
-    field of the settings that the checkpoint does not allow.
+    Shards on disk are read instead of drawn, so a larger run extends a smaller one. Raises ValueError, naming the
+    settings' field that the checkpoint does not allow.
     """
     pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
     key = _run_key(checkpoint, same_pictures(pipeline.plan(settings)), classes_seed)
@@ -67,20 +67,20 @@ def draw_samples(
 
 
 def processes() -> PartialState:
-    """The processes that `accelerate launch` started. Without a GPU it must be told that they compute on the CPU."""
+    """Return the processes that `accelerate launch` started; without a GPU, Accelerate must be told to use the CPU."""
     return PartialState(cpu=not torch.cuda.is_available())
 
 
 def drawn_classes(classes: int, count: int, seed: int) -> tuple[int, ...] | None:
-    """A class for each of `count` samples, uniform and independent; more samples begin with the same classes.
+    """Draw a class for each of `count` samples, uniform and independent; a larger count begins with the same classes.
 
-    None for a network without classes.
+    Returns None for a network without classes.
     """
     return tuple(np.random.default_rng(seed).integers(classes, size=count).tolist()) if classes else None
 
 
 def _run_key(checkpoint: Path, settings: SamplingSettings, classes_seed: int | None) -> str:
-    """What the pictures of a run depend on, but for their number: the checkpoint's hash and the settings, hashed."""
+    """Hash everything but their number that a run's pictures depend on: checkpoint, settings and classes_seed."""
     fields = settings.model_dump(mode="json", exclude={"num_images", "checkpoint"})
     text = f"{checkpoint_sha256(checkpoint)} {sorted(fields.items())} {classes_seed}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""What a network can do at this moment: a grid of samples from a fixed x_T, and its error on held-out pictures."""
+"""Snapshots of a network in training: a grid of samples from a fixed x_T, and its error on held-out pictures."""
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ GRID_COLUMNS = 8
 GRID_ROWS, MOST_ROWS = 8, 16
 GRID_STEPS = 50
 PIXELS_AT_ONCE = GRID_COLUMNS * 64**2
-GRID_SEED = 20_200_619  # the day the DDPM paper appeared; any number does, but it must stay the same
+GRID_SEED = 20_200_619  # the day the DDPM paper appeared; any fixed number would do
 HELD_OUT_PICTURES = 256
 
 
@@ -27,9 +27,10 @@ HELD_OUT_PICTURES = 256
 def sample_grid(
     unet, schedule: NoiseSchedule, prediction_type: str, classes: int, pixels_at_once: int = PIXELS_AT_ONCE
 ) -> np.ndarray:
-    """DDIM samples in 50 even steps from always the same x_T: (N, H, W, C) uint8, eight a row.
+    """Draw DDIM samples in 50 even steps, always from the same x_T: (N, H, W, C) uint8, eight per row.
 
-    Eight rows, or with more classes up to sixteen; with classes, row r shows class r (modulo their number).
+    Eight rows; with more classes, one row per class up to sixteen. With classes, row r shows class r modulo their
+    number.
     """
     count = GRID_COLUMNS * min(max(GRID_ROWS, classes), MOST_ROWS)
     size, channels = unet.config.sample_size, unet.config.in_channels
@@ -49,7 +50,7 @@ def sample_grid(
 
 @torch.no_grad()
 def held_out_eps_mse(unet, pictures: Pictures, schedule: NoiseSchedule, prediction_type: str, classes: int) -> float:
-    """Mean squared error of the predicted noise on test pictures, with always the same t (stratified) and noise."""
+    """Mean squared error of the predicted noise on test pictures, at fixed stratified t and with fixed noise."""
     chosen = pictures.take(HELD_OUT_PICTURES)
     source = BatchSource(chosen, GRID_SEED, len(chosen), len(schedule), "stratified", classes)
     batch = source.part(0, np.arange(len(chosen))).to(unet.device)
@@ -60,7 +61,7 @@ def held_out_eps_mse(unet, pictures: Pictures, schedule: NoiseSchedule, predicti
 
 
 def contact_sheet(images: np.ndarray, columns: int = GRID_COLUMNS, scale: int = 1, gap: int = 2) -> Image.Image:
-    """(N, H, W, C) uint8 -> one picture, row by row, enlarged without smoothing; white between."""
+    """Arrange (N, H, W, C) uint8 images row by row on white, enlarged by `scale` without smoothing."""
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     sheet = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, dtype=np.uint8)

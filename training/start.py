@@ -1,4 +1,4 @@
-"""From a config to a training that is ready to go on: accelerator, data, network, the run's folder and its state."""
+"""Prepares a training from its config: accelerator, data, network, the run's folder and its saved state."""
 
 import os
 from pathlib import Path
@@ -15,15 +15,15 @@ from training.states import Run, RunError, claim_run, run_folder, state_folder
 
 
 def prepare(config: TrainConfig) -> tuple[Training, Run]:
-    """The training that this config describes, at the start or at its last saved state, and its run.
+    """Return the training of this config, at its start or at its last saved state, and its run.
 
-    Raises DataError, RunError or ValueError with what to do, before anything is changed on the disk.
+    Raises DataError, RunError or ValueError, saying what to do, before anything on disk is changed.
     """
     accelerator = make_accelerator(config, run_folder(config))
     data = load_data(config)
     warnings = list(data.warnings)
     if config.mixed_precision == "bf16" and accelerator.device.type == "cpu" and bf16_is_emulated():
-        warnings.append("mixed_precision: this processor has no bf16 and imitates it many times slower; use no")
+        warnings.append("mixed_precision: this processor has no bf16 and emulates it many times slower; use no")
     for warning in warnings:
         accelerator.print(f"warning: {warning}")
     unet = load_unet(config, data) if config.init_from else build_unet(config, data)
@@ -33,13 +33,15 @@ def prepare(config: TrainConfig) -> tuple[Training, Run]:
     if state:
         accelerator.load_state(str(state))
         training.ema.to(accelerator.device)
-        training.ema.cur_decay_value = training.ema.get_decay(training.ema.optimization_step)  # it is not saved
+        training.ema.cur_decay_value = training.ema.get_decay(
+            training.ema.optimization_step
+        )  # EMAModel does not save it
         accelerator.print(f"going on from {state.name}, {training.progress.seconds / 60:.1f} minutes into the run")
     return training, run
 
 
 def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerator) -> Run:
-    """The main process claims the run; all processes learn the outcome, a refusal too."""
+    """Claim the run in the main process and share the outcome, or the refusal, with all processes."""
     outcome: list[Run | str | None] = [None]
     if accelerator.is_main_process:
         try:
@@ -53,21 +55,21 @@ def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerato
 
 
 def bf16_is_emulated() -> bool:
-    """Whether this is an x86 processor without AVX-512, on which torch computes bf16 in software."""
+    """Return whether torch computes bf16 in software: on an x86 processor without AVX-512."""
     return torch.backends.cpu.get_cpu_capability() in ("AVX2", "NO AVX")
 
 
 def compile_mode(config: TrainConfig) -> str:
-    """torch.compile's mode: on a GPU a network this small waits for its kernel launches, which CUDA graphs spare it.
+    """Return torch.compile's mode: with CUDA graphs on a GPU, where a network this small waits for its kernel launches.
 
-    Not with several parts a step, whose gradients add up in memory that the graphs own.
+    Several parts per step rule out CUDA graphs, because their gradients add up in memory that the graphs own.
     """
     on_gpu = torch.cuda.is_available() and not config.cpu
     return "reduce-overhead" if on_gpu and config.accumulation == 1 else "default"
 
 
 def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
-    """Accelerate as the config asks for it. Raises ValueError, naming the field, for what this machine lacks."""
+    """Make the Accelerator of this config. Raises ValueError, naming the field that this machine cannot serve."""
     if os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ and "RANK" not in os.environ:
         raise ValueError(
             "num_processes: `accelerate launch --cpu` starts a single process, however many it is asked for "
@@ -89,6 +91,6 @@ def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
     except (ValueError, ImportError) as error:
         raise ValueError(f"mixed_precision, trackers or compile: {error}") from error
     there = {getattr(tracker, "value", tracker) for tracker in accelerator.log_with}
-    if missing := sorted(set(config.trackers) - there):  # Accelerate passes over them in silence
+    if missing := sorted(set(config.trackers) - there):  # Accelerate ignores them silently
         raise ValueError(f"trackers: {', '.join(missing)} is not installed; pip install it, or leave it out")
     return accelerator

@@ -1,4 +1,4 @@
-"""The run's folder: who made it, and its saved states, each whole or absent."""
+"""The run's folder: which training owns it, and its saved states, each complete or absent."""
 
 import json
 import os
@@ -12,26 +12,26 @@ from accelerate import Accelerator
 from training.config import FREE_ON_RESUME, TrainConfig
 
 STATE_PREFIX = "step-"
-# What may differ too, though not bit for bit: a run made longer (its learning rate follows) or moved to other hardware
+# These can change too, but not bit for bit: a longer run (its learning rate follows), or other hardware
 CHANGEABLE = FREE_ON_RESUME | {"steps", "minutes", "threads", "cpu", "compile"}
 
 
 class RunError(Exception):
-    """A run's folder that cannot be used as asked; the text says what to do."""
+    """A run's folder cannot be used as asked; the text says what to do."""
 
 
 def run_folder(config: TrainConfig) -> Path:
-    """Where the run keeps its states, samples and logs."""
+    """Return the folder of the run's states, samples and logs."""
     return Path(config.output_dir) / config.name
 
 
 def checkpoint_folder(config: TrainConfig) -> Path:
-    """Where the run's checkpoint goes."""
+    """Return the folder of the run's checkpoint."""
     return Path(config.checkpoints_dir) / config.name
 
 
 def check_checkpoint(config: TrainConfig, run_id: str) -> None:
-    """Refuse, before any hour is spent, to replace a checkpoint that another training made. Raises RunError."""
+    """Refuse, before training starts, to replace another training's checkpoint without overwrite. Raises RunError."""
     target = checkpoint_folder(config)
     if not target.exists() or config.overwrite:
         return
@@ -43,7 +43,7 @@ def check_checkpoint(config: TrainConfig, run_id: str) -> None:
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder as it stands: its id, the name of the state to go on from, and the hours of its init_from."""
+    """A claimed run: its id, the name of the state to resume from, if any, and the training hours of its init_from."""
 
     run_id: str
     state: str | None
@@ -51,10 +51,10 @@ class Run:
 
 
 def claim_run(config: TrainConfig, data_hash: str) -> Run:
-    """Start or continue the run of this config, in the main process alone.
+    """Start or resume the run of this config; call this in the main process only.
 
-    Everything is checked before anything is changed. Raises RunError where the folder, or the checkpoint that the run
-    would write, holds another training, so that nothing is lost by a slip.
+    Everything is checked before anything is changed. Raises RunError if the folder, or the checkpoint that the run
+    would write, holds another training, so that nothing is lost by mistake.
     """
     folder = run_folder(config)
     record, state = folder / "run.json", latest_state(folder)
@@ -80,12 +80,12 @@ def claim_run(config: TrainConfig, data_hash: str) -> Run:
 
 
 def state_folder(config: TrainConfig, run: Run) -> Path | None:
-    """The state to go on from. Raises RunError where this process cannot see it."""
+    """Return the folder of the state to resume from, if any. Raises RunError if this process cannot see it."""
     if run.state is None:
         return None
     folder = run_folder(config) / "states" / run.state
     if not folder.is_dir():
-        raise RunError(f"output_dir: {folder} is not there; several machines need a folder that they share")
+        raise RunError(f"output_dir: {folder} does not exist here; several machines need a shared folder")
     return folder
 
 
@@ -103,12 +103,12 @@ def _refuse_another_training(config: TrainConfig, known: dict, data_hash: str) -
 
 
 def save_state(accelerator: Accelerator, folder: Path, step: int, keep: int) -> Path:
-    """Save everything that the run needs to go on, then drop all but the newest `keep` states.
+    """Save everything that the run needs to resume, then delete all but the newest `keep` states. Returns the folder.
 
-    Written beside its place, flushed to the disk and renamed: a kill at any moment leaves a whole state or none.
+    The state is written under a temporary name, flushed to disk and renamed: a kill leaves a complete state or none.
     """
     final = folder / "states" / f"{STATE_PREFIX}{step:09d}"
-    if final.exists():  # a run that was killed between this state and the next, and does its steps again: the same ones
+    if final.exists():  # a run killed after this state was saved repeats its steps, with the same result
         return final
     partial = final.with_name("." + final.name)
     if accelerator.is_main_process:
@@ -130,7 +130,7 @@ def save_state(accelerator: Accelerator, folder: Path, step: int, keep: int) -> 
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder; killed on the way, it leaves a hidden rest, never half of it under its own name."""
+    """Rename a folder to a hidden name, then delete it: a kill never leaves half of it under its own name."""
     rest = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(rest, ignore_errors=True)
     if folder.exists():
@@ -139,7 +139,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def latest_state(folder: Path) -> Path | None:
-    """The newest whole state of a run."""
+    """Return the newest complete state of a run, or None."""
     states = _states(folder)
     return states[-1] if states else None
 
@@ -149,7 +149,7 @@ def _states(folder: Path) -> list[Path]:
 
 
 def _hours_of(checkpoint: str | None) -> float:
-    """The hours that a checkpoint was trained for, with those it started from."""
+    """Return the hours that a checkpoint was trained for, including the checkpoints it started from."""
     record = Path(checkpoint or "") / "training.json"
     if checkpoint is None or not record.is_file():
         return 0.0
@@ -157,7 +157,7 @@ def _hours_of(checkpoint: str | None) -> float:
 
 
 def write_json(path: Path, content: dict) -> None:
-    """Write readable JSON, whole or not at all."""
+    """Write indented JSON, completely or not at all."""
     partial = path.with_name("." + path.name)
     partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     os.replace(partial, path)

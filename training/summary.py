@@ -1,4 +1,4 @@
-"""One row a checkpoint, for the README: `python -m training.summary [CHECKPOINTS_FOLDER]`."""
+"""Prints the README's table, one row per checkpoint: `python -m training.summary [CHECKPOINTS_FOLDER]`."""
 
 import json
 import sys
@@ -24,7 +24,7 @@ def main(folder: Path) -> None:
 
 
 def flops_of_one_call(unet: UNet2DModel) -> int:
-    """FLOPs of one call on one picture, by torch's counter (a multiplication and an addition are two)."""
+    """Count the FLOPs of one call on one picture with torch's counter; a multiply-add is two."""
     x = torch.zeros(1, unet.config.in_channels, unet.config.sample_size, unet.config.sample_size)
     labels = {} if unet.config.num_class_embeds is None else {"class_labels": torch.zeros(1, dtype=torch.long)}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -52,7 +52,7 @@ def _row(folder: Path, record: dict) -> list[str]:
 
 
 def _quality(evaluation: Path) -> tuple[str, str, str]:
-    """FID by DDIM of the most samples, their number, and the share of samples of the class asked for, if measured."""
+    """Return the largest DDIM run's FID and N, and the share of samples of the class asked for; "-" if not measured."""
     found = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation.exists() else {}
     rows = [row for row in found.get("fid", []) if row["sampler"] == "ddim"]
     fid = n = share = "-"

@@ -1,4 +1,4 @@
-"""The command: `accelerate launch -m training.train --preset NAME` (or plain `python -m training.train`)."""
+"""The training command: `accelerate launch -m training.train --preset NAME` (or plain `python -m training.train`)."""
 
 import argparse
 import signal
@@ -26,7 +26,7 @@ if hasattr(signal, "SIGHUP"):  # the terminal was closed; Windows has none
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train as the command line says. Returns the exit status; what the user can mend is one clear sentence."""
+    """Train as the command line says. Returns the exit status; errors that the user can fix print one sentence."""
     try:
         config, dry_run = parse(sys.argv[1:] if arguments is None else arguments)
         if dry_run:
@@ -36,12 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (DataError, RunError, TrainingStopped, ValueError, OSError) as error:
         print(f"training: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:  # before the first step; later ones are StopSignal's
+    except KeyboardInterrupt:  # before the first step; afterwards StopSignal handles Ctrl-C
         return 128 + signal.SIGINT
 
 
 def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
-    """The config of a command line: a preset's fields, then every field's own flag. Also whether to print it only."""
+    """Parse a preset's fields, overridden by each field's flag. Returns the config, and whether to only print it."""
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--preset")
     first.add_argument("--dry-run", action="store_true")
@@ -49,7 +49,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     fields = preset(chosen.preset) if chosen.preset else dict(NO_PRESET)
     flags = {argument.split("=")[0] for argument in rest}
     if "--steps" in flags and "--minutes" not in flags:
-        fields.update(minutes=None, steps=1)  # who asks for steps alone gets them, however long the preset would train
+        fields.update(minutes=None, steps=1)  # --steps alone replaces the preset's minutes; the flag sets the value
     description = (
         f"{TrainConfig.__doc__} --preset NAME sets the defaults below; "
         f"there are {', '.join(PRESETS)}, and now it is {chosen.preset or 'none'}. "
@@ -62,7 +62,7 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
 
 
 def train(config: TrainConfig) -> int:
-    """Fit, save, report and export one run. Returns 0, or 128 + the signal that stopped it (its state is saved)."""
+    """Train, save, report and export one run. Returns 0, or 128 + the signal that stopped it (its state is saved)."""
     training, run = prepare(config)
     accelerator, folder = training.accelerator, run_folder(config)
     accelerator.print(describe(training))
@@ -78,11 +78,11 @@ def train(config: TrainConfig) -> int:
             done = record.fraction
             stopped, ended = stop.received(), record.fraction == 1
             if stopped or ended or record.step % config.save_every == 0:
-                reporter.flush()  # what a state has behind it is in the log
+                reporter.flush()  # the log must hold every step before a saved state
                 save_state(accelerator, folder, record.step, config.keep_states)
             if stopped:
                 reporter.say(
-                    f"stopped at step {record.step}, its state is saved; the same command with --resume goes on"
+                    f"stopped at step {record.step}, its state is saved; resume with the same command and --resume"
                 )
                 return 128 + stop.number
             if ended or record.step % config.sample_every == 0:
@@ -97,7 +97,7 @@ def train(config: TrainConfig) -> int:
 
 
 def take_snapshot(training: Training, reporter: Reporter) -> None:
-    """Sample grids and held-out errors of the raw and of the EMA weights, into the log."""
+    """Log sample grids and held-out errors of the raw and of the EMA weights."""
     if not training.accelerator.is_main_process:
         return
     config, step = training.config, training.progress.step
@@ -117,13 +117,13 @@ def take_snapshot(training: Training, reporter: Reporter) -> None:
 
 
 class StopSignal:
-    """Remembers SIGINT, SIGTERM or SIGHUP until the step is done; all processes learn of it. A second one kills."""
+    """Holds SIGINT, SIGTERM or SIGHUP back until the step is done, in all processes. A second signal kills."""
 
     def __init__(self, accelerator: Accelerator):
         self.accelerator = accelerator
         self.number = signal.SIGTERM
         for number in SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup asks not to be told
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP, so leave it ignored
                 signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame) -> None:
@@ -132,12 +132,12 @@ class StopSignal:
         signal.signal(number, signal.SIG_DFL)
 
     def received(self) -> bool:
-        """Whether any process was asked to stop."""
+        """Return whether any process was asked to stop."""
         return self.accelerator.check_trigger()
 
 
 def describe(training: Training) -> str:
-    """One line on what is about to be trained, on what."""
+    """Describe the coming training in one line: network, data, length and hardware."""
     config, data, accelerator = training.config, training.data, training.accelerator
     height, width, channels = data.image_shape
     parameters = sum(p.numel() for p in training.raw_unet.parameters())
@@ -153,7 +153,7 @@ def describe(training: Training) -> str:
 
 
 def next_steps(target: Path) -> str:
-    """What to do with a finished checkpoint."""
+    """Say what to do with a finished checkpoint."""
     return (
         f"\nexported to {target}\n"
         f"  look at it     {target / 'samples.png'}\n"

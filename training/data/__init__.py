@@ -1,6 +1,6 @@
-"""Pictures to train on: by name, from a folder, or from the Hub, always on the 8-bit grid.
+"""Loads pictures to train on, by name, from a folder or from the Hub, always on the 8-bit grid.
 
-`load_data` is the way in; the rest of the package reads the three kinds of source.
+Call `load_data`; the other modules read the three kinds of source.
 """
 
 from training.data.config import DataConfig

@@ -21,12 +21,12 @@ class DataConfig(BaseModel):
         None, ge=8, le=256, description="Side of the square pictures; by default a data set's own, 32 for a folder."
     )
     color: Literal["auto", "grey", "rgb"] = Field(
-        "auto", description="Channels; auto is grey only where every picture is."
+        "auto", description="Channels; auto is grey if every picture is grey, else RGB."
     )
     resample: Literal["lanczos", "nearest", "bicubic"] = Field(
         "lanczos", description="How pictures of a folder are resized (nearest for pixel art)."
     )
-    test_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out where the data have no test split.")
+    test_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out if the data have no test split.")
     image_column: str | None = Field(
         None, description="Column of the pictures in a Hub data set; by default found by its type."
     )

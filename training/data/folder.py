@@ -1,4 +1,4 @@
-"""A folder of images as a data set: the class of a picture is the sub-folder it lies in."""
+"""Reads a folder of images as a data set; the class of a picture is the sub-folder it is in."""
 
 import os
 from pathlib import Path
@@ -15,12 +15,12 @@ TEST_FOLDERS = ("test", "validation", "valid", "val")
 
 
 def read_folder(folder: Path, config: DataConfig) -> DataSet:
-    """All pictures below `folder`, cropped to squares of config.image_size, by default of 32.
+    """Read all pictures below `folder`, cropped to squares of config.image_size, by default of 32.
 
-    Layout: pictures directly in the folder (no classes), or one sub-folder a class; either of them may lie below
-    train/ and test/ (or validation/), else config.test_fraction of the pictures is held out. config.color "auto" is RGB
-    unless every picture is grey. Pictures that cannot be read are left out, named and counted in the warnings.
-    Raises DataError where nothing usable is found.
+    Layout: pictures directly in the folder (no classes), or one sub-folder per class. Either can lie below train/ and
+    test/ (or validation/); otherwise config.test_fraction of the pictures is held out. config.color "auto" is RGB
+    unless every picture is grey. Unreadable pictures are skipped, and named and counted in the warnings.
+    Raises DataError if nothing usable is found.
     """
     image_size = config.image_size or DEFAULT_SIZE
     if not folder.is_dir():
@@ -50,7 +50,7 @@ def read_folder(folder: Path, config: DataConfig) -> DataSet:
 
 
 def _roots(folder: Path) -> list[Path]:
-    """Where the training pictures lie, and, if they are apart, the test pictures."""
+    """Return the folder of the training pictures and, if it is separate, that of the test pictures."""
     parts = {path.name.casefold(): path for path in sorted(folder.iterdir()) if path.is_dir()}
     if "train" not in parts:
         return [folder]
@@ -64,7 +64,7 @@ def _roots(folder: Path) -> list[Path]:
 
 def _files_below(root: Path) -> list[Path]:
     found = []
-    for place, folders, names in os.walk(root, followlinks=True):  # Path.rglob passes over linked folders
+    for place, folders, names in os.walk(root, followlinks=True):  # Path.rglob does not follow links to folders
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(place, name) for name in names if not name.startswith(".")]
     found = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
@@ -74,7 +74,7 @@ def _files_below(root: Path) -> list[Path]:
 
 
 def _class_names(files: list[Path], root: Path) -> tuple[str, ...] | None:
-    """The sub-folders' names, sorted; None where the pictures lie in the folder itself."""
+    """Return the sorted names of the sub-folders, or None if the pictures lie in the folder itself."""
     tops = [path.relative_to(root).parts for path in files]
     loose = sum(len(parts) == 1 for parts in tops)
     if loose == len(files):

@@ -1,4 +1,4 @@
-"""Pictures from the Hub (or any local folder that `datasets` reads), through the `datasets` library."""
+"""Reads pictures from the Hub, or any local folder that the `datasets` library reads."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ TEST_SPLITS = ("test", "validation", "valid", "val")
 
 
 def read_hub(repo_id: str, config: DataConfig) -> DataSet:
-    """The data set `repo_id` of the Hub ("owner/name" or "owner/name:configuration").
+    """Read the data set `repo_id` of the Hub ("owner/name" or "owner/name:configuration").
 
-    The columns are found by their types (Image, ClassLabel) unless they are named. A data set without a test split
-    gives up config.test_fraction of its training pictures. Raises DataError, naming what is missing.
+    Columns are found by their types (Image, ClassLabel) unless they are named. Without a test split,
+    config.test_fraction of the training pictures is held out. Raises DataError, naming what is missing.
     """
     try:
         import datasets
@@ -25,7 +25,7 @@ def read_hub(repo_id: str, config: DataConfig) -> DataSet:
     name, _, configuration = repo_id.partition(":") if not Path(repo_id).is_dir() else (repo_id, "", "")
     try:
         splits = datasets.load_dataset(name, configuration or None)
-    except Exception as error:  # the library raises dozens of kinds, from the network's to the parser's
+    except Exception as error:  # the library raises dozens of kinds, from network to parser errors
         raise DataError(f"{repo_id}: could not be loaded: {type(error).__name__}: {error}") from error
     if "train" not in splits:
         raise DataError(f"{repo_id}: has no split named train; it has {', '.join(splits)}")
@@ -67,7 +67,7 @@ def read_hub(repo_id: str, config: DataConfig) -> DataSet:
 
 
 def _sources(split, column: str) -> list[Source]:
-    """The rows of a split whose pictures are left undecoded: each is its bytes, or the path of its file, or missing."""
+    """Return the rows of a split, undecoded: each holds its bytes, the path of its file, or None if it is missing."""
 
     def content(stored: dict | None) -> Path | bytes | None:
         if not stored:
@@ -78,7 +78,7 @@ def _sources(split, column: str) -> list[Source]:
 
 
 def _labels(splits: list, column: str | None, repo_id: str) -> tuple[tuple[str, ...] | None, list[np.ndarray | None]]:
-    """The classes' names, and for each split (N,) int64."""
+    """Return the class names and, for each split, labels (N,) int64; None without a column."""
     if column is None:
         return None, [None for _ in splits]
     values = [split[column] for split in splits]

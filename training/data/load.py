@@ -1,4 +1,4 @@
-"""From what a user writes after --data to a DataSet."""
+"""Turns the value of --data into a DataSet."""
 
 from dataclasses import replace
 from pathlib import Path

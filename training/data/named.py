@@ -38,7 +38,7 @@ FACE_CLASSES = tuple(
 
 @dataclass(frozen=True)
 class IdxSource:
-    """A data set in MNIST's idx format: folders where it may lie, and the Hub's name for it otherwise."""
+    """A data set in MNIST's idx format: the folders to look in, and the Hub's name to fall back on."""
 
     name: str
     folders: tuple[str, ...]
@@ -49,7 +49,7 @@ class IdxSource:
     source: str
 
     def load(self) -> DataSet:
-        """Raises DataError, saying how to get the data, where neither a folder nor the Hub has them."""
+        """Load the data set. Raises DataError, saying how to get it, if neither a folder nor the Hub has it."""
         places = [Path(folder) for folder in self.folders]
         places = [place if place.is_absolute() else data_folder() / place for place in places]
         for place in places:
@@ -77,7 +77,7 @@ class IdxSource:
 
 
 def load_pixel_faces() -> DataSet:
-    """The colour data set that was made for this project; the pictures are in the repository."""
+    """Load the colour data set made for this project; its pictures are in the repository."""
     folder = REPOSITORY / "datasets" / "pixel-faces"
     return DataSet(
         "pixel-faces",
@@ -90,9 +90,9 @@ def load_pixel_faces() -> DataSet:
 
 
 def load_hanzi() -> DataSet:
-    """Chinese characters in six scripts, (N, 32, 32, 1): dark ink on paper of 255; no test character is in training.
+    """Load Chinese characters in six scripts, (N, 32, 32, 1): dark ink on paper of 255.
 
-    Raises DataError, with the commands that make the pictures, where they are missing.
+    No test character is in training. Raises DataError, with the commands that make the pictures, if they are missing.
     """
     folder = data_folder() / "hanzi"
     missing = [name for name in ("train.npz", "test.npz") if not (folder / name).exists()]
@@ -138,18 +138,21 @@ NAMED: dict[str, Callable[[], DataSet]] = {
 
 
 def data_folder() -> Path:
-    """Where downloaded data lie: $DDPM_LAB_DATA, else data/ in the repository."""
+    """Return the folder of downloaded data: $DDPM_LAB_DATA, else data/ in the repository."""
     return Path(os.environ.get("DDPM_LAB_DATA") or REPOSITORY / "data")
 
 
 def read_idx_pair(folder: Path, images_name: str, labels_name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures (N, H, W, 1) uint8 and labels (N,) int64 from two idx files, gzipped or not."""
+    """Read pictures (N, H, W, 1) uint8 and labels (N,) int64 from two idx files, gzipped or not."""
     images = read_idx(folder / images_name)
     return images[..., None], read_idx(folder / labels_name).astype(np.int64)
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """An array of unsigned bytes in the idx format, from `path` or `path`.gz: LeCun's page "the MNIST database"."""
+    """Read an array of unsigned bytes in the idx format (LeCun, "the MNIST database") from `path` or `path`.gz.
+
+    Raises DataError if the file cannot be read or is not of that format.
+    """
     zipped = path.with_name(path.name + ".gz")
     try:
         raw = gzip.decompress(zipped.read_bytes()) if zipped.exists() else path.read_bytes()

@@ -1,4 +1,4 @@
-"""What every source of pictures turns into: 8-bit arrays with labels, and where they came from."""
+"""The common form of all picture sources: 8-bit arrays with labels, and their origin."""
 
 import hashlib
 import zipfile
@@ -11,17 +11,17 @@ from PIL import Image
 
 from diffusion.pixels import fit
 
-TAKE_SEED = 0  # any number, but always the same: which pictures stand for their set
+TAKE_SEED = 0  # any fixed number: decides which pictures represent their set
 EARLIEST_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # fixed, so that equal arrays give equal files
 
 
 class DataError(Exception):
-    """Data that cannot be used, with what to do about it. Its text is meant for the user."""
+    """Data cannot be used. The text, meant for the user, says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
 class Pictures:
-    """images: (N, H, W, C) uint8, C = 1 or 3; labels: (N,) int64 classes from 0, or None."""
+    """Pictures and labels. images: (N, H, W, C) uint8, C = 1 or 3; labels: (N,) int64 classes from 0, or None."""
 
     images: np.ndarray
     labels: np.ndarray | None = None
@@ -38,16 +38,16 @@ class Pictures:
         return len(self.images)
 
     def take(self, count: int) -> Self:
-        """`count` pictures, always the same random ones, in their order (all of them where there are fewer)."""
+        """Return `count` pictures, always the same random ones, in their order; all if there are fewer."""
         index = np.random.default_rng(TAKE_SEED).permutation(len(self))[:count]
         return self.at(np.sort(index))
 
     def at(self, index: np.ndarray) -> Self:
-        """The pictures at these positions: (n,) integers."""
+        """Return the pictures at these positions: (n,) integers."""
         return type(self)(self.images[index], None if self.labels is None else self.labels[index])
 
     def in_style(self, image_size: int | None, color: str) -> Self:
-        """The same pictures at another size (None: as they are) and as "grey", "rgb" or "auto" (as they are)."""
+        """Return the pictures at another size and as "grey" or "rgb"; None and "auto" leave them as they are."""
         channels = {"grey": 1, "rgb": 3, "auto": self.images.shape[-1]}[color]
         size = image_size or self.images.shape[1]
         if self.images.shape[1:] == (size, size, channels):
@@ -56,7 +56,7 @@ class Pictures:
         return type(self)(np.stack(images), self.labels)
 
     def sha256(self) -> str:
-        """Hash of the shape, the pixels and the labels."""
+        """Hash the shape, the pixels and the labels."""
         digest = hashlib.sha256(str(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images))
         if self.labels is not None:
@@ -64,7 +64,7 @@ class Pictures:
         return digest.hexdigest()
 
     def save(self, path: Path) -> None:
-        """Write a compact .npz (LZMA inside; plain np.load reads it): images uint8, and labels uint16 if there are."""
+        """Write a compact .npz (LZMA; plain np.load reads it): images uint8 and, if there are any, labels uint16."""
         arrays = {"images": self.images}
         if self.labels is not None:
             arrays["labels"] = self.labels.astype(np.uint16)
@@ -77,7 +77,7 @@ class Pictures:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read what `save` wrote. Raises DataError naming the file where it is missing or something else."""
+        """Read what `save` wrote. Raises DataError, naming the file, if it is missing or not of that form."""
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 return cls(arrays["images"], arrays["labels"].astype(np.int64) if "labels" in arrays else None)
@@ -87,7 +87,7 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Training and test pictures that share no picture, and what a reader of the model card must know of them."""
+    """Training and test pictures that share no picture, and what the model card says about them."""
 
     name: str
     train: Pictures
@@ -108,7 +108,7 @@ class DataSet:
 
     @property
     def classes(self) -> int:
-        """How many classes there are; 0 without labels."""
+        """Number of classes; 0 without labels."""
         return len(self.class_names or ())
 
     @property
@@ -117,10 +117,10 @@ class DataSet:
         return self.train.images.shape[1:]
 
     def sha256(self) -> str:
-        """Hash of all pictures and labels of both splits."""
+        """Hash all pictures and labels of both splits."""
         return hashlib.sha256(f"{self.train.sha256()} {self.test.sha256()}".encode()).hexdigest()
 
 
 def to_pillow(image: np.ndarray) -> Image.Image:
-    """(H, W, 1 or 3) uint8 -> a Pillow picture of mode L or RGB."""
+    """Convert an (H, W, 1 or 3) uint8 array to a Pillow picture of mode L or RGB."""
     return Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image)

@@ -1,4 +1,4 @@
-"""Reads many pictures, each of which may be broken, into one array."""
+"""Reads many pictures into one array and skips those that are broken."""
 
 import io
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from tqdm import tqdm
 from diffusion.pixels import fit
 from training.data.pictures import DataError, Pictures
 
-FEW_PICTURES = 1000  # below this a DDPM trained from scratch mostly learns its pictures by heart
+FEW_PICTURES = 1000  # with fewer, a DDPM trained from scratch mostly memorises its pictures
 FEW_IN_A_CLASS = 10
 NAMED_IN_WARNING = 5
 DEFAULT_SIZE = 32
@@ -21,22 +21,22 @@ DEFAULT_SIZE = 32
 
 @dataclass(frozen=True)
 class Source:
-    """A picture that is still to be read: how to name it to the user, and its file or its bytes (None: missing)."""
+    """A picture to read: its name for the user, and its file or its bytes (None: missing)."""
 
     name: str
     content: Path | bytes | None
 
     def open(self) -> Image.Image:
-        """Raises whatever Pillow raises."""
+        """Open the picture. Raises ValueError if it is missing, and whatever Pillow raises."""
         if self.content is None:
             raise ValueError("there is no picture")
         return Image.open(io.BytesIO(self.content) if isinstance(self.content, bytes) else self.content)
 
 
 def read_all(sources: Sequence[Source], size: int, resample: str, broken: list[str]) -> tuple[np.ndarray, list[int]]:
-    """(N, size, size, 3) uint8 and the positions in `sources` that they come from.
+    """Read all pictures. Returns (N, size, size, 3) uint8, and their positions in `sources`.
 
-    What cannot be read is appended to `broken` with the reason. Raises DataError where nothing can be read.
+    Unreadable pictures are appended to `broken` with the reason. Raises DataError if none can be read.
     """
     method = Image.Resampling[resample.upper()]
 
@@ -47,7 +47,7 @@ def read_all(sources: Sequence[Source], size: int, resample: str, broken: list[s
         except Exception as error:  # Pillow's plug-ins raise anything, from struct.error to RuntimeError
             return f"{source.name} ({error})"
 
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside Python's lock
+    with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while decoding
         results = list(tqdm(pool.map(read, sources), total=len(sources), desc="reading pictures", leave=False))
     kept = [position for position, result in enumerate(results) if not isinstance(result, str)]
     broken += [result for result in results if isinstance(result, str)]
@@ -57,7 +57,7 @@ def read_all(sources: Sequence[Source], size: int, resample: str, broken: list[s
 
 
 def own_size(sources: Sequence[Source], largest: int = 256) -> int:
-    """The side of the pictures where all are squares of one size up to `largest`; else the default."""
+    """Return the side of the pictures if all are squares of one size up to `largest`, else the default size."""
     sizes = set()
     for source in sources:
         try:
@@ -72,7 +72,7 @@ def own_size(sources: Sequence[Source], largest: int = 256) -> int:
 
 
 def with_channels(color: str, splits: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """RGB pictures as "grey" or "rgb"; "auto" is grey only where every picture of every split is."""
+    """Convert RGB pictures to "grey" or "rgb"; "auto" is grey only if every picture of every split is grey."""
     if color == "auto":
         color = "grey" if all((images == images[..., :1]).all() for images in splits) else "rgb"
     if color == "rgb":
@@ -81,14 +81,14 @@ def with_channels(color: str, splits: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def warnings_of(train: Pictures, class_names: tuple[str, ...] | None, broken: list[str]) -> tuple[str, ...]:
-    """What the user should know of these data before hours are spent on them."""
+    """Return warnings that the user should see before spending hours on these data."""
     found = []
     if broken:
         named = "; ".join(broken[:NAMED_IN_WARNING]) + ("; ..." if len(broken) > NAMED_IN_WARNING else "")
         found.append(f"{len(broken)} pictures could not be read and are left out: {named}")
     if len(train) < FEW_PICTURES:
         found.append(
-            f"only {len(train)} training pictures: from scratch a network learns fewer than {FEW_PICTURES} by heart. "
+            f"only {len(train)} training pictures: from scratch, a network memorises fewer than {FEW_PICTURES}. "
             "More pictures, or --init-from a shipped checkpoint, help"
         )
     if class_names:

@@ -1,4 +1,4 @@
-"""A test set for data that come without one."""
+"""Holds out test pictures from data that come without any."""
 
 import numpy as np
 
@@ -6,9 +6,10 @@ from training.data.pictures import DataError, Pictures
 
 
 def split_off_test(pictures: Pictures, test_fraction: float, seed: int) -> tuple[Pictures, Pictures]:
-    """Training and test pictures, chosen by seed, class by class; identical pictures stay on one side.
+    """Split pictures into training and test pictures by seed, class by class; identical pictures stay together.
 
-    test_fraction in (0, 1); the test set gets at least one picture. Raises DataError below two different pictures.
+    test_fraction in (0, 1); the test set gets at least one picture. Raises DataError for fewer than two different
+    pictures.
     """
     flat = pictures.images.reshape(len(pictures), -1)
     _, twin_group = np.unique(flat, axis=0, return_inverse=True)
