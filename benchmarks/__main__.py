@@ -1,7 +1,7 @@
 """All speed benchmarks in one table: `make bench`, or python -m benchmarks [PART ...] [--quick].
 
-The machine should be otherwise idle: every figure is a ratio within one run, of medians, but a busy core is still one
-core less. --quick: fewer rounds and pictures, to see that everything runs.
+Run it on an otherwise idle machine: every figure is a ratio of medians within one run, but a busy core is still
+missing. --quick: fewer rounds and pictures, to check that everything runs.
 """
 
 import argparse
@@ -22,7 +22,7 @@ PARTS: dict[str, Callable[..., Iterator[Row]]] = {
     "samplers": samplers.table_rows,
     "visitors": visitors.rows,
 }
-WHOLE = {"samplers": {"pictures": 16, "samples": 100}}  # python -m benchmarks.samplers takes more, and hours
+WHOLE = {"samplers": {"pictures": 16, "samples": 100}}  # python -m benchmarks.samplers takes more, for hours
 QUICK = {
     "sampling": {"rounds": 1, "steps": 4},
     "streaming": {"rounds": 1, "images": 4, "steps": 5},
@@ -37,15 +37,15 @@ QUICK = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--quick", action="store_true", help="see that everything runs")
-    parser.add_argument("--cache", type=Path, default=CACHE, help="of the samples (default: %(default)s)")
-    parser.add_argument("--samples", type=int, default=None, help="behind each KID of the samplers; 0 leaves KID out")
+    parser.add_argument("--quick", action="store_true", help="check that everything runs")
+    parser.add_argument("--cache", type=Path, default=CACHE, help="folder of the samples (default: %(default)s)")
+    parser.add_argument("--samples", type=int, default=None, help="samples per KID of the samplers; 0 leaves KID out")
     options = parser.parse_args()
     print_rows(rows(options.parts or list(PARTS), options))
 
 
 def rows(parts: list[str], options) -> Iterator[Row]:
-    """The rows of these parts, and how long each took."""
+    """Yield the rows of these parts, and how long each part took."""
     for part in parts:
         began = time.perf_counter()
         fields = (QUICK if options.quick else WHOLE).get(part, {})

@@ -1,7 +1,7 @@
-"""The recipe of diffusers' examples/unconditional_image_generation/train_unconditional.py, typed anew as a loop.
+"""The recipe of diffusers' examples/unconditional_image_generation/train_unconditional.py, reimplemented as a loop.
 
-Its optimiser, schedule, loss, clipping and EMA with their defaults; its batch of 16. What is not the recipe (data set,
-U-Net, length) is given. Flipping is off, as its --random_flip is, and so is mixed precision.
+Optimiser, schedule, loss, clipping, EMA and their defaults, and the batch of 16, are the script's. Data set, U-Net and
+length are arguments. Flipping and mixed precision are off, as they are in the script by default.
 """
 
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ BATCH_SIZE = 16
 
 
 class DiffusersExample:
-    """One training of that recipe. images: (N, H, W, C) uint8; steps: where its cosine ends.
+    """One training by that recipe. images: (N, H, W, C) uint8; steps: where its cosine ends.
 
-    compiled: by torch.compile, which changes its speed alone; the script leaves that to `accelerate config`.
+    compiled: use torch.compile, which changes only the speed; the script leaves that choice to `accelerate config`.
     """
 
     def __init__(self, unet: UNet2DModel, images, steps: int, seed: int = 0, compiled: bool = False):
@@ -71,18 +71,18 @@ class DiffusersExample:
             yield self.step
 
     def save(self, folder: Path) -> None:
-        """A state to go on from. The order of the pictures is drawn anew afterwards."""
+        """Save a state to resume from. After resuming, the order of the pictures is drawn anew."""
         save_state(self.accelerator, folder, self.step, keep=1)
 
     def go_on(self, folder: Path) -> None:
-        """Take up the last saved state, if there is one."""
+        """Resume from the last saved state, if there is one."""
         if state := latest_state(folder):
             self.accelerator.load_state(str(state))
             self.ema.to(self.accelerator.device)
             self.step = int(state.name.split("-")[-1])
 
     def export(self, folder: Path) -> None:
-        """The EMA weights as a plain diffusers folder."""
+        """Write the EMA weights as a plain diffusers folder."""
         self.ema.copy_to(self.unet.parameters())
         DDPMPipeline(unet=self.unet.eval(), scheduler=self.noise_scheduler).save_pretrained(
             folder, safe_serialization=True
@@ -90,6 +90,6 @@ class DiffusersExample:
 
 
 def cycle_anew(loader: DataLoader) -> Iterator[torch.Tensor]:
-    """Epoch after epoch, each in a new order (itertools.cycle would repeat the first)."""
+    """Yield batches epoch after epoch, each in a new order (itertools.cycle would repeat the first)."""
     for _ in cycle([None]):
         yield from loader

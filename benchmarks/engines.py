@@ -1,12 +1,12 @@
-"""Which engine computes our networks fastest here? Pictures per second of network calls, all by turns in one run.
+"""Which engine computes our networks fastest here? Pictures per second of network calls, in turns within one run.
 
 python -m benchmarks.engines [NAME ...] [--rounds 7] [--compile] [--half]
 
-Eager PyTorch, the same in channels-last, ONNX Runtime (what the program uses), OpenVINO where it is installed
-(`pip install openvino`; it is no dependency), and with --compile torch.compile, which needs a C++ compiler and a minute
-a batch size; on a machine with a GPU the program's engine for it. "seconds": from the weights to the first answer. "off
+Engines: eager PyTorch, the same in channels-last, ONNX Runtime (which the program uses), OpenVINO if it is installed
+(`pip install openvino`; it is no dependency), with --compile torch.compile, which needs a C++ compiler and a minute per
+batch size, and on a machine with a GPU the program's GPU engine. "seconds": from the weights to the first answer. "off
 by": the largest difference from eager PyTorch.
---half instead: how far the pictures of half a precision are from those of float32, in levels of 255.
+--half instead: how far pictures in half precision are from those in float32, in levels of 255.
 """
 
 import argparse
@@ -29,15 +29,15 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 
 BATCHES = (1, 4, 16)
-PICTURES = 64  # a turn: long enough that what the engine before left behind (threads awake, caches) does not count
+PICTURES = 64  # per turn: enough to outlast what the previous engine left behind (awake threads, caches)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=SHIPPED, metavar="NAME")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="torch.compile too")
-    parser.add_argument("--half", action="store_true", help="what half precision does to pictures, instead")
+    parser.add_argument("--compile", action="store_true", help="measure torch.compile too")
+    parser.add_argument("--half", action="store_true", help="measure what half precision does to pictures instead")
     options = parser.parse_args()
     pipelines = {name: quiet(DDPMLabPipeline.from_checkpoint(ROOT / "checkpoints" / name)) for name in options.names}
     if options.half:
@@ -51,7 +51,7 @@ def main() -> None:
     try:
         import openvino  # noqa: F401
     except ImportError:
-        print("OpenVINO is not installed: left out")
+        print("OpenVINO is not installed: skipped")
     else:
         makers["OpenVINO"] = openvino_engine
     print(f"{torch.get_num_threads()} threads, median of {options.rounds}; pictures/s (times eager)")
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def lines(name: str, pipeline: DDPMLabPipeline, makers: dict[str, Callable], rounds: int) -> list[str]:
-    """One line an engine."""
+    """Measure a checkpoint's engines; return one table row per engine."""
     engines, taken, errors = {}, {}, {}
     inputs = {batch: _inputs(pipeline.unet, batch) for batch in BATCHES}
     expected = TorchEngine(pipeline.unet)(*inputs[1])
@@ -85,7 +85,7 @@ def lines(name: str, pipeline: DDPMLabPipeline, makers: dict[str, Callable], rou
 
 
 def print_halves(pipelines: dict[str, DDPMLabPipeline], pictures: int = 4) -> None:
-    """A line a checkpoint, precision and run: the largest and the root mean square difference of its pixels."""
+    """Print a row per checkpoint, precision and run: the largest and the RMS difference of its pixels."""
     print("| checkpoint | precision | run | largest difference, levels | root mean square |\n|---|---|---|---|---|")
     for name, pipeline in pipelines.items():
         labels = 0 if pipeline.classes else None
@@ -111,13 +111,13 @@ def channels_last(unet: UNet2DModel) -> Callable:
 
 
 def compiled(unet: UNet2DModel) -> Callable:
-    torch.compiler.reset()  # else the other checkpoints' calls count towards its limit of recompilations
+    torch.compiler.reset()  # or calls of other checkpoints count towards its recompilation limit
     call = torch.compile(lambda *inputs: unet(*inputs, return_dict=False)[0], dynamic=False)
     return torch.no_grad()(call)
 
 
 def openvino_engine(unet: UNet2DModel) -> Callable:
-    """OpenVINO's own reading of the network, in float32, for any batch size."""
+    """Convert the network with OpenVINO, in float32, for any batch size."""
     import openvino as ov
 
     class Call(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 python -m benchmarks.feature_space checkpoints/pixel-faces [...] [--pictures 2000]
 
-The damage is done to test pictures, and the distance is to the training pictures of reference/, as it is for samples.
+Test pictures are damaged, and their distance to the training pictures of reference/ is measured, as it is for samples.
 """
 
 import argparse
@@ -21,25 +21,25 @@ SEED = 0
 
 
 def blurred(images: np.ndarray, radius: float) -> np.ndarray:
-    """Gaussian blur; radius in pixels."""
+    """Blur by a Gaussian; radius in pixels."""
     return _each(images, lambda picture: picture.filter(ImageFilter.GaussianBlur(radius)))
 
 
 def noisy(images: np.ndarray, std: float) -> np.ndarray:
-    """Gaussian noise; std in levels of 255."""
+    """Add Gaussian noise; std in levels of 255."""
     noise = np.random.default_rng(SEED).normal(0, std, images.shape)
     return (images + noise).round().clip(0, 255).astype(np.uint8)
 
 
 def tinted(images: np.ndarray, levels: float) -> np.ndarray:
-    """The first channel made brighter by so many levels of 255."""
+    """Brighten the first channel; levels out of 255."""
     out = images.astype(float)
     out[..., 0] += levels
     return out.round().clip(0, 255).astype(np.uint8)
 
 
 def shifted(images: np.ndarray, pixels: int) -> np.ndarray:
-    """Moved to the right by so many pixels; the edge is repeated."""
+    """Move to the right by a number of pixels; the edge is repeated."""
     return np.take(images, np.clip(np.arange(images.shape[2]) - pixels, 0, None), axis=2)
 
 
@@ -52,7 +52,7 @@ DAMAGES: dict[str, tuple[Callable, tuple]] = {
 
 
 def damaged(pictures: Pictures) -> Iterator[tuple[str, list[tuple[str, np.ndarray]]]]:
-    """Each kind of damage, from none to much: its name, and (amount, pictures)."""
+    """Yield each kind of damage, from none to strong: its name, and a list of (amount, pictures)."""
     for name, (damage, amounts) in DAMAGES.items():
         yield name, [("0", pictures.images)] + [(f"{a:g}", damage(pictures.images, a)) for a in amounts]
     if pictures.labels is not None:

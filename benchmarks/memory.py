@@ -1,10 +1,10 @@
-"""How much memory does the app take after a run on every checkpoint, beside what its libraries take alone?
+"""How much memory does the app take after a run on every checkpoint, compared with its libraries alone?
 
 python -m benchmarks.memory [--images 16] [--steps 50]
 
-The peak resident size of `python app.py` after /generate was asked for `images` pictures of each checkpoint, against
-that of a process that imports gradio, torch and diffusers' pipeline and does nothing. 1.3 is the limit. The app is
-started twice: over an empty cache, so that it makes its engines, which needs more, and then over what was kept.
+The ratio of two peak resident sizes: that of `python app.py` after /generate drew `images` pictures of each checkpoint,
+and that of a process that only imports gradio, torch and diffusers' pipeline. The limit is 1.3. The app is started
+twice: with an empty cache, so that it builds its engines, which takes more memory, and then with the kept engines.
 """
 
 import argparse
@@ -31,15 +31,15 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 
 def peak_of_imports_kb() -> int:
-    """Of a process that imports and ends."""
+    """Return the peak resident size, in kB, of a process that imports the libraries and ends."""
     command = [sys.executable, "-c", IMPORTS]
     return int(subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, check=True).stdout)
 
 
 def peaks_of_app_kb(images: int, steps: int, engines: str) -> dict[str, int]:
-    """The app's peak after a run on each checkpoint, in their order; the last one is the peak of all.
+    """Return the app's peak in kB after a run on each checkpoint, in their order; the last is the peak of all.
 
-    engines: the folder where it keeps them.
+    engines: the folder where the app keeps its engines.
     """
     peaks = {}
     with started("app.py", DDPM_LAB_CACHE=engines) as (_, address, process):
@@ -51,13 +51,13 @@ def peaks_of_app_kb(images: int, steps: int, engines: str) -> dict[str, int]:
 
 
 def peak_kb(process: int) -> int:
-    """The largest resident size that a process ever had."""
+    """Return the largest resident size, in kB, that a process ever had."""
     with open(f"/proc/{process}/status", encoding="ascii") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 
 
 def rows(images: int = 16, steps: int = 50) -> Iterator[Row]:
-    """The peak in one row, what it comes from in the others."""
+    """Yield the peak after each checkpoint, the peak of all against its limit, and the one with engines to build."""
     alone = peak_of_imports_kb()
     with TemporaryDirectory() as engines:
         making, peaks = (peaks_of_app_kb(images, steps, engines) for _ in range(2))

@@ -2,7 +2,7 @@
 
 python -m benchmarks.precision [--rounds 5] [--threads 2]
 
-The two precisions take turns, and the ratio is that of their medians: the machines are shared and noisy.
+The two precisions take turns and the ratio is that of their medians, because shared machines are noisy.
 """
 
 import argparse

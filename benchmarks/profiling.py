@@ -1,10 +1,10 @@
-"""Where does the time of a network call go? In ONNX Runtime, by its own profiler, and in eager PyTorch, by torch's.
+"""Where does the time of a network call go? ONNX Runtime by its own profiler, eager PyTorch by torch's.
 
 python -m benchmarks.profiling [NAME ...] [--batches 1 8] [--calls 20]
 
-One line an operation, the longest first: the share of all operations' time, how often one call runs it, and what it
-takes a time. The profilers cost some microseconds an operation themselves. The engine takes 8 pictures of 28 x 28 at
-once, so a batch of 16 is two calls of 8.
+One row per operation, the longest first: its share of all operations' time, its runs per call, and its time per run.
+The profilers themselves cost some microseconds per operation. The engine takes 8 pictures of 28 x 28 at once, so a
+batch of 16 is two calls of 8.
 """
 
 import argparse
@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def of_onnx(unet, batch: int, calls: int) -> tuple[Counter, Counter]:
-    """Microseconds and number of an operation's runs, in `calls` calls."""
+    """Count the microseconds and the runs of each operation in `calls` calls of ONNX Runtime."""
     from onnxruntime import InferenceSession
 
     inputs = fed(*probe(unet, batch))
@@ -69,7 +69,7 @@ def of_onnx(unet, batch: int, calls: int) -> tuple[Counter, Counter]:
 
 
 def of_torch(unet, batch: int, calls: int) -> tuple[Counter, Counter]:
-    """The same of eager PyTorch."""
+    """Count the same for eager PyTorch."""
     engine, inputs = TorchEngine(unet), probe(unet, batch)
     engine(*inputs)
     with profile(activities=[ProfilerActivity.CPU]) as found:

@@ -2,11 +2,11 @@
 
 python -m benchmarks.samplers checkpoints/pixel-faces [...] [--calls 10 20 50] [--pictures 64] [--samples 1000]
 
-Calls, not steps, are what a run costs: each sampler takes as many steps as its calls allow (Heun 5 of 10 or 9 calls).
-RMS: between the pictures (clipping off) and those of DDIM in all steps from the same x_T, for the samplers without
-fresh noise; and the median picture's, since a few that end as another shape decide the mean. KID: of samples, as the
-page draws them (clipping on), to the real pictures of the checkpoint in its own feature space. Whatever was drawn is
-kept in the cache of training.evaluate: a stopped run goes on, more add to it.
+Runs cost calls, not steps, so each sampler takes as many steps as its calls allow (Heun 5 steps of 10 or 9 calls).
+RMS: between the pictures (clipping off) and those of DDIM in all steps from the same x_T, for samplers without fresh
+noise; the median picture's RMS stands beside it, because a few pictures that end as another shape dominate the mean.
+KID: of samples, drawn as on the page (clipping on), to the real pictures of the checkpoint in its own feature space.
+Samples are kept in the cache of training.evaluate: a stopped run resumes, and a larger one extends it.
 """
 
 import argparse
@@ -32,7 +32,7 @@ SPACINGS: tuple[TimestepSpacing, ...] = ("trailing", "even", "power")
 
 
 def is_noisy(name: SamplerName) -> bool:
-    """Whether its runs draw fresh noise: then no path is the exact one, and the seed decides more than the spacing."""
+    """Return whether its runs draw fresh noise: then no path is exact, and the seed matters more than the spacing."""
     return SAMPLERS[name].eta_of(None) > 0
 
 
@@ -40,7 +40,7 @@ RUNS = tuple((name, spacing) for name in SAMPLERS for spacing in SPACINGS if spa
 
 
 def steps_within(name: SamplerName, calls: int) -> int:
-    """The most steps of a run that asks the network no more than so many times."""
+    """Return the most steps of a run with at most `calls` network calls. Raises ValueError if not even one fits."""
     between, last = SAMPLERS[name].calls_of(0), SAMPLERS[name].calls_of(-1)
     if calls < last:
         raise ValueError(f"calls: {name} needs at least {last}, got {calls}")
@@ -49,10 +49,10 @@ def steps_within(name: SamplerName, calls: int) -> int:
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of a sampler.
+    """Measurements of one sampler, spacing and number of calls.
 
-    calls: at the most; steps: how many they allow. rms: over all pictures, and median: of each picture's; None with
-    fresh noise. kid: value and standard error; None unless asked for.
+    calls: the limit; steps: how many it allows. rms: over all pictures; median: of the pictures' own RMS; both None
+    with fresh noise. kid: value and standard error; None unless asked for.
     """
 
     checkpoint: str
@@ -72,7 +72,7 @@ def measure(
     samples: int = SAMPLES,
     cache: Path = CACHE,
 ) -> Iterator[Row]:
-    """The rows of a checkpoint. pictures: behind each RMS. samples: behind each KID, 3 or more; 0 leaves KID out."""
+    """Yield the rows of a checkpoint. pictures: per RMS. samples: per KID, 3 or more; 0 leaves KID out."""
     pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
     of_classes = {"class_label": 0, "classes_seed": SEED} if pipeline.classes else {"class_label": None}
     space = load_feature_space(checkpoint) if samples else None
@@ -108,7 +108,7 @@ def _drawn(
 
 
 def table_rows(checkpoints: Sequence[Path], **sizes) -> Iterator[table.Row]:
-    """What `measure` finds, for the table of all benchmarks; the bar is the verdict's."""
+    """Yield the results of `measure` for the table of all benchmarks; the bar is that of the verdict."""
     for checkpoint in checkpoints:
         rows = list(measure(checkpoint, **sizes))
         for row in rows:
@@ -122,7 +122,7 @@ def table_rows(checkpoints: Sequence[Path], **sizes) -> Iterator[table.Row]:
 
 
 def rivals(rows: Sequence[Row]) -> tuple[Row, Row]:
-    """The nearest at the fewest calls, and the nearest DDIM at the next more."""
+    """Return the nearest sampler at the fewest calls, and the nearest DDIM at the next more."""
     few, more = sorted({row.calls for row in rows})[:2]
     best = min((row for row in rows if row.calls == few and row.rms is not None), key=lambda row: row.rms)
     ddim = min((row for row in rows if row.calls == more and row.sampler == "ddim"), key=lambda row: row.rms)
@@ -130,7 +130,7 @@ def rivals(rows: Sequence[Row]) -> tuple[Row, Row]:
 
 
 def verdict(rows: Sequence[Row]) -> str:
-    """Whether the best sampler at the fewest calls is nearer than DDIM at the next more, on one checkpoint."""
+    """Say whether the best sampler at the fewest calls is nearer than DDIM at the next more, on one checkpoint."""
     best, ddim = rivals(rows)
     word = "nearer than" if best.rms < ddim.rms else "NOT nearer than"
     return (

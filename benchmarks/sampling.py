@@ -2,10 +2,10 @@
 
 python -m benchmarks.sampling [NAME ...] [--rounds 5] [--steps 20]
 
-Whole runs: the stock pipeline, and for checkpoints with classes its loop over the stock U-Net and scheduler.step with
-labels; the same steps, noise and pictures (compared before anything is timed). Both take turns.
-Network calls alone: FLOPs of 16 pictures by torch's counter, over the seconds of a call, as a share of what a product
-of two float32 matrices reaches in the same minute. Time outside of them: of a DDIM-50 run of 16 pictures.
+Whole runs: against the stock pipeline or, for checkpoints with classes, its loop over the stock U-Net and
+scheduler.step with labels. Steps, noise and pictures are the same (compared before anything is timed). Both take turns.
+Network calls alone: FLOPs of 16 pictures by torch's counter over the seconds of a call, as a share of the rate of a
+float32 matrix product timed in turns with it. Time outside network calls: of a DDIM-50 run of 16 pictures.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from training.summary import flops_of_one_call
 FASTER = {1: 3.0, 4: 2.0, 16: 1.4}
 SHARE, SHARE_OF_WIDEST = 0.6, 0.8
 OUTSIDE = 0.05
-SIDE = 1024  # of the matrices
+SIDE = 1024  # rows and columns of the matrices
 SHIPPED = tuple(sorted(path.name for path in (ROOT / "checkpoints").iterdir() if path.is_dir()))
 
 
@@ -39,7 +39,7 @@ def main() -> None:
 
 
 def rows(names=SHIPPED, rounds: int = 5, steps: int = 20) -> Iterator[Row]:
-    """The rows of the three questions."""
+    """Yield the rows of the three questions."""
     pipelines = {name: quiet(DDPMLabPipeline.from_checkpoint(ROOT / "checkpoints" / name).fast()) for name in names}
     widest = max(pipelines, key=lambda name: flops_of_one_call(pipelines[name].unet))
     for name, pipeline in pipelines.items():
@@ -61,7 +61,7 @@ def rows(names=SHIPPED, rounds: int = 5, steps: int = 20) -> Iterator[Row]:
 
 
 def faster(pipeline: DDPMLabPipeline, sampler: str, batch: int, rounds: int, steps: int) -> float:
-    """Seconds of stock diffusers over ours. Raises AssertionError where the pictures are not the same."""
+    """Return the seconds of stock diffusers over ours. Raises AssertionError if the pictures are not the same."""
     labels = tuple(k % pipeline.classes for k in range(batch)) if pipeline.classes else None
     settings = SamplingSettings(
         sampler=sampler,
@@ -81,7 +81,7 @@ def faster(pipeline: DDPMLabPipeline, sampler: str, batch: int, rounds: int, ste
 
 
 def stock_run(pipeline: DDPMLabPipeline, sampler: str, batch: int, steps: int, labels) -> np.ndarray:
-    """Pictures of diffusers alone, (B, H, W, C) in [0, 1]."""
+    """Draw pictures with diffusers alone: (B, H, W, C) in [0, 1]."""
     config = {"timestep_spacing": "leading"}
     if sampler == "ddpm":
         scheduler = DDPMScheduler.from_config(pipeline.scheduler.config, variance_type="fixed_small", **config)
@@ -103,7 +103,7 @@ def stock_run(pipeline: DDPMLabPipeline, sampler: str, batch: int, steps: int, l
 
 
 def share_of_sgemm(pipeline: DDPMLabPipeline, rounds: int, batch: int = 16) -> tuple[float, float]:
-    """The rate of network calls over that of a product of matrices, and the latter in FLOP/s."""
+    """Return the FLOP/s of network calls over those of a matrix product, and the latter."""
     engine = pipeline.engine
     x_t, t = torch.randn(batch, *pipeline.image_shape), torch.full((batch,), 500.5)
     labels = torch.zeros(batch, dtype=torch.long) if pipeline.classes else None
@@ -114,7 +114,7 @@ def share_of_sgemm(pipeline: DDPMLabPipeline, rounds: int, batch: int = 16) -> t
 
 
 def time_outside(pipeline: DDPMLabPipeline, rounds: int) -> float:
-    """The share of a DDIM-50 run of 16 pictures that is not spent in network calls; the least of all rounds."""
+    """Return the share of a DDIM-50 run of 16 pictures spent outside network calls; the least of all rounds."""
     engine, shares = pipeline.engine, []
     within = 0.0
 

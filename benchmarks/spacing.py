@@ -2,10 +2,10 @@
 
 python -m benchmarks.spacing checkpoints/pixel-faces [...] [--samples 1000] [--steps 10 20 50] [--sampler ddpm]
 
-DDIM, or another sampler, without guidance, spacings that start at T-1 and from the same x_T, against the real pictures
-of the checkpoint in its own feature space. All meet the same real pictures with the same noise, so their
-differences to the first are known far better than the values themselves. Errors are over the samples, with the real
-pictures as given. Samples are kept in the cache of training.evaluate: a stopped run goes on, and more add to it.
+DDIM, or another sampler, without guidance, on spacings that start at T-1, against the real pictures of the checkpoint
+in its own feature space. All spacings share x_T, noise and real pictures, so their differences to the first are known
+far better than the values themselves. Errors are over the samples, with the real pictures fixed. Samples are kept in
+the cache of training.evaluate: a stopped run resumes, and a larger one extends it.
 """
 
 import argparse

@@ -1,11 +1,11 @@
-"""How long until the page is there, and until the first picture? Beside the smallest Gradio app, in one run.
+"""How long until the page answers, and until the first picture? Compared with the smallest Gradio app, in one run.
 
 python -m benchmarks.startup [--rounds 3]
 
-A process is started, and what is measured is the time until its address answers: of a page with one text, and of
-`python app.py`; they take turns. 1.3 is the limit that the page wants to keep. Then, in a process that has laid its
-page out: the rest of the imports, the checkpoint on an engine that is made and on one that was kept, and the default
-run, cold and warm. 1.5 times a warm run is the limit for a cold one.
+Page: the time from starting a process until its address answers, for a page with one text and for `python app.py`, in
+turns. The limit of the ratio is 1.3. First picture: in a process that has laid its page out, the rest of the imports,
+the checkpoint with an engine that is built and with one that was kept, and the default run, cold and warm. The limit of
+cold over warm is 1.5.
 """
 
 import argparse
@@ -55,16 +55,16 @@ print(imported - page, loaded - loading, run(), *sorted(run() for _ in range(3))
 
 
 def environment(port: int = 0) -> dict[str, str]:
-    """Of a process that phones nobody."""
+    """Return the variables of a process that contacts nobody."""
     quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "NO_PROXY": "localhost,127.0.0.1"}
     return os.environ | quiet | {"GRADIO_SERVER_PORT": str(port)}
 
 
 @contextmanager
 def started(*command: str, **variables: str) -> Iterator[tuple[float, str, int]]:
-    """A Python process that serves a page: seconds until its first answer, address and process id.
+    """Start a Python process that serves a page; yield the seconds until its first answer, its address and process id.
 
-    variables: of its environment.
+    variables: added to its environment. The process is ended afterwards.
     """
     port = free_port()
     address = f"http://127.0.0.1:{port}/"
@@ -92,13 +92,13 @@ def started(*command: str, **variables: str) -> Iterator[tuple[float, str, int]]
 
 
 def page_seconds(*command: str) -> float:
-    """Seconds from starting a process to the first answer of its page."""
+    """Return the seconds from starting a process to the first answer of its page."""
     with started(*command) as (seconds, _, _):
         return seconds
 
 
 def default_run(catalogue, name: str):
-    """The run that the page offers first."""
+    """Return the settings of the run that the page offers first."""
     from app.controls.values import defaults, settings_of
     from app.server.options import Options
 
@@ -107,9 +107,9 @@ def default_run(catalogue, name: str):
 
 
 def first_picture(engines: str) -> dict[str, float]:
-    """Of a fresh process, in seconds: imports, checkpoint and engine, cold and warm run of the default settings.
+    """Time a fresh process, in seconds: imports, checkpoint and engine, cold and warm run of the default settings.
 
-    engines: the folder where it keeps them.
+    engines: the folder where it keeps its engines.
     """
     env = environment() | {"DDPM_LAB_CACHE": engines}
     answer = subprocess.run([sys.executable, "-c", INSIDE], cwd=ROOT, env=env, capture_output=True, text=True)
@@ -120,7 +120,7 @@ def first_picture(engines: str) -> dict[str, float]:
 
 
 def rows(rounds: int = 3) -> Iterator[Row]:
-    """Page, then first picture; what goes before it is reported part by part."""
+    """Yield the rows of the page, then of the first picture, with what precedes it part by part."""
     pages = [(page_seconds("-c", HELLO), page_seconds("app.py")) for _ in range(rounds)]
     hello, ours = (statistics.median(column) for column in zip(*pages, strict=True))
     what = f"`python app.py` to the first page ({ours:.1f} s) against a hello-world Gradio app ({hello:.1f} s)"

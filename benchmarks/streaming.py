@@ -3,8 +3,8 @@
 python -m benchmarks.streaming [--rounds 5] [--images 16] [--steps 50]
 
 Both make the same pictures in the network's thread. With streaming, another thread draws the two pictures four times a
-second, as PNG in HTML, and writes the message that the browser gets, as the page's handler does. They take turns, and
-the ratio is that of their medians. 1.05 is the limit that the page wants to keep.
+second, as PNG in HTML, and writes the message that the browser gets, as the page's handler does. The two take turns;
+the ratio of their medians has the limit 1.05.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def rows(rounds: int = 5, images: int = 16, steps: int = 50) -> Iterator[Row]:
-    """A row a checkpoint: the ratio of the medians."""
+    """Yield one row per checkpoint: the ratio of the medians."""
     catalogue = Catalogue(ROOT / "checkpoints")
     for name in catalogue.names():
         pipeline = catalogue.pipeline(name).fast()
@@ -54,14 +54,14 @@ def rows(rounds: int = 5, images: int = 16, steps: int = 50) -> Iterator[Row]:
 
 
 def alone(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> float:
-    """Seconds of the run that nobody watches."""
+    """Return the seconds of the run without streaming."""
     began = time.perf_counter()
     in_network_thread(lambda: pipeline(settings))
     return time.perf_counter() - began
 
 
 def with_page(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> tuple[float, int]:
-    """Seconds of the run to its last step while it streams, and how many looks it gave."""
+    """Return the seconds of the run to its last step while it streams, and the number of previews."""
     looks = 0
     for progress in watch_run(pipeline, pipeline.plan(settings)):
         looks += 1

@@ -1,4 +1,4 @@
-"""What `python -m benchmarks` prints: one row a question, its figure beside the bar that the project set itself."""
+"""The table of `python -m benchmarks`: one row per question, with the measured figure and the project's bar."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True)
 class Row:
-    """A measured figure. bar: what it should be, "reported" where any will do. holds: None where there is no bar."""
+    """A measured figure. bar: the target, or "reported" if there is none. holds: None if there is no bar."""
 
     what: str
     figure: str
@@ -34,14 +34,14 @@ HEAD = "| what | measured | bar | holds |\n|---|---|---|---|"
 
 
 def print_rows(rows: Iterable[Row]) -> None:
-    """As a table, each row when it is there."""
+    """Print rows as a table, each as soon as it is measured."""
     print(f"{torch.get_num_threads()} threads\n\n{HEAD}")
     for row in rows:
         print(row, flush=True)
 
 
 def in_turns(works: dict[str, Callable], rounds: int) -> dict[str, float]:
-    """Median seconds of each piece of work: all once to warm up, then by turns, since these machines are noisy."""
+    """Return median seconds of each work: all run once to warm up, then take turns, because machines are noisy."""
     for work in works.values():
         work()
     seconds = {name: [] for name in works}

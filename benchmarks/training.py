@@ -1,17 +1,16 @@
 """Which recipe makes the better pictures after the same minutes? FID at DDIM-50 of trainings of equal wall time.
 
-python -m benchmarks.training theirs@60 ours@30 ours-free@30 --seeds 0 1      # time to quality: the bar of the project
+python -m benchmarks.training theirs@60 ours@30 --seeds 0 1                   # time to quality: the bar of the project
 python -m benchmarks.training ours@10 simple@10 v-prediction@10 lr-4e-4@10    # one change of the recipe at a time
 
-A recipe and its minutes: NAME@MINUTES. `theirs` is diffusers' train_unconditional.py typed anew, on the same U-Net; the
-others are this package's preset with the change that their name tells. All are trained without classes, on the same
-pictures, and sampled from the EMA weights alike.
+NAME@MINUTES is a recipe and its minutes. `theirs` is diffusers' train_unconditional.py reimplemented on the same U-Net;
+the others are this package's preset with the change that their name states. All train without classes on the same
+pictures, and are sampled from their EMA weights.
 
-Minutes are turned into steps once, by the speeds that all recipes reach in turn in one run on this machine (kept in
-FOLDER/pace.json), so that a training may share the machine, or stop and go on, without getting less than its minutes;
-or be done elsewhere: with the pace.json of two cores in FOLDER, a GPU does the steps that these would do in their
-minutes, in fewer.
-Whatever is finished is kept in FOLDER and not done again.
+Minutes become steps once, by the speeds of all recipes, measured in turns in one run on this machine and kept in
+FOLDER/pace.json. So a training can share the machine, or stop and resume, without losing minutes. It can also run
+elsewhere: with the pace.json of two cores in FOLDER, a GPU does the steps that they would do in their minutes.
+Finished trainings are kept in FOLDER and not repeated.
 """
 
 import argparse
@@ -47,7 +46,7 @@ from training.train import train
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 THEIRS = "theirs"
-PRECISION = "no" if bf16_is_emulated() else "bf16"  # the faster one; theirs has no mixed precision by default
+PRECISION = "no" if bf16_is_emulated() else "bf16"  # the faster one; `theirs` has no mixed precision by default
 ON_GPU = torch.cuda.is_available()
 OURS = dict(
     class_conditional=False,
@@ -148,7 +147,7 @@ def _their_training(data: str, steps: int, seed: int) -> DiffusersExample:
 
 
 def endless_steps(name: str, data: str) -> Iterator:
-    """A training that has no end, to measure its speed."""
+    """Start a training without an end, to measure its speed."""
     AcceleratorState._reset_state(reset_partial_state=True)
     if name == THEIRS:
         return _their_training(data, 10**6, 0).steps()
@@ -158,14 +157,14 @@ def endless_steps(name: str, data: str) -> Iterator:
 
 
 def paced_as(name: str) -> str:
-    """The recipe whose speed this one has: `ours`, where its change costs nothing (another weight or learning rate)."""
+    """Return the recipe whose speed this one has: `ours`, if its change costs no time (another weight, say)."""
     return name if name == THEIRS or COSTLY & set(RECIPES[name]) else "ours"
 
 
 def measured_pace(data: str, names: list[str], file: Path) -> dict[str, float]:
-    """Images/s of each recipe: the median of its turns, in one run with `ours`, whose speed links one run to another.
+    """Return images/s of each recipe: the median of its turns in one run with `ours`, whose speed links separate runs.
 
-    Kept in `file`; a recipe that is measured later is scaled by what `ours` did then against what it did first.
+    Kept in `file`. A recipe that is measured later is scaled by the speed of `ours` at first over its speed then.
     """
     kept = json.loads(file.read_text()) if file.exists() else {}
     missing = [name for name in dict.fromkeys(names) if name not in kept]
@@ -189,7 +188,7 @@ def measured_pace(data: str, names: list[str], file: Path) -> dict[str, float]:
 
 
 def _trained(name: str, data: str, steps: int, seed: int, place: Path) -> Path:
-    """The checkpoint of this training, which goes on from where it was stopped, if it was."""
+    """Return the checkpoint of this training, which is first trained, or resumed, to its end if necessary."""
     checkpoint = place / "export" / "run"
     if checkpoint.exists():
         return checkpoint
@@ -212,7 +211,7 @@ def _trained(name: str, data: str, steps: int, seed: int, place: Path) -> Path:
 
 
 def _measured(checkpoint: Path, data: str, samples: int) -> dict:
-    """The distance of DDIM-50 samples to the data, in the feature space of the shipped checkpoint of the same data."""
+    """Return the distance of DDIM-50 samples to the data, in the feature space of the data's shipped checkpoint."""
     file = checkpoint.parents[1] / f"distance-{samples}-{SPACING}.json"
     if not file.exists():
         unet = DDPMLabPipeline.from_checkpoint(checkpoint).unet

@@ -2,9 +2,9 @@
 
 python -m benchmarks.training_speed [--rounds 3] [--steps 4] [--data pixel-faces]
 
-The same U-Net, the same pictures, a training without classes: our loop with its preset's batch, and diffusers'
-train_unconditional.py typed anew with its batch of 16, by turns. A training step of a picture counts as three calls of
-the network: one forwards, two backwards.
+Our loop with its preset's batch and diffusers' train_unconditional.py, reimplemented with its batch of 16, take turns
+on the same U-Net and pictures, without classes. A training step of a picture counts as three network calls: one
+forward, two backward.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from training.network import build_unet
 from training.presets import PRESETS
 from training.summary import flops_of_one_call
 
-DATA = "pixel-faces"  # in the repository, so that everybody can run it
+DATA = "pixel-faces"  # in the repository, so that everyone can run this
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
 
 
 def rows(rounds: int = 3, steps: int = 4, data: str = DATA) -> Iterator[Row]:
-    """Images/s of both, and ours as a share of sgemm."""
+    """Yield images/s of both, and ours as a share of sgemm."""
     trainings = {name: endless_steps(name, data) for name in ("ours", THEIRS)}
     speeds = {name: [] for name in trainings}
     for training in trainings.values():

@@ -1,10 +1,10 @@
-"""What do visitors notice of each other? Pictures a second, and the longest wait, with 1, 4 and 16 of them at once.
+"""How much do simultaneous visitors slow each other? Pictures per second and the longest wait, with 1, 4 and 16.
 
 python -m benchmarks.visitors [--steps 20] [--images 4] [--visitors 1 4 16]
 
-Each asks the running app's /generate for a run of its own, all at the same moment; the network runs one at a time. With
-16 at once the pictures a second should be at least 0.95 of those with one, and nobody should wait longer than twice
-(visitors x the time of one). The time of one is the median of five runs.
+All visitors ask the running app's /generate for a run of their own at the same moment; the network runs one at a time.
+With 16 visitors, the pictures per second should be at least 0.95 of those with one, and nobody should wait longer than
+2 x visitors x the time of one. The time of one is the median of five runs.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RATE, WAIT = 0.95, 2.0
 
 
 def waits(clients: list[Client], fields: dict) -> list[float]:
-    """Seconds until each of the clients has its pictures, when all ask at once."""
+    """Return the seconds until each client has its pictures, when all ask at once."""
     together = Barrier(len(clients))
 
     def visit(number: int) -> float:
@@ -41,7 +41,7 @@ def waits(clients: list[Client], fields: dict) -> list[float]:
 
 
 def rows(steps: int = 20, images: int = 4, visitors: Sequence[int] = (1, 4, 16)) -> Iterator[Row]:
-    """Two rows a number of visitors; the bars are for the most."""
+    """Yield two rows for the largest number of visitors, with bars, and one for each smaller number."""
     fields = {
         "checkpoint": Catalogue(ROOT / "checkpoints").default(),
         "num_inference_steps": steps,

@@ -33,9 +33,7 @@ def prepare(config: TrainConfig) -> tuple[Training, Run]:
     if state:
         accelerator.load_state(str(state))
         training.ema.to(accelerator.device)
-        training.ema.cur_decay_value = training.ema.get_decay(
-            training.ema.optimization_step
-        )  # EMAModel does not save it
+        training.ema.cur_decay_value = training.ema.get_decay(training.ema.optimization_step)  # not saved by EMA
         accelerator.print(f"going on from {state.name}, {training.progress.seconds / 60:.1f} minutes into the run")
     return training, run
 

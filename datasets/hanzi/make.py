@@ -4,13 +4,13 @@
     python make.py --check      verify both files and print their figures
     python make.py --preview    write preview.png beside this script
 
-The .npz files lie in hanzi/ of $DDPM_LAB_DATA, else of data/ in the repository, unless --folder names another place.
+The .npz files lie in hanzi/ of $DDPM_LAB_DATA, else of data/ in the repository, unless --folder names another folder.
 Each holds
 
     images   uint8 (N, 32, 32, 1): picture, row, column, grey; 255 is paper, dark is ink
     labels   uint8 (N,): the script, a position in SCRIPTS
 
-and is read by ``numpy.load(path, allow_pickle=False)``.
+Read them with ``numpy.load(path, allow_pickle=False)``.
 """
 
 import argparse
@@ -29,23 +29,26 @@ from writing import HERE, SCRIPTS, SIDE, DataError, common_characters, gb2312, h
 
 TEST_CHARACTERS = 840
 VARIANTS = {"train": 4, "test": 2}  # pictures of a character in one script
-# sha256 of the bytes of `images` in C order. They name the data set; another version of FreeType may draw other levels.
+# sha256 of the bytes of `images` in C order. They identify the data set; another FreeType may draw other levels.
 IMAGES_SHA256 = {
     "train": "f17b569dd7eb27033e6f95f78bbe1e101a90239c263c2f43737acbb964db8704",
     "test": "02d45e3416b7c2e446ef6e6f280f0b29f1a2e1ef9f7ebdea75c1f8eb7580ff0d",
 }
-QUERIES = 500  # test pictures whose nearest training picture is looked up
+QUERIES = 500  # number of test pictures whose nearest training picture is searched
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which character, script, font and variant stand at each place of a file."""
+    """The layout of a file: the character, script, font and variant at each position."""
 
     characters: list[str]
     variants: int
 
     def places(self, script: int, font: int) -> list[tuple[int, str, int]]:
-        """(position in the file, character, variant) of all that a font of a script writes; its fonts take turns."""
+        """Return (position in the file, character, variant) of every picture that a font of a script writes.
+
+        The fonts of a script take turns, variant by variant.
+        """
         fonts = len(list(SCRIPTS.values())[script])
         return [
             ((variant * len(self.characters) + place) * len(SCRIPTS) + script, character, variant)
@@ -59,9 +62,9 @@ class Plan:
 
 
 def write_font(task: tuple[str, int, int, dict[str, Plan]]) -> tuple[int, int, dict[str, np.ndarray]]:
-    """Draw all that one font writes: arrays (n, SIDE, SIDE), a file each, in the order of Plan.places.
+    """Draw everything that one font writes: arrays (n, SIDE, SIDE) uint8, one per file, in the order of Plan.places.
 
-    A picture that the font has written before is drawn anew.
+    A picture that the font has drawn before is drawn again with other variations.
     """
     pattern, script, number, plans = task
     font = read_font(pattern).fit(plans["test"].characters)
@@ -82,7 +85,7 @@ def write_font(task: tuple[str, int, int, dict[str, Plan]]) -> tuple[int, int, d
 
 
 def make(folder: Path, processes: int) -> None:
-    """Render both files into `folder`, saying so where they are not the known ones. Raises DataError without fonts."""
+    """Render both files into `folder` and report hashes that are not the known ones. Raises DataError without fonts."""
     patterns = [pattern for fonts in SCRIPTS.values() for pattern in fonts]
     characters = common_characters(patterns)
     train, test = hold_out(characters, TEST_CHARACTERS)
@@ -108,12 +111,12 @@ def make(folder: Path, processes: int) -> None:
 
 
 def sha256(array: np.ndarray) -> str:
-    """The hex sha256 of the bytes of `array` in C order."""
+    """Return the hex sha256 of the bytes of `array` in C order."""
     return hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
 
 def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Write `arrays` as a deflated .npz file without the time of writing, whole or not at all."""
+    """Write `arrays` as a deflated .npz file without time stamps, completely or not at all."""
     partial = path.with_name(f".{path.name}")
     with zipfile.ZipFile(partial, "w") as archive:
         for name, array in arrays.items():
@@ -121,20 +124,20 @@ def write_npz(path: Path, arrays: dict[str, np.ndarray]) -> None:
             np.lib.format.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_DEFLATED
-            info.create_system = 3  # otherwise it depends on the machine
+            info.create_system = 3  # the default depends on the machine
             archive.writestr(info, data.getvalue())
     partial.replace(path)
 
 
 def load(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """images (N, 32, 32, 1) and labels (N,), both uint8, of a packed file."""
+    """Return images (N, 32, 32, 1) and labels (N,), both uint8, of a packed file."""
     with np.load(folder / f"{split}.npz", allow_pickle=False) as archive:
         require(sorted(archive.files) == ["images", "labels"], f"{split}.npz holds {archive.files}")
         return archive["images"], archive["labels"]
 
 
 def check_pictures(split: str, images: np.ndarray, labels: np.ndarray, count: int) -> None:
-    """Raise DataError unless there are `count` pictures, in turn of each script, each with a border of paper."""
+    """Raise DataError unless there are `count` pictures, scripts in turn, each with ink and a border of paper."""
     require(
         images.dtype == np.uint8 and images.shape == (count, SIDE, SIDE, 1),
         f"{split}: images are {images.dtype} {images.shape}, not {count} pictures",
@@ -149,13 +152,13 @@ def check_pictures(split: str, images: np.ndarray, labels: np.ndarray, count: in
 
 
 def require_different(images: np.ndarray) -> None:
-    """Raise DataError, with the number, where pictures occur more than once."""
+    """Raise DataError, with their number, if pictures occur more than once."""
     different = len({picture.tobytes() for picture in images})
     require(different == len(images), f"{len(images) - different} pictures occur more than once")
 
 
 def nearest(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
-    """RMS distance in levels of 0..255 from each query (n, ...) to the nearest picture of the pool, both uint8."""
+    """Return the RMS distance of each query (n, ...) to its nearest picture in the pool, in levels; both uint8."""
     flat = queries.reshape(len(queries), -1).astype(np.float32)
     squares = np.full(len(queries), np.inf)
     for start in range(0, len(pool), 10_000):
@@ -166,7 +169,7 @@ def nearest(queries: np.ndarray, pool: np.ndarray) -> np.ndarray:
 
 
 def percentiles(values: np.ndarray, digits: int = 1) -> str:
-    """The minimum, some percentiles and the maximum as text."""
+    """Return the minimum, some percentiles and the maximum as text."""
     points = {"min": 0, "5 %": 5, "25 %": 25, "median": 50, "75 %": 75, "95 %": 95, "max": 100}
     return ", ".join(f"{name} {np.percentile(values, point):.{digits}f}" for name, point in points.items())
 
@@ -202,7 +205,7 @@ def check(folder: Path) -> None:
 
 
 def preview(folder: Path, path: Path) -> None:
-    """Write a sheet of 20 training characters, a script a row: the same character in a column."""
+    """Write a sheet of 20 training characters: one script per row, one character per column."""
     images, _ = load(folder, "train")
     scale, gap, columns = 2, 4, 20
     first = images[: len(images) // VARIANTS["train"]].reshape(-1, len(SCRIPTS), SIDE, SIDE)
@@ -215,7 +218,7 @@ def preview(folder: Path, path: Path) -> None:
 
 
 def default_folder() -> Path:
-    """hanzi/ in $DDPM_LAB_DATA, else in data/ of the repository: where the training looks."""
+    """Return hanzi/ in $DDPM_LAB_DATA, else in data/ of the repository: where the training looks."""
     return Path(os.environ.get("DDPM_LAB_DATA") or HERE.parents[1] / "data") / "hanzi"
 
 

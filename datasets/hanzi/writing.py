@@ -1,4 +1,4 @@
-"""Writes Chinese characters as small grey pictures: which characters there are, open fonts, and what a brush varies."""
+"""Writes Chinese characters as small grey pictures: the characters, the open fonts, and the variations of a brush."""
 
 import hashlib
 import io
@@ -11,8 +11,8 @@ from PIL import Image, ImageFilter, ImageFont
 
 HERE = Path(__file__).resolve().parent
 SIDE = 32
-FINE = 4  # pixels of the drawing along one of the picture, each with 256 levels of coverage
-# Script: the fonts it is written in, as patterns of the files that together make one font
+FINE = 4  # pixels of the drawing per pixel of the picture, along each side; 256 levels of coverage
+# Script: its fonts, each a pattern of the files that together make the font
 FONTSOURCE = "node_modules/@fontsource/{0}/files/{0}-[0-9]*-400-normal.woff"
 SCRIPTS = {
     "楷书": (
@@ -25,14 +25,14 @@ SCRIPTS = {
     "宋体": (FONTSOURCE.format("noto-serif-sc"),),
     "黑体": (FONTSOURCE.format("noto-sans-sc"),),
 }
-TYPICAL = 25.0  # longer side of the middle character of a font, in pixels of the picture
-LARGEST = 28.0  # no character is longer
-MARGIN = 1.5  # pixels of paper around the outline, before the brush is made thicker
+TYPICAL = 25.0  # longer side of a font's median character, in pixels of the picture
+LARGEST = 28.0  # upper limit of any character's longer side
+MARGIN = 1.5  # pixels of paper around the outline, before the brush thickens
 BLUR = 1.2  # standard deviation, in pixels of the drawing, of the blur whose levels make a stroke thicker or thinner
 RAMP = 3.0  # steepness of the edge afterwards; RAMP * EDGE[0] >= 0.5 keeps the paper at 255
-# What a brush varies, each uniform between two ends
+# Variations of the brush, each uniform between two ends
 SIZE = (0.88, 1.08)
-ASPECT = (-0.05, 0.05)  # wider and flatter, or the other way round
+ASPECT = (-0.05, 0.05)  # positive: wider and flatter
 SHIFT = (-2.0, 2.0)  # pixels of the picture, along and across
 TURN = (-2.5, 2.5)  # degrees
 SLANT = (-0.06, 0.06)  # tangent of the slope of the verticals
@@ -40,7 +40,7 @@ EDGE = (0.22, 0.56)  # level of the blurred drawing that becomes the edge: low i
 
 
 class DataError(Exception):
-    """The data or the fonts are not what this script says they are."""
+    """The data or the fonts are not what this script expects."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -50,7 +50,7 @@ def require(condition: bool, message: str) -> None:
 
 
 def gb2312() -> list[str]:
-    """The 6,763 characters of GB 2312 in its order: rows 16 to 55 are level 1, rows 56 to 87 level 2."""
+    """Return the 6,763 characters of GB 2312 in its order: rows 16 to 55 are level 1, rows 56 to 87 level 2."""
     found = []
     for row in range(16, 88):
         for cell in range(1, 95):
@@ -68,16 +68,16 @@ def hold_out(characters: list[str], count: int) -> tuple[list[str], list[str]]:
 
 
 def numbers(seed: str) -> list[float]:
-    """Eight numbers in [0, 1) from the hash of a text: the same with every version of every library."""
+    """Return eight numbers in [0, 1) from the hash of a text, independent of all library versions."""
     words = np.frombuffer(hashlib.sha256(seed.encode()).digest(), ">u4")
     return [int(word) / 2**32 for word in words]
 
 
 class Font:
-    """One font, put together from slices of it."""
+    """One font, assembled from slices."""
 
     def __init__(self, files: list[Path]):
-        """Read the slices. Raises DataError where there are none."""
+        """Read the slices. Raises DataError if there are none."""
         require(bool(files), "no files of a font: run `npm ci` in datasets/hanzi first")
         self.slices: dict[str, bytes] = {}  # character: the slice that draws it, as TrueType or OpenType
         for file in files:
@@ -91,7 +91,7 @@ class Font:
         self.opened: dict[int, ImageFont.FreeTypeFont] = {}
 
     def drawing(self, character: str) -> Image.Image:
-        """The ink of a character, mode L, cut to its outline: 255 is ink. Raises DataError where there is none."""
+        """Return a character's ink, mode L, cropped to its outline; 255 is ink. Raises DataError if there is none."""
         data = self.slices[character]
         if id(data) not in self.opened:
             self.opened[id(data)] = ImageFont.truetype(
@@ -104,7 +104,7 @@ class Font:
         return ink.crop(box)
 
     def fit(self, characters: list[str]) -> "Font":
-        """Choose the size at which the middle one of these characters is TYPICAL pixels long."""
+        """Choose the size at which the median of these characters is TYPICAL pixels long. Returns this font."""
         longest = sorted(max(self.drawing(character).size) for character in characters)
         self.size = round(self.size * TYPICAL * FINE / longest[len(longest) // 2])
         self.opened.clear()
@@ -112,7 +112,7 @@ class Font:
 
 
 def written(ink: Image.Image, seed: str) -> np.ndarray:
-    """One picture (SIDE, SIDE) uint8 of a drawing, varied as `seed` says: dark ink on paper of exactly 255."""
+    """Return a drawing as a picture (SIDE, SIDE) uint8, varied by `seed`: dark ink on paper of exactly 255."""
     drawn = numbers(seed)
     size, aspect, right, down, turn, slant, edge = (
         low + share * (high - low)
@@ -141,12 +141,12 @@ def written(ink: Image.Image, seed: str) -> np.ndarray:
 
 
 def read_font(pattern: str) -> Font:
-    """The font of a pattern of SCRIPTS, with the files in an order that does not depend on the disk."""
+    """Read the font of a pattern of SCRIPTS, with its files in an order that does not depend on the disk."""
     return Font(sorted(HERE.glob(pattern)))
 
 
 def common_characters(patterns: list[str]) -> list[str]:
-    """The characters of GB 2312, in its order, that all of these fonts have."""
+    """Return the characters of GB 2312, in its order, that all of these fonts have."""
     known = set(gb2312())
     for pattern in patterns:
         files = sorted(HERE.glob(pattern))

@@ -4,12 +4,12 @@
     python pack.py --check               verify both files and print their figures
     python pack.py --preview             write preview.png (needs Pillow)
 
-The .npz files lie next to this script unless --folder names another place. Each holds
+The .npz files lie next to this script unless --folder names another folder. Each holds
 
     images   uint8 (N, 16, 16, 3): picture, row, column, channel R, G, B; sRGB levels 0..255
     labels   uint8 (N,): 4 * hat + 2 * glasses + beard
 
-and is read by ``numpy.load(path, allow_pickle=False)``.
+Read them with ``numpy.load(path, allow_pickle=False)``.
 """
 
 import argparse
@@ -26,18 +26,18 @@ COUNTS = {"train": 20_000, "test": 10_000}
 SHAPE = (16, 16, 3)
 CLASSES = 8
 MAX_BYTES = 3_000_000
-# sha256 of the bytes of `images` in C order. They name the data set; the .npz files may
-# differ in their bytes where another liblzma packs the same arrays.
+# sha256 of the bytes of `images` in C order. They identify the data set; another liblzma may pack
+# the same arrays into other .npz bytes.
 IMAGES_SHA256 = {
     "train": "a9ac02b3fe1c24d3dc05c25b9eb394e7c59b3fb670a0c52707535a6a56f8bdf7",
     "test": "a0a9437a7290ec361e5cf257fb664c8b66b88f608e0bb6a6c9bb7fc63e565660",
 }
-# Test pictures whose nearest training picture is looked up.
+# Number of test pictures whose nearest training picture is searched.
 QUERIES = 500
 
 
 class DataError(Exception):
-    """The data are not what this script says they are."""
+    """The data are not what this script expects."""
 
 
 def require(condition, message):
@@ -47,7 +47,7 @@ def require(condition, message):
 
 
 def class_name(label):
-    """Return for example "hat + beard" for the label 5, and "plain" for 0."""
+    """Return the features of a label, for example "hat + beard" for 5, and "plain" for 0."""
     worn = [name for name, bit in (("hat", 4), ("glasses", 2), ("beard", 1)) if label & bit]
     return " + ".join(worn) or "plain"
 
@@ -81,7 +81,7 @@ def write_npz(path, arrays):
             np.lib.format.write_array(data, np.ascontiguousarray(array), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.compress_type = zipfile.ZIP_LZMA
-            info.create_system = 3  # otherwise it depends on the machine
+            info.create_system = 3  # the default depends on the machine
             archive.writestr(info, data.getvalue())
 
 
@@ -105,10 +105,10 @@ def pack(raw, folder):
 
 
 def nearest(queries, pool):
-    """Return the nearest picture of `pool` for each of `queries` (both uint8, (N, 16, 16, 3)).
+    """Compare each query with its nearest picture in `pool` (both uint8, (N, 16, 16, 3)).
 
-    Returns the RMS distance over the 768 values in levels of 0..255, and the number of
-    the 256 pixels that differ, each of the length of `queries`.
+    Returns two arrays, one value per query: the RMS distance over the 768 values in levels of 0..255, and the number of
+    the 256 pixels that differ.
     """
     # float64 holds the sums of squares (at most 768 * 255**2) without rounding.
     flat_queries = queries.reshape(len(queries), -1).astype(np.float64)
@@ -182,7 +182,7 @@ def check(folder):
 
 
 def preview(folder, path):
-    """Write a sheet of the first 16 training pictures of each class, a class a row.
+    """Write a sheet of the first 16 training pictures of each class, one class per row.
 
     Each pixel becomes 4 x 4; there are 4 white pixels between the pictures.
     """
