@@ -1,8 +1,8 @@
-"""Where the Chromium is that the browser tests drive, and how a machine without one gets it.
+"""Finds the Chromium for the browser tests, and installs one if the machine has none.
 
-python -m tests.chromium finds it or installs it, and prints its path; `make test` does so once. A browser is the one
-that the variable CHROMIUM names, else the machine's own, else Playwright's; each must answer to --version, as Ubuntu's
-chromium-browser may be a note that a snap is missing.
+python -m tests.chromium does so and prints its path; `make test` runs it once. Candidates, in order: the browser that
+the variable CHROMIUM names, the machine's own, Playwright's. Each must answer to --version, because Ubuntu's
+chromium-browser can be a stub that only reports a missing snap.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What every test shares: no network, no telemetry, and the small real data sets of the repository."""
+"""Shared by every test: no network, no telemetry, and the small real data sets of the repository."""
 
 import os
 import tempfile

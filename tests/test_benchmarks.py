@@ -1,4 +1,4 @@
-"""The table of the samplers, on a tiny checkpoint: its distances against the runs themselves."""
+"""The table of the samplers on a tiny checkpoint: its distances against the runs themselves."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The shipped checkpoints: whoever clones the repository must get weights that work, and cards that are true."""
+"""The shipped checkpoints: a clone of the repository has weights that work, with complete records and cards."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where Chromium is found, and how it is installed, on machines that are folders with fake programs."""
+"""Finding and installing Chromium, on machines simulated by folders of fake programs."""
 
 import os
 import subprocess

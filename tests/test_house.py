@@ -1,4 +1,4 @@
-"""The rooms of the house: who may import whom. Read from the source, so that no import needs to run."""
+"""Import rules between the packages, read from the source so that no import needs to run."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Links, PNG recipes and scripts of the first version restore and verify: see tests/data/recipes/README.md."""
+"""Links, PNG recipes and scripts of the first version still restore and verify: see tests/data/recipes/README.md."""
 
 import subprocess
 import sys

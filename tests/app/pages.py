@@ -1,4 +1,4 @@
-"""What the browser tests of all tabs do on a page."""
+"""Actions on a page that the browser tests of all tabs share."""
 
 import re
 

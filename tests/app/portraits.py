@@ -1,6 +1,6 @@
-"""The READMEs' pictures of the page: `python -m tests.app.portraits` takes them anew, into docs/.
+"""Takes the READMEs' pictures of the page anew, into docs/: `python -m tests.app.portraits`.
 
-On the checkpoints that are shipped, in both languages: a run of Generate, one of Compare, a chapter of the mathematics.
+They show the shipped checkpoints in both languages: a run of Generate, one of Compare, a chapter of the mathematics.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Starts `python app.py` in its own process, at home or with a Space's variables."""
+"""Starts `python app.py` in its own process, with local settings or with a Space's variables."""
 
 import os
 import socket

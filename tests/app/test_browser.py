@@ -1,4 +1,4 @@
-"""The page in a real browser: what a visitor sees and does, in both languages."""
+"""The page in a real browser: everything that a visitor sees and does, in both languages."""
 
 import re
 import time

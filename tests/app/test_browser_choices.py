@@ -1,4 +1,4 @@
-"""Dropdowns in a real browser: a choice is answered once, a list that is only looked at changes nothing."""
+"""Dropdowns in a real browser: a choice triggers one answer, and opening a list without choosing changes nothing."""
 
 import re
 from collections.abc import Callable

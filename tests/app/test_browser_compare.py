@@ -1,4 +1,4 @@
-"""The tab Compare in a real browser: two runs, their link, and what can be wrong."""
+"""The tab Compare in a real browser: two runs, their link, and invalid input."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Generate at every width, in a real browser: nothing runs out of the page, no legend out of its plot."""
+"""Generate at every width in a real browser: nothing overflows the page, and no legend its plot."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Recipes in a real browser: saved pictures, links and earlier runs bring the settings back, and are verified."""
+"""Recipes in a real browser: saved pictures, links and earlier runs restore the settings and are verified."""
 
 import re
 

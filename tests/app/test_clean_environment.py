@@ -1,4 +1,4 @@
-"""`pip install -r requirements.txt && python app.py`: all that a Space, or a user without make, ever does."""
+"""`pip install -r requirements.txt && python app.py`: the only commands of a Space, or of a user without make."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Many visitors and many runs: everybody gets the right pictures, and the server's memory stays where it is."""
+"""Many visitors and many runs: everyone gets the right pictures, and the server's memory does not grow."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""The page as Gradio knows it: every event brings and answers values by component, never by position."""
+"""The page as Gradio knows it: every event takes and returns values by component, never by position."""
 
 from types import SimpleNamespace
 

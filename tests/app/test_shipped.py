@@ -1,4 +1,4 @@
-"""The checkpoints that come with the program: each can be used, and draws."""
+"""The shipped checkpoints: each can be used and draws pictures."""
 
 import numpy as np
 import pytest

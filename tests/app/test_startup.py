@@ -1,4 +1,4 @@
-"""The page comes first, and what computes after it: nothing is missing to whoever is quicker."""
+"""The page starts before the parts that compute, and a visitor who is faster than these misses nothing."""
 
 import json
 import subprocess

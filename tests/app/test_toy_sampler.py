@@ -1,4 +1,4 @@
-"""A sampler that the program has never heard of: registered here, it is everywhere, without another line."""
+"""A new sampler, registered here, appears everywhere in the program without another line of code."""
 
 import dataclasses
 import io

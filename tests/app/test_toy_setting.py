@@ -1,6 +1,6 @@
-"""A setting that the program has never heard of: one field more in a copy of the settings, and it is everywhere.
+"""A new setting, one field in a copy of the settings, appears everywhere in the program.
 
-What is looked at there is in toy_setting.py, which runs in the copy.
+toy_setting.py runs inside that copy and makes the checks.
 """
 
 import shutil

@@ -1,4 +1,4 @@
-"""Where the toy setting of test_toy_setting.py is found. That test runs this file, in a copy that has the setting."""
+"""Checks where the toy setting of test_toy_setting.py appears; that test runs this file in a copy with the setting."""
 
 import io
 import json

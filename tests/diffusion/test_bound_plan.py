@@ -1,4 +1,4 @@
-"""A subset of the steps: it covers the chain, estimates without bias, and knows how sure it is."""
+"""A subset of the steps covers the chain, estimates without bias, and reports the right standard error."""
 
 import math
 

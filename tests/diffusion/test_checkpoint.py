@@ -1,4 +1,4 @@
-"""What a checkpoint folder may be, and that everything else is refused in one sentence."""
+"""The valid forms of a checkpoint folder; any other is refused in one sentence."""
 
 import json
 import shutil

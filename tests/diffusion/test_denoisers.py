@@ -1,4 +1,4 @@
-"""Networks and exact denoisers behind one protocol, each against its formula typed anew."""
+"""Networks and exact denoisers behind one protocol, each against an independent formula."""
 
 import math
 

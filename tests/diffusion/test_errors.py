@@ -1,4 +1,4 @@
-"""Errors as data: the sentences, and what pydantic finds."""
+"""Errors as data: the sentences, and the conversion of pydantic's errors."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The Gaussian pieces against formulas typed anew, numerical Bayes and quadrature."""
+"""The Gaussian pieces against independent formulas, numerical Bayes and quadrature."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Algorithm 1's loss against formulas typed anew."""
+"""The loss of Algorithm 1 against independent formulas."""
 
 import math
 from types import SimpleNamespace

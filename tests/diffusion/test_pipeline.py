@@ -1,4 +1,4 @@
-"""Whole runs: against diffusers' own pipelines, and seeds, labels, starts and stops."""
+"""Whole runs against diffusers' own pipelines; seeds, labels, starts and stops."""
 
 import math
 from itertools import islice

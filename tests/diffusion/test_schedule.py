@@ -1,4 +1,4 @@
-"""The forward process against diffusers' schedulers, formulas typed anew and golden numbers."""
+"""The forward process against diffusers' schedulers, independent formulas and golden numbers."""
 
 import math
 

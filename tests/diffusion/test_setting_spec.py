@@ -1,4 +1,4 @@
-"""What the fields of the settings declare: complete, consistent, and read as it was written."""
+"""The declarations of the settings' fields are complete, consistent, and parsed as they were written."""
 
 from typing import Annotated, Literal
 

@@ -1,4 +1,4 @@
-"""The settings of a run: what is refused, by which name, and that JSON gives back the very same run."""
+"""The settings of a run: which are refused, under which name, and that JSON restores exactly the same run."""
 
 import json
 import math

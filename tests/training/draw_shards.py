@@ -1,4 +1,4 @@
-"""A process of test_evaluate: draws its share of some samples and keeps all of them. Arguments: checkpoint, folder."""
+"""Run as one process of test_evaluate: draws its share of some samples and saves all. Arguments: checkpoint, folder."""
 
 import sys
 from pathlib import Path

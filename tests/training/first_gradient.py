@@ -1,4 +1,4 @@
-"""Run by `accelerate launch` in test_processes: saves the first gradient and the weights at the end of a run."""
+"""Run by `accelerate launch` in test_processes: saves the first gradient and the final weights of a run."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The evaluation against the mathematics typed anew, and against networks that are worse by construction."""
+"""The evaluation against independent mathematics, and against networks that are worse by construction."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The evaluation as a whole: what it writes, what it keeps, and samples that are drawn once."""
+"""The whole evaluation: its output, the results it keeps, and samples that are drawn once."""
 
 import functools
 import json

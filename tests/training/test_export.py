@@ -1,4 +1,4 @@
-"""What a run leaves behind must be a checkpoint that anybody with diffusers can use."""
+"""The export of a run is a checkpoint that plain diffusers can use."""
 
 import json
 

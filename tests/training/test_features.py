@@ -1,4 +1,4 @@
-"""The feature network: it learns, it has not seen what it will judge, and distances in its space mean something."""
+"""The feature network learns, has not seen the pictures it judges, and gives meaningful distances."""
 
 import itertools
 import json

@@ -1,4 +1,4 @@
-"""The characters in six scripts: how they are chosen and written, and how a training finds them."""
+"""The characters in six scripts: how they are chosen and drawn, and how a training finds them."""
 
 import importlib
 import json

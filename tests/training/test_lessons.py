@@ -1,4 +1,4 @@
-"""What the mathematics tab opens with: measured on a tiny trained checkpoint, and checked against the stock network."""
+"""The mathematics tab's stored results: measured on a tiny trained checkpoint, checked against the stock network."""
 
 import json
 

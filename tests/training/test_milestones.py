@@ -1,4 +1,4 @@
-"""EMA networks along one training."""
+"""EMA networks saved along one training."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Several processes share a batch: they must compute what one process computes."""
+"""Several processes that share a batch compute the same as one process."""
 
 import torch
 

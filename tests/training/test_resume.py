@@ -1,4 +1,4 @@
-"""Exact resume: a run killed at any moment and resumed ends in the weights of a run that never stopped."""
+"""Exact resume: a run killed at any moment and resumed ends with the weights of a run that never stopped."""
 
 import os
 import shutil

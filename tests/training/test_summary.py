@@ -1,4 +1,4 @@
-"""The table of the READMEs is the one that its command prints."""
+"""The table in the READMEs is the one that its command prints."""
 
 from contextlib import redirect_stdout
 from io import StringIO

@@ -1,4 +1,4 @@
-"""The smallest training that is still a real one: real pictures, a real U-Net, a step of a few milliseconds."""
+"""The smallest real training: real pictures, a real U-Net, steps of a few milliseconds."""
 
 import os
 import subprocess

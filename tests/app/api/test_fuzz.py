@@ -1,4 +1,4 @@
-"""Whatever is sent to whichever door, the answer is a sentence or a result, and the server goes on."""
+"""Random input to every endpoint and event gets a sentence or a result as its answer, and the server keeps running."""
 
 import json
 import math

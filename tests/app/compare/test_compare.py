@@ -1,4 +1,4 @@
-"""Comparisons: the moments of two runs, the presets, and what the tab says and saves of them."""
+"""Comparisons: the moments of two runs, the presets, and the sentences and files of the tab."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""The page and the endpoints as the settings' fields declare them: what old links, clients and eyes are used to."""
+"""The page and the endpoints follow the settings' fields, in the places that old links, clients and users expect."""
 
 import inspect
 

@@ -1,4 +1,4 @@
-"""From the controls to a run's settings: what counts, what is left out, and what is refused."""
+"""From the controls to a run's settings: which values count, which are dropped, and which are refused."""
 
 import math
 

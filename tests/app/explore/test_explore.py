@@ -1,4 +1,4 @@
-"""Explore: the moments of a grid, what a visitor need not wait for, what the tab says, and what it saves."""
+"""Explore: the moments of a grid, work that a visitor need not wait for, and the sentences and files of the tab."""
 
 import base64
 import csv

@@ -1,4 +1,4 @@
-"""The film of a run: which steps it shows, that its strips and its animation hold them, and that few are kept."""
+"""The film of a run: the steps it shows, the content of its strips and animation, and that few films are kept."""
 
 import base64
 from html.parser import HTMLParser

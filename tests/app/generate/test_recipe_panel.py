@@ -1,4 +1,4 @@
-"""The list of the runs that a browser remembers: whatever a browser has kept."""
+"""The list of runs that a browser remembers, for any content of its storage."""
 
 import gradio as gr
 import pytest

@@ -1,4 +1,4 @@
-"""What shows before a run: plots that hold the right numbers in valid Vega-Lite, CSV, sentences, expected time."""
+"""The page before a run: plots with the right numbers in valid Vega-Lite, CSV, sentences, expected time."""
 
 import csv
 import io

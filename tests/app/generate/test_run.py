@@ -1,4 +1,4 @@
-"""Runs in the network's thread, and the pictures made of them."""
+"""Runs in the network's thread, and the pictures made from them."""
 
 import base64
 import time

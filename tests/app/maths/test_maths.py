@@ -1,4 +1,4 @@
-"""The chapters: the same in both languages, and experiments that answer on every checkpoint, schedule and value."""
+"""The chapters: equal in both languages, with experiments that answer for every checkpoint, schedule and value."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""Which checkpoints there are: good ones, bad ones, none, and ones that change while the page runs."""
+"""The catalogue of checkpoints: good ones, bad ones, none, and ones that change while the page runs."""
 
 import json
 import shutil

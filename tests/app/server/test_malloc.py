@@ -1,4 +1,4 @@
-"""Memory is asked back where the C library can be asked, and nothing breaks where it can't."""
+"""Freed memory is returned if the C library can do so, and nothing breaks if it cannot."""
 
 import ctypes
 import importlib

@@ -1,4 +1,4 @@
-"""The queue before the network: who is where, how long it will take, and which job it is."""
+"""The queue before the network: each ticket's place, its expected wait, and the job it belongs to."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The languages say the same things, and a browser gets the one it asks for."""
+"""The languages say the same things, and a browser gets the language it asks for."""
 
 import re
 import string

@@ -1,4 +1,4 @@
-"""Chain and jump against loops typed anew, the shares and correlations against golden numbers and draws."""
+"""Chain and jump against independent loops; shares and correlations against golden numbers and draws."""
 
 import math
 

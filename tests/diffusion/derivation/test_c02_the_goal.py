@@ -1,4 +1,4 @@
-"""KL on the line against closed forms and another quadrature; the Gaussian toy against dense joint Gaussians."""
+"""KL in one dimension against closed forms and another quadrature; the Gaussian toy against dense joint Gaussians."""
 
 import math
 

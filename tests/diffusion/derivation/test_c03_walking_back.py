@@ -1,4 +1,4 @@
-"""The DDIM family against formulas typed anew, golden angles, its own recursion and the sampler that draws pictures."""
+"""The DDIM family against independent formulas, golden angles, its own recursion and the sampler of pictures."""
 
 import math
 

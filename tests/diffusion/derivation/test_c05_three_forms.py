@@ -1,4 +1,4 @@
-"""Three forms with one total, against their closed forms and draws of the chain; the golden table of the first beta."""
+"""Three forms with one total, against closed forms and draws of the chain; the golden table of the first beta."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The ledger against the bound it is read from, the subset against the whole, and the golden weights."""
+"""The ledger against the bound behind it, the subset of steps against all steps, and the golden weights."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Kernels of mixtures against Bayes on a grid and quadrature; the golden KLs; the theorem; the line of two pictures."""
+"""Kernels of mixtures against Bayes on a grid and quadrature; golden KLs; the theorem; two pictures on a line."""
 
 import math
 

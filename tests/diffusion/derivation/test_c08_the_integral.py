@@ -1,4 +1,4 @@
-"""The integral of a term: golden numbers, scipy's quadrature, and formulas typed anew."""
+"""The integral of a term: golden numbers, scipy's quadrature, and independent formulas."""
 
 import math
 

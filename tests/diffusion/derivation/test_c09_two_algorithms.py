@@ -1,4 +1,4 @@
-"""One step of each algorithm: against autograd typed anew, finite differences, and the paper's formula in numpy."""
+"""One step of each algorithm against independent autograd, finite differences, and the paper's formula in numpy."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Judging a network: two atoms in closed form, Pythagoras, and neighbours by numpy."""
+"""Judging a network: two atoms in closed form, Pythagoras, and neighbours computed with numpy."""
 
 import numpy as np
 import pytest

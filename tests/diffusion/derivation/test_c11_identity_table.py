@@ -1,4 +1,4 @@
-"""The table of identities: all hold, each can fail alone, and a broken network fails where it should."""
+"""The table of identities: all hold, each can fail alone, and a broken network fails in the right rows."""
 
 import copy
 import dataclasses

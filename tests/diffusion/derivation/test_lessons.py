@@ -1,4 +1,4 @@
-"""What was measured once is read back as it was written, and what is something else is refused."""
+"""Stored measurements are read back as they were written, and any other content is refused."""
 
 import json
 

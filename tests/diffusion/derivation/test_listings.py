@@ -1,4 +1,4 @@
-"""Listings are there, are the code that runs, and are missed when they are gone."""
+"""Listings exist, equal the code that runs, and are reported if they are missing."""
 
 import ast
 

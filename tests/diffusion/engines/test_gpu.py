@@ -1,4 +1,4 @@
-"""The GPU's engine: what it keeps, and that it answers alike. Without a GPU a stand-in records its calls."""
+"""The GPU engine: which graphs it keeps, and that its output agrees. Without a GPU, a stand-in records its calls."""
 
 import pytest
 import torch

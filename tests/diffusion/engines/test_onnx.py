@@ -1,4 +1,4 @@
-"""ONNX Runtime computes what the network computes: tried on every shipped checkpoint, and where it cannot be had."""
+"""ONNX Runtime agrees with the network on every shipped checkpoint; and the cases in which it is unavailable."""
 
 import copy
 import shutil

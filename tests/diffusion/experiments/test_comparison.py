@@ -1,4 +1,4 @@
-"""Two runs side by side: the same as each alone, locked by noise level, their distance measured at the right places."""
+"""Two runs side by side: each as if alone, aligned by noise level, their distance measured at the right places."""
 
 import numpy as np
 import pytest

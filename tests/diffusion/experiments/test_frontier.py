@@ -1,4 +1,4 @@
-"""Frontiers: distances to the result of all steps, KID of few samples against its definition, and what must run."""
+"""Frontiers: distances to the result of all steps, KID of few samples against its definition, and the runs needed."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Grids: the values of an axis, the cells and what they cost, errors that name axis and place, and the runs."""
+"""Grids: the values of an axis, the cells and their cost, errors that name axis and place, and the runs."""
 
 from typing import get_args
 

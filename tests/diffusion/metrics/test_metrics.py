@@ -1,4 +1,4 @@
-"""FID and KID against their formulas typed anew, and feature spaces against tampering."""
+"""FID and KID against independent formulas, and feature spaces against tampering."""
 
 import json
 import math

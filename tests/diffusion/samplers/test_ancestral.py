@@ -1,4 +1,4 @@
-"""The reverse process against diffusers' steps, and against laws that are known in closed form; every step count."""
+"""The reverse process against diffusers' steps and against laws known in closed form, for every step count."""
 
 import math
 from itertools import pairwise

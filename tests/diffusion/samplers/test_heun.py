@@ -1,4 +1,4 @@
-"""Heun against Algorithm 1 of EDM typed anew, its cost, and its ends. Its order: see test_multistep.py."""
+"""Heun against an independent Algorithm 1 of EDM, its cost, and its ends. test_multistep.py measures its order."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What each sampler says of itself, held against what it does; every one of the registry."""
+"""The declared properties of every registered sampler against its behaviour."""
 
 import itertools
 

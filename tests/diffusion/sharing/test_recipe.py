@@ -1,4 +1,4 @@
-"""Recipes: there and back through PNG and address, and everything that a stranger may send."""
+"""Recipes: the round trip through PNG and address, and everything that an untrusted sender can try."""
 
 import io
 import json

@@ -1,6 +1,6 @@
-"""The script of a run, in a fresh process without this program, makes the pictures of the run.
+"""A run's script, executed in a fresh process without this program, makes the pictures of the run.
 
-One fresh process runs the scripts one by one, each in a namespace of its own: importing torch takes seconds.
+One process executes all scripts, each in its own namespace, because importing torch takes seconds.
 """
 
 import subprocess
