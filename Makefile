@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
 
-# A file's tests stay in one process, each process computes with one thread
+# All tests of a file run in the same process; each process computes with one thread
 test: $(VENV)/dev.stamp lint $(VENV)/chromium.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
 
@@ -45,7 +45,7 @@ $(VENV)/dev.stamp: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	touch $@
 
-# The browser that the tests drive: found, or installed once
+# Find the browser for the tests, or install it once
 $(VENV)/chromium.stamp: tests/chromium.py $(VENV)/dev.stamp
 	$(BIN)/python -m tests.chromium
 	touch $@
