@@ -1,7 +1,6 @@
 """The page in a real browser: everything that a visitor sees and does, in both languages."""
 
 import re
-import time
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -77,9 +76,7 @@ def test_stop_keeps_what_is_there(open_page):
     expect(page.locator(".stage .panels img[alt*='guessed']")).to_be_visible(timeout=RUN_SECONDS)
     expect(page.locator(".progress")).to_contain_text(re.compile(r"Step \d+ of 1000 · about \d+ s left"))
     page.get_by_role("button", name="Stop").click()
-    start = time.monotonic()
-    expect(page.locator(".progress")).to_contain_text(re.compile(r"Stopped after step \d+ of 1000"))
-    assert time.monotonic() - start < 5
+    expect(page.locator(".progress")).to_contain_text(re.compile(r"Stopped after step \d{1,3} of 1000"))
     expect(page.locator(".stage .grid img")).to_have_count(18)
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
     expect(page.get_by_role("button", name="Stop")).to_be_disabled()

@@ -1,7 +1,6 @@
 """Explore in a real browser: the first grid, a link, a cell's settings, Stop, errors, the frontier, both languages."""
 
 import re
-import time
 
 import pytest
 from PIL import Image
@@ -71,11 +70,9 @@ def test_stop_keeps_cells_and_errors_name_the_value(open_page):
     expect(page.locator(CELLS)).to_have_count(2, timeout=RUN_SECONDS)
     expect(page.locator(".explored .running img")).to_be_visible(timeout=RUN_SECONDS)
     page.get_by_role("button", name="Stop").filter(visible=True).click()
-    start = time.monotonic()
     expect(page.locator(".progress").filter(visible=True)).to_contain_text(
-        re.compile(r"Stopped after step \d+ of 2004")
+        re.compile(r"Stopped after step \d{1,3} of 2004")
     )
-    assert time.monotonic() - start < 5
     expect(page.locator(CELLS)).to_have_count(2)
     expect(plan(page).first).to_contain_text("2 of the cells are known")
 

@@ -76,9 +76,14 @@ def ask(app: str, endpoint: str, body: dict) -> str:
     return get(f"{app}/gradio_api/call/{endpoint}/{started['event_id']}")
 
 
-def still_serves(client) -> bool:
+@pytest.fixture(autouse=True)
+def goes_on(client):
+    """After each test, whichever ran before it, the server still draws and plans."""
+    yield
     images, run = client.predict(checkpoint="clothes", num_inference_steps=1, api_name="/generate")
-    return len(images) == 1 and run["evaluations"] == 1
+    assert len(images) == 1 and run["evaluations"] == 1
+    plan = client.predict(checkpoint="clothes", num_inference_steps=5, api_name="/schedule")
+    assert math.isfinite(plan["signal_left"])
 
 
 @AGAIN
@@ -169,11 +174,3 @@ def test_events_of_chapters(app, data):
     session = f"fuzz-chapter-{next(sessions)}"
     chapter = data.draw(st.sampled_from([chapter.name for chapter in CHAPTERS]), label="chapter")
     draw_and_send(app, data, opened_chapter(app, chapter, session), session)
-
-
-def test_and_the_server_goes_on(client):
-    """After all of the above, in this file's order."""
-    assert still_serves(client)
-    assert math.isfinite(
-        client.predict(checkpoint="clothes", num_inference_steps=5, api_name="/schedule")["signal_left"]
-    )

@@ -36,6 +36,7 @@ from app.server.options import Options
 from app.texts import LANGUAGES, texts
 from app.texts.messages import explain
 from app.ui.images import visible
+from diffusion.errors import FieldError
 from diffusion.experiments.axes import FIELDS, AxisError
 from diffusion.experiments.frontier import Point
 from diffusion.metrics.features import FeatureConfig, FeatureNetwork, FeatureSpace, save_feature_space
@@ -214,7 +215,7 @@ def test_whatever_a_browser_sends_ends_in_a_sentence(catalogue, sent):
             try:
                 grid_of(own() | change, values, catalogue, OPTIONS)
                 frontier_of(own() | change, values, catalogue, OPTIONS)
-            except ValueError as error:
+            except FieldError as error:
                 assert all(explain(error, language) for language in LANGUAGES)
 
 
