@@ -1,4 +1,4 @@
-"""The endpoint /bound: what it costs to write a picture down, term by term."""
+"""The endpoint /bound: the variational bound of one picture, term by term."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ bound_answer = lazy_import("app.api.bound_answer")
 
 
 def make_bound(services: Services) -> Callable:
-    """The function behind /bound."""
+    """Return the function behind /bound."""
 
     def bound(
         checkpoint: str,
@@ -29,21 +29,21 @@ def make_bound(services: Services) -> Callable:
 
         Args:
             checkpoint: Name of the checkpoint's folder.
-            picture: Number, from 1, of one of the checkpoint's test pictures, which is told its own class.
+            picture: Number, from 1, of one of the checkpoint's test pictures; the network is conditioned on its class.
             image: A picture of your own instead, as a data URI or plain base64; it is fitted to the network's size.
-            class_label: The class that the network is told for your own picture; none if left out.
-            evaluations: Network calls: every step up to t = 20, and a stratified sample of the others; from T on, all.
-            seed: Of the noise, and of the sample of steps.
+            class_label: The class that the network is conditioned on for your own picture; none if left out.
+            evaluations: Network calls: all steps up to t = 20 and a stratified sample of the others; with T or more, all.
+            seed: Seed of the noise, and of the sample of steps.
             beta_schedule: Shape of the betas; as trained if left out.
             beta_start: First beta; as trained if left out.
             beta_end: Last beta; as trained if left out.
 
         Returns:
-            bits_per_dim: for the reverse variances posterior and beta the estimate of the bound and its standard_error,
-            from the draws of L_0 and the choice of steps alone, without the noise of steps that are measured once;
-            prior_bpd (L_T); decoder_bpd (L_0) by variance; class_label that the network was told; and terms: of every
-            evaluated step t to s, how many steps it counts for, the errors of x_0_hat and eps_hat, and its bpd by
-            variance.
+            bits_per_dim: for the reverse variances posterior and beta, the estimate of the bound and its
+            standard_error, which covers the draws of L_0 and the choice of steps, but not the noise of steps that are
+            measured once; prior_bpd (L_T); decoder_bpd (L_0) by variance; class_label that the network was conditioned
+            on; and terms: for every evaluated step t to s, the number of steps it counts for, the errors of x_0_hat
+            and eps_hat, and its bpd by variance.
         """
         with said():
             settings = SamplingSettings(

@@ -1,4 +1,4 @@
-"""The answer of the endpoint /bound: a picture's terms of the bound, measured on the network."""
+"""Answer the endpoint /bound: measure the terms of a picture's bound on the network."""
 
 import base64
 import binascii
@@ -19,7 +19,7 @@ from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 from diffusion.trajectory import visited_timesteps
 
-DECODER_DRAWS = 4  # of L_0, whose scatter is largest
+DECODER_DRAWS = 4  # of L_0, the term with the largest scatter
 
 
 def answer(
@@ -30,7 +30,10 @@ def answer(
     class_label: int | None,
     evaluations: int,
 ) -> dict:
-    """What /bound returns; see there. settings: of checkpoint, seed, betas. Raises FieldError naming the argument."""
+    """Return the answer of /bound, whose docstring describes the arguments and fields.
+
+    settings: has the checkpoint, seed and betas. Raises FieldError naming the argument.
+    """
     pipeline = services.catalogue.pipeline(settings.checkpoint)
     scene = Scene(services.catalogue.checkpoint(settings.checkpoint), pipeline, pipeline.plan(settings))
     x_0, label = _asked(scene, picture, image, class_label)
@@ -40,7 +43,7 @@ def answer(
 
 
 def _asked(scene: Scene, picture, image, class_label: int | None) -> tuple[Tensor, Tensor | None]:
-    """The picture (1, C, H, W), and its label (1,) or None for no class."""
+    """Return the requested picture (1, C, H, W), and its label (1,) or None for no class."""
     if image is None:
         if class_label is not None:
             raise PageError("class_label", "class_of_image")

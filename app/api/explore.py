@@ -1,4 +1,4 @@
-"""The endpoints for programs that ask for many runs at once: grids, and quality against network calls."""
+"""The endpoints that make many runs in one call: grids, and quality against network calls."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -20,24 +20,24 @@ if TYPE_CHECKING:
 
 grid, quality = lazy_import("diffusion.experiments.grid"), lazy_import("diffusion.experiments.frontier")
 
-Values = str | list  # of an axis, as it may come
+Values = str | list  # of an axis, as a request can send them
 
 
 def make_explore(services: Services) -> Callable:
-    """The function behind /explore."""
+    """Return the function behind /explore."""
 
     def explore(axes: dict, settings: dict) -> tuple[list[dict], dict]:
-        """Draw a grid of runs over one, two or three fields: many runs, the cheap ones first; not snapshots of one.
+        """Draw a grid of runs over one to three fields. Every cell is a whole run, not a snapshot; cheap runs come first.
 
         Args:
-            axes: A field's name -> its values: a list, or a text such as "10,20,50" or "1-10[5]" (five values evenly
-                from 1 to 10). Fields: FIELDS.
-            settings: What all cells share: an object with the fields of /generate.
+            axes: Each field's name with its values: a list, or a text such as "10,20,50" or "1-10[5]" (five, evenly).
+                Fields: FIELDS.
+            settings: The settings that all cells share: an object with the fields of /generate.
 
         Returns:
-            The cells, the first axis fastest: "values" (field -> value), "settings", "images" (PNG data addresses, each
-            with its recipe), "network_calls", "evaluations" and "seconds" (of equal cells one has run); and the sums.
-            While it runs: no cells, and step and steps.
+            The cells, the first axis varying fastest: "values" (field -> value), "settings", "images" (PNG data
+            addresses, each with its recipe), "network_calls", "evaluations" and "seconds" (equal cells run once); and
+            the totals. While it runs: no cells, but step and steps.
         """
         yield from _explore(services, axes, settings)
 
@@ -46,7 +46,7 @@ def make_explore(services: Services) -> Callable:
 
 
 def make_frontier(services: Services) -> Callable:
-    """The function behind /frontier."""
+    """Return the function behind /frontier."""
 
     def frontier(
         settings: dict,
@@ -55,21 +55,21 @@ def make_frontier(services: Services) -> Callable:
         samples: int = 100,
         samplers: str | list | None = None,
     ) -> dict:
-        """Measure quality against network calls, one line a sampler.
+        """Measure quality against network calls, one line per sampler.
 
         Args:
-            settings: Everything else of the runs: an object with the fields of /generate.
+            settings: All other settings of the runs: an object with the fields of /generate.
             num_inference_steps: The step counts to measure, as the values of an axis of /explore.
-            eta: The old name of samplers.
-            samples: Pictures behind each KID, 20 to 2000.
-            samplers: The samplers to measure, by name, as the values of an axis; a number is ddim with that eta (so 0
-                is ddim, and 1 is ddpm). By default ddim and ddpm.
+            eta: The old name of samplers; give only one of the two.
+            samples: Number of pictures that each KID is computed from, 20 to 2000.
+            samplers: The samplers to measure, by name, as the values of an axis; by default ddim and ddpm.
+                A number is ddim with that eta (so 0 is ddim, and 1 is ddpm).
 
         Returns:
             "points": sampler, eta, calls, measure, value, standard_error and n. For eta 0 (no fresh noise) the measure
-            is "rms", of n pictures to DDIM's result of all steps from the same x_T; else "kid", of n samples to the
-            checkpoint's data in its own feature space (left out where it has none). Lower is better. While it runs:
-            step and steps.
+            is "rms", between n pictures and DDIM's result of all steps from the same x_T; else "kid", between n
+            samples and the checkpoint's data in its own feature space (left out if it has none). Lower is better. While
+            it runs: step and steps.
         """
         yield from _frontier(services, settings, num_inference_steps, eta, samples, samplers)
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from diffusion.setting_spec import Setting
 
-HERE = "SETTINGS"  # the line of a docstring in whose place the settings are described
+HERE = "SETTINGS"  # the line of a docstring that the settings' descriptions replace
 
 
 def with_settings(endpoint: Callable, settings: Iterable[Setting]) -> Callable:
-    """The endpoint, a function of *given and **named, as a function of these settings for whoever looks at it.
+    """Give an endpoint, a function of *given and **named, the signature, annotations and docstring of these settings.
 
-    The checkpoint must be given. Gradio reads signature, annotations and docstring; of a description it reads one line.
+    The checkpoint gets no default. Gradio reads all three; of each setting's description it reads one line.
     """
     settings = list(settings)
     parameters = [
@@ -35,14 +35,14 @@ def with_settings(endpoint: Callable, settings: Iterable[Setting]) -> Callable:
 
 
 def fields_of(endpoint: Callable, given: Sequence, named: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that an endpoint was called with, by name; what was left out by its default."""
+    """Return the settings that an endpoint was called with, by name; those left out have their defaults."""
     bound = inspect.signature(endpoint).bind(*given, **named)
     bound.apply_defaults()
     return bound.arguments
 
 
 def _sent(setting: Setting) -> Any:
-    """The type of a setting's value as JSON has it."""
+    """Return the type of a setting's value in JSON."""
     return Literal[tuple(setting.titles)] if setting.listed else _as_json(setting.annotation)
 
 

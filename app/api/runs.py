@@ -1,4 +1,4 @@
-"""The endpoints for programs: the same settings as everywhere, and PNGs of the very pixels."""
+"""The endpoints /generate, /compare and /schedule: the same settings as everywhere, and PNGs of the exact pixels."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -30,17 +30,17 @@ PROGRESS_SECONDS = 1.0
 
 
 def make_generate(services: Services) -> Callable:
-    """The function behind /generate."""
+    """Return the function behind /generate."""
 
     def generate(*given, **named) -> tuple[list[str], dict]:
-        """Draw pictures with a checkpoint, by one of the samplers.
+        """Draw pictures with a checkpoint, using one of the samplers.
 
         Args:
             SETTINGS
 
         Returns:
             The pictures as PNG data addresses at their own size, each with its recipe in the text chunk "ddpm-lab";
-            and the run: settings, network evaluations, seconds. While it runs: no pictures, and step and steps.
+            and the run: settings, network evaluations, seconds. While it runs: no pictures, but step and steps.
         """
         yield from _generate(services, fields_of(generate, given, named))
 
@@ -48,20 +48,20 @@ def make_generate(services: Services) -> Callable:
 
 
 def make_compare(services: Services) -> Callable:
-    """The function behind /compare."""
+    """Return the function behind /compare."""
 
     def compare(a: dict, b: dict) -> tuple[list[str], list[str], dict]:
-        """Draw two runs side by side from the same first noise, and measure how far they part.
+        """Draw two runs side by side from the same first noise, and measure how far they diverge.
 
         Args:
             a: The settings of the first run: an object with the fields of /generate.
-            b: Those of the second; its pictures must have the same size and number.
+            b: The settings of the second run; its pictures must have the same size and number.
 
         Returns:
-            The pictures of both runs as PNG data addresses, each with its recipe; and what was found: settings,
+            The pictures of both runs as PNG data addresses, each with its recipe; and the findings: settings,
             evaluations and seconds of each run, whether they share the noise of each step, and "partings": for
-            matching steps, the log SNR and the root mean squares between the states x_t and the guesses x_0_hat. While
-            it runs: no pictures, and the steps done and to do.
+            matching steps, the log SNR and the root mean square differences of the states x_t and of the guesses
+            x_0_hat. While it runs: no pictures, but step and steps.
         """
         yield from _compare(services, a, b)
 
@@ -69,17 +69,17 @@ def make_compare(services: Services) -> Callable:
 
 
 def make_schedule(services: Services) -> Callable:
-    """The function behind /schedule."""
+    """Return the function behind /schedule."""
 
     def schedule(*given, **named) -> dict:
-        """What a run would do, without running it: the timesteps it visits, and the noise levels there.
+        """Describe a run without running it: the timesteps that it visits, and the noise levels there.
 
         Args:
             SETTINGS
 
         Returns:
-            timesteps; at each of them alphas_cumprod, log_snr_fed (in the pictures) and log_snr_told (that the network
-            takes them to have); signal_left at the first; on_trained_betas.
+            timesteps; at each of them alphas_cumprod, log_snr_fed (of the pictures given to the network) and
+            log_snr_told (that the network is conditioned on); signal_left at the first; on_trained_betas.
         """
         with said():
             settings = SamplingSettings(**fields_of(schedule, given, named))
@@ -99,7 +99,7 @@ def make_schedule(services: Services) -> Callable:
 
 @contextmanager
 def said() -> Iterator[None]:
-    """What is wrong with what was sent becomes the answer, and nothing else does."""
+    """Turn a ValueError, which says what is wrong with the request, into the answer; pass on every other exception."""
     try:
         yield
     except ValueError as error:
@@ -140,7 +140,7 @@ def _compare(services: Services, *runs: dict):
 
 
 def settings_object(name: str, fields) -> SamplingSettings:
-    """The settings in an object that was sent under a name. Raises FieldError naming both."""
+    """Build the settings in the object sent as argument `name`. Raises FieldError naming the argument and the field."""
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         raise PageError(name, "run_object")
     try:
@@ -153,12 +153,12 @@ def _planned(services: Services, settings: SamplingSettings) -> "tuple[DDPMLabPi
     check_images(settings, services.options)
     pipeline = services.catalogue.quick_pipeline(
         settings.checkpoint
-    )  # its engine is made where the run would wait anyway
+    )  # its engine is built where the run would wait anyway
     return pipeline, pipeline.plan(settings)
 
 
 def pngs(services: Services, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
-    """The pictures of a whole run, each with its own recipe. pixels: (N, H, W, C) uint8."""
+    """Encode a whole run's pictures as PNG data addresses, each with its own recipe. pixels: (N, H, W, C) uint8."""
     settings, made_by = plan.settings, pipeline.denoiser(plan).description
     sha256 = services.catalogue.checkpoint(settings.checkpoint).sha256
     images = []

@@ -1,4 +1,4 @@
-"""The controls of the Explore tab that are its own: presets, axes, and what the frontier measures; and its link."""
+"""The Explore tab's own controls: the preset, the axes and the frontier's settings; and the link to a grid."""
 
 from collections.abc import Mapping
 from urllib.parse import parse_qsl, urlencode
@@ -32,12 +32,12 @@ from diffusion.sharing.recipe import from_query, to_query
 
 NAMES = ("preset", *(key for axis in AXES for key in (axis, f"{axis}_values")), *FRONTIER)
 IN_LINK = NAMES[1:]
-OWN_GRID = "own"  # what the list of presets says of axes that are none of theirs
-MOST_SAMPLES = 500  # that the slider offers; the number beside it takes more
+OWN_GRID = "own"  # the preset's value when the axes match no preset
+MOST_SAMPLES = 500  # the slider's maximum; the number beside it accepts more
 
 
 class ExploreControls:
-    """`own` are the controls by name. Like RunControls they take whatever a browser sends."""
+    """Explore's own controls, by name in `own`. Like RunControls, they accept any value that a browser sends."""
 
     def __init__(self, services: Services):
         self.services = services
@@ -46,7 +46,7 @@ class ExploreControls:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def lay_out_preset(self) -> None:
-        """What to explore, and what to see in it."""
+        """Lay out the preset dropdown and its hint."""
         choices = [(say(DEFAULT, f"grids.{name}.title"), name) for name in GRID_PRESETS]
         self.own["preset"] = gr.Dropdown(
             choices, value=DEFAULT_PRESET, label=say(DEFAULT, "explore.preset"), filterable=False
@@ -54,7 +54,7 @@ class ExploreControls:
         self.hint = gr.HTML(apply_default_css=False)
 
     def lay_out_axes(self) -> None:
-        """A field and its values, three times."""
+        """Lay out a dropdown for the field and a text box for its values, for each of the three axes."""
         values = preset_axes(DEFAULT_PRESET)
         with gr.Row(elem_classes="axes"):
             for axis in AXES:
@@ -65,7 +65,7 @@ class ExploreControls:
                     self.own[f"{axis}_values"] = gr.Textbox(values[f"{axis}_values"], max_lines=1, label=axis)
 
     def lay_out_frontier(self) -> None:
-        """What the frontier measures."""
+        """Lay out what the frontier measures: step counts, samplers and number of samples."""
         with gr.Row(elem_classes="seeds"):
             for name in ("frontier_steps", "frontier_etas"):
                 self.own[name] = gr.Textbox(FRONTIER[name], max_lines=1, label=name, min_width=120)
@@ -76,7 +76,7 @@ class ExploreControls:
 
     @property
     def texts(self) -> list:
-        """The events of every change of what is typed or slid."""
+        """The change events of the text boxes and the slider."""
         return [self.own[name].change for name in NAMES if name.endswith("_values") or name in FRONTIER]
 
     @property
@@ -85,11 +85,11 @@ class ExploreControls:
         return {self.own[name] for name in IN_LINK}
 
     def values(self, sent: Sent) -> dict:
-        """A control's name -> the value that was sent for it."""
+        """Map each control's name to the value sent for it."""
         return {name: sent[control] for name, control in self.own.items()}
 
     def rewrite(self, language: str, own: Mapping, checkpoint: Checkpoint | None, with_values: bool = False) -> Shown:
-        """Every word in a language, with the controls as they are or (with_values) set to the values of `own`."""
+        """Return updates that put all words in `language`; with_values also sets the controls to those of `own`."""
         fields = [
             (say(language, "explore.nothing"), NO_FIELD),
             *((field_words(name, language), name) for name in FIELDS),
@@ -105,7 +105,7 @@ class ExploreControls:
         }
 
     def values_props(self, axis: str, field, checkpoint: Checkpoint | None, language: str) -> dict:
-        """What stands around the values of an axis that has this field."""
+        """Return the label, hint and visibility of an axis's values box while the axis has this field."""
         return {
             "label": say(language, "explore.values", axis=say(language, f"explore.{axis}")),
             "info": values_hint(field, checkpoint, language),
@@ -113,7 +113,7 @@ class ExploreControls:
         }
 
     def preset_told(self, language: str, own: Mapping, checkpoint: Checkpoint | None) -> Shown:
-        """Which preset the axes are, if any, and what to see: updates of the dropdown and of the hint."""
+        """Return updates of the preset dropdown (the preset that the axes match, if any) and of its hint."""
         presets = presets_of(checkpoint)
         preset = next((name for name in presets if preset_axes(name).items() <= own.items()), OWN_GRID)
         choices = [(say(language, f"grids.{name}.title"), name) for name in (*presets, OWN_GRID)]
@@ -122,7 +122,7 @@ class ExploreControls:
         return {self.own["preset"]: gr.update(choices=choices, value=preset, label=label), self.hint: hint}
 
     def of_preset(self, preset: str, name: str | None) -> tuple[dict, dict]:
-        """The values of these controls and of the run's, for a preset on a checkpoint."""
+        """Return the values of these controls and of the run's controls for a preset on a checkpoint."""
         checkpoint = self.services.checkpoint(name)
         own = {"preset": preset} | preset_axes(preset) | FRONTIER
         if checkpoint is None:
@@ -131,20 +131,20 @@ class ExploreControls:
         return own, controls_of(grid_preset_settings(preset, checkpoint, count), checkpoint)
 
     def with_field(self, own: Mapping, axis: str, checkpoint: Checkpoint | None) -> dict:
-        """The values after another field was put on an axis: values of that field to begin with."""
+        """Return `own` after another field was put on `axis`: the axis gets example values of that field."""
         field = own[axis] if own[axis] in FIELDS else NO_FIELD
         return dict(own) | {axis: field, f"{axis}_values": example(field, checkpoint, self.services.catalogue)}
 
     # The link --------------------------------------------------------------------------------------------------------
 
     def link(self, request: gr.Request, language: str, own: Mapping, base: SamplingSettings) -> str:
-        """The link to a grid, to copy."""
+        """Return the HTML of a link to the grid, to copy."""
         fields = [("tab", "explore"), *((name, own[name]) for name in IN_LINK if own[name] not in (NO_FIELD, None))]
         fields += [(f"base.{name}", value) for name, value in parse_qsl(to_query(base))]
         return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(language, "explore.link"))
 
     def linked(self, query: str) -> tuple[dict, dict] | None:
-        """The values in an address, of these controls and of the run's; None where it names no grid.
+        """Return the values in an address, for these controls and for the run's; None if it describes no grid.
 
         Raises ValueError naming the field.
         """

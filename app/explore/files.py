@@ -1,7 +1,7 @@
 """A grid as files: one labelled picture, and a table of its numbers. Pure functions.
 
-Axes are named as in diffusion/settings.py: these names are the same in every language, and need no font but the one
-that Pillow brings, which has neither Chinese nor Greek letters.
+Axes are named as in diffusion/settings.py: these names are the same in every language, and Pillow's built-in font,
+which has neither Chinese nor Greek letters, can draw them.
 """
 
 from collections.abc import Mapping
@@ -18,11 +18,11 @@ from diffusion.sharing.recipe import pixels_sha256
 
 CELL_SIDE, LEAST_WIDTH, GAP = 168, 96, 12
 PAPER, INK, GREY = (250, 249, 247), (26, 26, 26), (110, 108, 104)
-LARGE, SMALL = 15, 12  # heights of the letters
+LARGE, SMALL = 15, 12  # font sizes
 
 
 def grid_csv(grid: Grid, found: Mapping[object, Found]) -> str:
-    """A row a cell, as an address that holds a CSV file; what has not run has no seconds and no pixels."""
+    """Return the grid as a CSV data address, one row per cell; a cell that has not run has no seconds and no pixels."""
     rows = []
     for cell, job in zip(grid.cells, grid.jobs, strict=True):
         one = found.get(job.key)
@@ -34,7 +34,7 @@ def grid_csv(grid: Grid, found: Mapping[object, Found]) -> str:
 
 
 def labelled(grid: Grid, found: Mapping[object, Found]) -> Image.Image:
-    """The whole grid as one picture, with a label for every row and column and the cost of every cell."""
+    """Draw the whole grid as one picture, with a label for every row and column and the cost of every finished cell."""
     columns, rows, sheets = padded(grid.axes)
     large, small = ImageFont.load_default(LARGE), ImageFont.load_default(SMALL)
     pictures = {job.key: _picture(found[job.key]) for job in grid.jobs if job.key in found}
@@ -74,7 +74,7 @@ def labelled(grid: Grid, found: Mapping[object, Found]) -> Image.Image:
 
 
 def seconds_text(seconds: float) -> str:
-    """Seconds with two digits after the point below one, and one above."""
+    """Format seconds: two decimals below 1, one decimal from 1 on."""
     return f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}"
 
 
@@ -90,7 +90,7 @@ def _text(axis: Axis, value) -> str:
 
 
 def _foot(grid: Grid) -> str:
-    """What all cells share."""
+    """Return the line below the grid: the settings that all cells share."""
     on_axes = {axis.field for axis in grid.axes}
     named = [name for name, setting in SETTINGS.items() if setting.control and setting.control.in_foot]
     shared = [(name, getattr(grid.base, name)) for name in named if name not in on_axes]

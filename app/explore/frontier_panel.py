@@ -13,11 +13,11 @@ from app.ui.lazy_import import lazy_import
 
 explore_views, frontier_plot = lazy_import("app.explore.render"), lazy_import("app.explore.frontier_plot")
 
-MEASURES = ("rms", "kid")  # a plot each
+MEASURES = ("rms", "kid")  # one plot per measure
 
 
 class FrontierPanel:
-    """The components of the frontier; they are laid out where it is made. axes: has its controls."""
+    """The frontier's components, laid out where the panel is constructed. axes: has the frontier's controls."""
 
     def __init__(self, axes: ExploreControls):
         self.words = gr.HTML(_words(DEFAULT), apply_default_css=False)
@@ -41,16 +41,16 @@ class FrontierPanel:
         return {*self.plots, *self.captions, self.table}
 
     def rewrite(self, language: str) -> Shown:
-        """Its words in a language."""
+        """Return updates that put its words in a language."""
         return {self.button: gr.update(value=say(language, "buttons.measure")), self.words: _words(language)}
 
     def empty(self) -> Shown:
-        """Nothing was measured yet."""
+        """Return updates that clear the results: nothing is measured yet."""
         hidden = dict.fromkeys(self.plots, gr.update(visible=False))
         return hidden | dict.fromkeys([*self.captions, self.table], "")
 
     def shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
-        """What was measured so far."""
+        """Return updates that show the measurements so far."""
         found = {key: one.result for key, one in results.found.items()}
         points = [point for one in frontier.measurements if (point := one.point(found))]
         charts = frontier_plot.frontier_plots(points, language)
@@ -61,6 +61,6 @@ class FrontierPanel:
 
 
 def _words(language: str) -> str:
-    """What the frontier is."""
+    """Return the frontier's heading and explanation as HTML."""
     heading = f"<h2>{escape(say(language, 'frontier.heading'))}</h2>"
     return f'{heading}<p class="hint">{escape(say(language, "frontier.what"))}</p>'

@@ -1,4 +1,4 @@
-"""The frontier of quality against network calls: one line a sampler, logarithmic axes. Pure functions; see plots.py."""
+"""Plots of quality against network calls: one line per sampler, logarithmic axes. Pure functions."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_addre
 from diffusion.experiments.frontier import Point
 from diffusion.samplers.registry import SAMPLERS
 
-COLORS = (PICTURE, NOISE, "#2e8b74", "#b4486b", "#6b4fa0", "#a35c1e", "#3f7f2f", "#70757d")  # as the registry has them
-OTHERS = (NETWORK, "#8a7a2a", "#5b7db1", "#7d5a4f")  # of the lines between DDIM and DDPM
+COLORS = (PICTURE, NOISE, "#2e8b74", "#b4486b", "#6b4fa0", "#a35c1e", "#3f7f2f", "#70757d")  # in the registry's order
+OTHERS = (NETWORK, "#8a7a2a", "#5b7db1", "#7d5a4f")  # for eta between 0 (DDIM) and 1 (DDPM)
 
 
 def sampler_name(point: Point, language: str) -> str:
-    """What a point's line is called."""
+    """Return the name of the line that a point belongs to."""
     if point.sampler not in ("ddim", "ddpm"):
         return sampler_title(point.sampler, language)
     key = {0: "ddim", 1: "ddpm"}.get(point.eta, "eta")
@@ -22,7 +22,7 @@ def sampler_name(point: Point, language: str) -> str:
 
 
 def frontier_plots(points: Sequence[Point], language: str) -> list[Chart | None]:
-    """The distance of deterministic samplers to their result of all steps, and KID of the others; None without any."""
+    """Plot "rms" (deterministic samplers against their all-steps result) and "kid" (the others); None if no points."""
     plots = []
     for measure in ("rms", "kid"):
         own = [point for point in points if point.measure == measure and math.isfinite(point.value)]
@@ -31,9 +31,10 @@ def frontier_plots(points: Sequence[Point], language: str) -> list[Chart | None]
 
 
 def frontier_plot(points: Sequence[Point], measure: str, every: Sequence[Point], language: str) -> Chart:
-    """One measure over network calls. A value that its error does not tell from 0 hangs down from what it is below.
+    """Plot one measure over network calls.
 
-    every: the points of both measures, which share their colours.
+    A value within one standard error of 0 is drawn as an upper limit: value + error, hanging down. every: the points
+    of both measures, which share their colours.
     """
     colors = _colors(every, language)
     by_name: dict[str, list[Point]] = {}
@@ -63,7 +64,7 @@ def frontier_plot(points: Sequence[Point], measure: str, every: Sequence[Point],
 
 
 def _colors(points: Sequence[Point], language: str) -> dict[str, str]:
-    """The colour of each line, by its name, in the registry's order."""
+    """Return each line's colour by name, in the registry's order."""
     between = sorted({point.eta for point in points} - {0, 1})
     of_eta = {eta: OTHERS[k % len(OTHERS)] for k, eta in enumerate(between)}
     place = {sampler: k for k, sampler in enumerate(SAMPLERS)}
@@ -80,22 +81,22 @@ def _layer(kind: str, name: str, color: str, points: list[Point], y: list[float]
 
 
 def _error(point: Point) -> float:
-    """Its standard error; 0 where it has none."""
+    """Return the point's standard error; 0 if it has none or it is not finite."""
     return point.standard_error if point.standard_error and math.isfinite(point.standard_error) else 0.0
 
 
 def _is_unsure(point: Point) -> bool:
-    """Whether its error does not tell it from 0."""
+    """Whether the value is within one standard error of 0."""
     return point.value <= _error(point)
 
 
 def said_value(point: Point) -> str:
-    """A measurement with its standard error."""
+    """Format a measurement with its standard error."""
     error = "" if point.standard_error is None else f" ± {point.standard_error:.2g}"
     return f"{point.value:.3g}{error}"
 
 
 def frontier_csv(points: Sequence[Point]) -> str:
-    """All measurements as an address that holds a CSV file."""
+    """Return all measurements as a CSV data address."""
     rows = [(p.sampler, p.eta, p.calls, p.measure, p.value, p.standard_error, p.n) for p in points]
     return csv_address(("sampler", "eta", "network_calls", "measure", "value", "standard_error", "pictures"), rows)

@@ -11,7 +11,7 @@ from app.ui.lazy_import import lazy_import
 
 explore_views = lazy_import("app.explore.render")
 
-# A click on a cell is a link like any other where it asks for a new tab, and else opens in this page
+# A plain click on a cell opens its run in this page; with Ctrl, Meta or Shift the browser follows the link as usual
 PICK = """element.addEventListener('click', (event) => {
     const cell = event.target.closest('a[data-query]');
     if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
@@ -21,7 +21,7 @@ PICK = """element.addEventListener('click', (event) => {
 
 
 class GridPanel:
-    """The components of the grid; they are laid out where it is made. cells: says which cell was clicked."""
+    """The grid's components, laid out where the panel is constructed. cells: its event says which cell was clicked."""
 
     def __init__(self, services: Services):
         self.services = services
@@ -34,7 +34,7 @@ class GridPanel:
         return {self.cells, self.files}
 
     def show(self, language: str, grid: Grid, found: Mapping, current=None, with_files: bool = True) -> Shown:
-        """The grid as far as it is found. current: the job at hand, see app.explore.run.Results."""
+        """Return updates that show the grid so far. current: the running job, see app.explore.run.Results."""
         checkpoint = self.services.catalogue.checkpoint(grid.base.checkpoint)
         shown: Shown = {self.cells: explore_views.grid_html(grid, found, checkpoint, language, current)}
         return shown | ({self.files: explore_views.outcome(grid, found)} if with_files else {})

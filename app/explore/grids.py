@@ -1,4 +1,4 @@
-"""Grids worth seeing, and from what stands in the Explore tab to the runs of a grid and of a frontier."""
+"""Preset grids, and the conversion of the Explore tab's values into the runs of a grid and of a frontier."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 frontier, grid = lazy_import("diffusion.experiments.frontier"), lazy_import("diffusion.experiments.grid")
 
 AXES = ("axis_1", "axis_2", "axis_3")
-NO_FIELD = ""  # of an axis that is not used
-NUM_IMAGES = 4  # of a cell: enough to judge a sampler by, few enough for seconds
+NO_FIELD = ""  # the field of an unused axis
+NUM_IMAGES = 4  # per cell: enough to judge a sampler by, few enough to run in seconds
 FRONTIER = {"frontier_steps": "2, 3, 5, 10, 20", "frontier_etas": "ddim, ddpm", "frontier_samples": 60}
 
 
 @dataclass(frozen=True)
 class GridPreset:
-    """Axes as (field, values), and what the other settings are beside the defaults. Texts: "grids.NAME"."""
+    """Axes as (field, values), and the other settings that differ from the defaults. Texts: "grids.NAME"."""
 
     axes: tuple[tuple[str, str], ...]
     base: dict[str, Any] = field(default_factory=dict)
@@ -58,7 +58,7 @@ DEFAULT_PRESET = "steps"
 
 
 def presets_of(checkpoint: Checkpoint | None) -> list[str]:
-    """The presets that mean something on a checkpoint."""
+    """Return the presets that apply to a checkpoint."""
     if checkpoint is None:
         return [DEFAULT_PRESET]
     return [
@@ -70,14 +70,14 @@ def presets_of(checkpoint: Checkpoint | None) -> list[str]:
 
 
 def preset_axes(name: str) -> dict[str, str]:
-    """What the axes' controls hold in a preset: "axis_1" -> its field, "axis_1_values" -> its values."""
+    """Return the values of the axes' controls in a preset: "axis_1" -> its field, "axis_1_values" -> its values."""
     axes = [*GRID_PRESETS[name].axes, *[(NO_FIELD, "")] * (len(AXES) - len(GRID_PRESETS[name].axes))]
     return {key: value for axis, (of, values) in zip(AXES, axes, strict=True)
             for key, value in ((axis, of), (f"{axis}_values", values))}  # fmt: skip
 
 
 def grid_preset_settings(name: str, checkpoint: Checkpoint, num_images: int) -> SamplingSettings:
-    """What the cells of a preset share."""
+    """Return the settings that a preset's cells share."""
     own = GRID_PRESETS[name].base
     count = min(num_images, own.get("num_images", num_images))
     steps = min(own.get("num_inference_steps", 50), checkpoint.num_train_timesteps)
@@ -87,12 +87,12 @@ def grid_preset_settings(name: str, checkpoint: Checkpoint, num_images: int) -> 
 
 
 def example(of: str, checkpoint: Checkpoint | None, catalogue: Catalogue) -> str:
-    """Values to begin with when a field is put on an axis."""
+    """Return example values for a field put on an axis; "" without a field."""
     return CODECS[of].example(checkpoint, catalogue) if of in FIELDS else ""
 
 
 def values_hint(of: str, checkpoint: Checkpoint | None, language: str) -> str:
-    """Which values a field takes, and how they are written."""
+    """Say which values a field takes and how to write them."""
     if of not in FIELDS:
         return say(language, "grids.values.nothing")
     codec, key = CODECS[of], f"grids.values.{of}"
@@ -108,7 +108,7 @@ def values_hint(of: str, checkpoint: Checkpoint | None, language: str) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """The runs of a grid. base: what all cells share. jobs: one a cell, in the cells' order."""
+    """The runs of a grid. base: the settings that all cells share. jobs: one per cell, in the cells' order."""
 
     axes: tuple[Axis, ...]
     base: SamplingSettings
@@ -118,7 +118,7 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
-    """The measurements of a frontier. has_space: whether the checkpoint can tell how near samples are to its data."""
+    """The measurements of a frontier. has_space: whether the checkpoint has a feature space, which KID needs."""
 
     base: SamplingSettings
     measurements: tuple[Measurement, ...]
@@ -131,20 +131,20 @@ class Frontier:
 
 
 def padded(axes: Sequence[Axis]) -> tuple[Axis, Axis, Axis]:
-    """Three axes: those that are not used have one value, and no field."""
+    """Return three axes: an unused one has no field and the single value None."""
     first, second, third, *_ = [*axes, *[Axis("", NO_FIELD, (None,))] * 2]
     return first, second, third
 
 
 def axes_of(own: Mapping) -> tuple[Axis, ...]:
-    """The axes that are used, from what stands in their controls. Raises AxisError."""
+    """Return the axes in use, from the values of their controls. Raises AxisError."""
     return tuple(Axis.of(name, own[name], own[f"{name}_values"]) for name in AXES if own[name] not in (NO_FIELD, None))
 
 
 def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Options) -> Grid:
-    """The grid that the tab describes. own: of its own controls; values: of the run's. Raises FieldError.
+    """Build the grid that the tab describes. own: the values of its own controls; values: of the run's controls.
 
-    "Some of each class", as a control may say, is of the classes that the cell's own checkpoint has.
+    Where the class control says "some of each class", each cell uses its own checkpoint's classes. Raises FieldError.
     """
     checkpoint = catalogue.checkpoint(values["checkpoint"])
     axes = axes_of(own)
@@ -169,7 +169,7 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
 
 
 def frontier_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Options) -> Frontier:
-    """The frontier that the tab describes. Raises FieldError."""
+    """Build the frontier that the tab describes; arguments as in grid_of. Raises FieldError."""
     checkpoint = catalogue.checkpoint(values["checkpoint"])
     fields = {"frontier_steps": "num_inference_steps", "frontier_etas": SAMPLERS_AND_ETAS}
     axes = [Axis.of(name, of, own[name]) for name, of in fields.items()]

@@ -1,4 +1,4 @@
-"""What the Explore tab shows, from numbers to HTML, and what it saves. Pure functions."""
+"""Render what the Explore tab shows and saves, from numbers to HTML and files. Pure functions."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -27,7 +27,7 @@ Current = tuple[Job, int, np.ndarray]  # see app.explore.run.Results
 
 
 def plan_sentence(grid: Grid, to_run: Sequence[Job], seconds: float | None, language: str) -> str:
-    """What a grid will do, before it does it. to_run: those of its jobs whose results are not known."""
+    """Say what a grid will do before it runs. to_run: its jobs whose results are not known yet."""
     keys = {job.key for job in to_run}
     known = sum(job.key not in keys for job in grid.jobs)
     if known == len(grid.jobs):
@@ -44,7 +44,7 @@ def plan_sentence(grid: Grid, to_run: Sequence[Job], seconds: float | None, lang
 
 
 def frontier_sentence(frontier: Frontier, to_run: Sequence[Job], seconds: float | None, language: str) -> str:
-    """What measuring a frontier will do."""
+    """Say what measuring a frontier will do. to_run: as in plan_sentence."""
     points = len(frontier.measurements)
     lines = [say(language, "frontier.plan" if to_run else "frontier.all_known", points=points, **_cost(to_run))]
     if seconds is not None and to_run:
@@ -65,12 +65,12 @@ def _cost(jobs: Sequence[Job]) -> dict[str, str]:
 
 
 def value_words(axis: Axis, value, checkpoint: Checkpoint, language: str) -> str:
-    """A value as it stands at the head of its row or column. checkpoint: whose classes they are."""
+    """Format a value for the head of its row or column. checkpoint: supplies the names of the classes."""
     return CODECS[axis.field].value_words(value, checkpoint, language)
 
 
 def grid_html(grid: Grid, found: Mapping, checkpoint: Checkpoint, language: str, current: Current | None = None) -> str:
-    """All cells, as far as they are, as one table, or a table for each value of the third axis."""
+    """Render all cells as far as they have run: as one table, or one per value of the third axis."""
     columns, rows, sheets = padded(grid.axes)
     at = {cell.place + (0,) * (3 - len(cell.place)): k for k, cell in enumerate(grid.cells)}
     head = "".join(f'<th scope="col">{_value(columns, value, checkpoint)}</th>' for value in columns.values)
@@ -125,7 +125,7 @@ def _image(images: np.ndarray, alt: str) -> str:
 
 
 def outcome(grid: Grid, found: Mapping) -> str:
-    """Links that save what there is, as one labelled picture and as CSV; nothing before the first cell is there."""
+    """Render links that save the grid so far as one labelled picture and as CSV; "" before the first cell is done."""
     if not any(job.key in found for job in grid.jobs):
         return ""
     address = data_uri(png(labelled(grid, found)))
@@ -142,7 +142,7 @@ def outcome(grid: Grid, found: Mapping) -> str:
 
 
 def frontier_html(points: Sequence[Point]) -> str:
-    """What was measured, as a table, with what it is and how it is saved."""
+    """Render the measurements as a table with headings, and a link that saves them as CSV; "" if there are none."""
     if not points:
         return ""
     heads = [words(in_each(lambda language, key=key: say(language, f"frontier.{key}")))
@@ -163,7 +163,7 @@ def frontier_html(points: Sequence[Point]) -> str:
 
 
 def caption(points: Sequence[Point], measure: str, language: str) -> str:
-    """What stands below the plot of a measure; nothing where it has no points."""
+    """Render the caption below a measure's plot; "" if the measure has no points."""
     own = [point for point in points if point.measure == measure]
     if not own:
         return ""

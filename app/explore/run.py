@@ -1,4 +1,4 @@
-"""Grids and frontiers in the network's thread: what has been found, what runs, and what a visitor need not wait for."""
+"""Run grids and frontiers in the network's thread; keep each visitor's results, so that known jobs do not run again."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 grid = lazy_import("diffusion.experiments.grid")
 
-PREVIEW_SECONDS = 0.4  # a grid is many pictures to send
-KNOWN_BYTES = 2_000_000  # of results, a visitor
-VISITORS = 50  # whose results are kept
+PREVIEW_SECONDS = 0.4  # between two looks: a grid is many pictures to send
+KNOWN_BYTES = 2_000_000  # of results kept per visitor
+VISITORS = 50  # with kept results
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,9 +35,9 @@ class Found:
 
 
 class Known:
-    """What a visitor's jobs have found, by their keys; the oldest is forgotten. Thread-safe.
+    """A visitor's results by job key, at most `most_bytes`: the oldest are dropped first. Thread-safe.
 
-    What the newest request needs is kept whatever its size, which the server's limits bound.
+    Results that the newest request needs are kept whatever their size; the server's limits bound it.
     """
 
     def __init__(self, most_bytes: int = KNOWN_BYTES):
@@ -46,7 +46,7 @@ class Known:
         self._found: OrderedDict[Hashable, Found] = OrderedDict()
 
     def keep(self, key: Hashable, found: Found, needed: Collection[Hashable] = ()) -> None:
-        """Remember a result; those that are `needed` with it stay."""
+        """Remember a result, without dropping those whose keys are in `needed`."""
         with self._lock:
             self._found[key] = found
             self._found.move_to_end(key)
@@ -56,7 +56,7 @@ class Known:
                 del self._found[old]
 
     def of(self, jobs: Sequence[Job]) -> dict[Hashable, Found]:
-        """What is known of these jobs, which are now the newest."""
+        """Return the known results of these jobs, and mark them as the newest."""
         with self._lock:
             known = {job.key: self._found[job.key] for job in jobs if job.key in self._found}
             for key in known:
@@ -65,14 +65,14 @@ class Known:
 
 
 def _bytes(found: Found) -> int:
-    return 1000 + getattr(found.result, "nbytes", 0)  # of pictures; other results are a number or two
+    return 1000 + getattr(found.result, "nbytes", 0)  # nbytes of pictures; other results are a number or two
 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What jobs have found after a step. found: by key, what was known before among it.
+    """The results of jobs after a step. found: by key, including results known before.
 
-    current: the job at hand, its network calls so far and its guesses x_0_hat, (B, H, W, C) uint8; None at the end.
+    current: the running job, its network calls so far and its guesses x_0_hat, (B, H, W, C) uint8; None at the end.
     """
 
     found: dict[Hashable, Found]
@@ -85,14 +85,14 @@ def explore(
     is_stopped: Callable[[], bool] = lambda: False,
     every_seconds: float = PREVIEW_SECONDS,
 ) -> Iterator[Progress[Results]]:
-    """The jobs in the network's thread; see `stream`."""
+    """Run the jobs in the network's thread; see `stream`."""
     return stream(lambda: explore_steps(jobs, known), is_stopped, every_seconds)
 
 
 def explore_steps(jobs: Sequence[Job], known: Known) -> Iterator[WorkStep[Results]]:
-    """The steps of jobs, in this thread, counted in network calls.
+    """Run the jobs in this thread, yielding steps counted in network calls.
 
-    What is known does not run again; what is found is known at once.
+    Jobs with known results do not run again; each new result is added to `known` at once.
     """
     found, needed = known.of(jobs), {job.key for job in jobs}
     to_run = grid.cheap_first(job for job in jobs if job.key not in found)
@@ -116,7 +116,7 @@ def explore_steps(jobs: Sequence[Job], known: Known) -> Iterator[WorkStep[Result
 
 
 class Work:
-    """How long jobs take, from how long they took: as if every picture that goes through the network cost the same."""
+    """Estimate the remaining seconds of jobs from the time so far, as if every network evaluation cost the same."""
 
     def __init__(self, evaluations: int):
         self._all, self._done = evaluations, 0.0
@@ -124,7 +124,7 @@ class Work:
         self.seconds = self.job_seconds = 0.0
 
     def add(self, step: JobStep) -> None:
-        """A step was taken."""
+        """Count a step that was taken."""
         now = time.monotonic()
         self._done += step.taken * step.job.evaluations / step.job.calls
         self.seconds = now - self._start

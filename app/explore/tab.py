@@ -1,4 +1,4 @@
-"""Explore: a grid of runs over up to three settings, and what quality costs in network calls."""
+"""The Explore tab: a grid of runs over up to three settings, and quality against network calls."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -29,7 +29,7 @@ explore_views = lazy_import("app.explore.render")
 
 
 class ExploreTab:
-    """The tab's components, and its handlers. `axes` has its own controls, `form` those of the run that cells share."""
+    """The tab's components and handlers. axes: Explore's own controls; form: the run settings that all cells share."""
 
     def __init__(self, services: Services, language: gr.Radio):
         self.services = services
@@ -70,17 +70,17 @@ class ExploreTab:
 
     @property
     def inputs(self) -> set[Component]:
-        """What every handler is told: language, own controls, and those of the run."""
+        """The inputs of every handler: language, own controls, and those of the run."""
         return {self.language, *self.axes.own.values()} | self.form.inputs
 
     @property
     def told(self) -> set[Component]:
-        """What follows every change: the outputs of `tell`."""
+        """The outputs of `tell`, which every change updates."""
         return {self.axes.own["preset"], self.axes.hint} | self.planned
 
     @property
     def planned(self) -> set[Component]:
-        """What says and shows what both buttons would do: the outputs of `_plans`."""
+        """The outputs of `_plans`: what both buttons would do."""
         return {self.plan, self.frontier.plan, self.link} | self.grid.shown
 
     @property
@@ -113,19 +113,19 @@ class ExploreTab:
             (self.frontier.button, self.plan_frontier, self.frontier.measured),
         ):
             run = events.wire(button, plan, self.inputs, shown)
-            run.success(self.replan, self.inputs, self.planned, **raw)  # what is known now need not run again
+            run.success(self.replan, self.inputs, self.planned, **raw)  # results known by now need not run again
             run.failure(self.replan, self.inputs, self.planned, **raw)
 
     def wire_measured(self, event) -> None:
-        """After an event from which on it is known how long runs take."""
+        """Update the plans after `event`, from which on the seconds per run are known."""
         event.then(self.edit, self.inputs, self.told, preprocess=False, **PRIVATE)
 
-    # What is asked ---------------------------------------------------------------------------------------------------
+    # Values and jobs -------------------------------------------------------------------------------------------------
 
     def _language(self, sent: Sent) -> str:
         return known_language(sent[self.language])
 
-    def values(self, sent: Sent) -> tuple[dict, dict]:  # of the own controls, and of the run's
+    def values(self, sent: Sent) -> tuple[dict, dict]:  # of the own controls, and of the run's controls
         return self.axes.values(sent), self.form.values(sent)
 
     def _grid(self, own: dict, values: dict) -> Grid:
@@ -135,7 +135,7 @@ class ExploreTab:
         return frontier_of(own, values, self.services.catalogue, self.services.options)
 
     def _to_run(self, jobs: "Sequence[PicturesJob]", known: Known) -> "list[PicturesJob]":
-        """Each job once, but for those whose results are known. Raises ValueError where they cost too much."""
+        """Return each job without a known result once. Raises ValueError if they cost too much."""
         found = known.of(jobs)
         to_run = list({job.key: job for job in jobs if job.key not in found}.values())
         check_cost(self.services.options, *to_run)
@@ -152,7 +152,7 @@ class ExploreTab:
     # Opening and changing --------------------------------------------------------------------------------------------
 
     def open(self, language: str, query: str = "") -> Shown:
-        """The whole tab: as a link says, or with the first grid on the first checkpoint that can be used."""
+        """Return the whole tab: as a link describes it, or the default preset on the first usable checkpoint."""
         try:
             linked = self._linked(query)
         except ValueError as error:
@@ -175,7 +175,7 @@ class ExploreTab:
     def rewrite(
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
     ) -> Shown:
-        """Every word of the tab in a language, with the controls as they are or (with_values) set to the values."""
+        """Return the tab with all words in `language`; with_values also sets the controls to `own` and `values`."""
         shown = self.axes.rewrite(language, own, self.services.checkpoint(values["checkpoint"]), with_values)
         shown |= self.form.rewrite(language, values, with_values)
         shown |= {
@@ -186,14 +186,14 @@ class ExploreTab:
         return shown | self.frontier.rewrite(language) | self.tell(language, own, values, request)
 
     def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
-        """Which preset this is; what both buttons would do, or what is wrong; the grid as far as known; a link."""
+        """Return the matching preset, what both buttons would do or what is wrong, the grid as far as known, a link."""
         preset = self.axes.preset_told(language, own, self.services.checkpoint(values["checkpoint"]))
         if not self.services.catalogue.names():
             return dict.fromkeys(self.told, "") | preset
         return preset | self._plans(language, own, values, request)
 
     def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
-        """What both buttons would do; the grid as far as it is known, unless it may not run; and its link."""
+        """Return what both buttons would do, the grid as far as known unless it is refused, and its link."""
         known = self._known(request)
         shown: Shown = {self.link: ""} if request is None else {}
         try:
@@ -215,7 +215,7 @@ class ExploreTab:
         return shown | {self.plan: plan, self.frontier.plan: frontier_plan}
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
-        """Another grid worth seeing, on the same checkpoint."""
+        """Show another preset on the same checkpoint."""
         own, values = self.values(sent)
         checkpoint = self.services.checkpoint(values["checkpoint"])
         if checkpoint is None or own["preset"] not in presets_of(checkpoint):
@@ -224,7 +224,7 @@ class ExploreTab:
         return self._rested(self._language(sent), *of_preset, request)
 
     def choose_checkpoint(self, request: gr.Request, sent: Sent) -> Shown:
-        """Another checkpoint: the same grid on it, but what all cells share begins anew, for its betas are its own."""
+        """Show the same grid on another checkpoint; the shared settings are reset, because its betas differ."""
         own, values = self.values(sent)
         checkpoint = self.services.checkpoint(values["checkpoint"])
         if checkpoint is None:
@@ -236,7 +236,7 @@ class ExploreTab:
 
     def _choose_field(self, axis: str):
         def choose(request: gr.Request, sent: Sent) -> Shown:
-            """Another field on an axis: values to begin with."""
+            """Show example values after another field was put on the axis."""
             language = self._language(sent)
             own, values = self.values(sent)
             checkpoint = self.services.checkpoint(values["checkpoint"])
@@ -248,11 +248,11 @@ class ExploreTab:
         return choose
 
     def edit(self, request: gr.Request, sent: Sent) -> Shown:
-        """The values of an axis, or what the frontier measures, were changed."""
+        """Update the plans after a change of an axis's values or of the frontier's settings."""
         return self.tell(self._language(sent), *self.values(sent), request)
 
     def adapt(self, request: gr.Request, sent: Sent) -> Shown:
-        """A setting that all cells share was changed."""
+        """Update controls and plans after a change of a setting that all cells share."""
         own, values = self.values(sent)
         return self.form.adapt(values) | self.tell(self._language(sent), own, values, request)
 
@@ -266,7 +266,7 @@ class ExploreTab:
     # Running ---------------------------------------------------------------------------------------------------------
 
     def plan_grid(self, request: gr.Request, sent: Sent) -> Job[Results]:
-        """Explore was pressed: the grid, cell by cell."""
+        """Plan the job of the Explore button: the grid, cell by cell."""
         language, grid = self._language(sent), self._grid(*self.values(sent))
 
         def show(progress: Progress[Results]) -> Shown:
@@ -276,7 +276,7 @@ class ExploreTab:
         return self._job(request, language, grid.jobs, show)
 
     def plan_frontier(self, request: gr.Request, sent: Sent) -> Job[Results]:
-        """Measure was pressed: the frontier, point by point."""
+        """Plan the job of the Measure button: the frontier, point by point."""
         language, frontier = self._language(sent), self._frontier(*self.values(sent))
         count = None
 
@@ -296,5 +296,5 @@ class ExploreTab:
         return Job(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
 
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
-        """A job has ended: what both buttons would do now."""
+        """Update what both buttons would do, after a job has ended."""
         return self._plans(self._language(sent), *self.values(sent), request)
