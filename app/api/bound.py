@@ -32,7 +32,7 @@ def make_bound(services: Services) -> Callable:
             picture: Number, from 1, of one of the checkpoint's test pictures; the network is conditioned on its class.
             image: A picture of your own instead, as a data URI or plain base64; it is fitted to the network's size.
             class_label: The class that the network is conditioned on for your own picture; none if left out.
-            evaluations: Network calls: all steps up to t = 20 and a stratified sample of the others; with T or more, all.
+            evaluations: Network calls: steps up to t = 20 and a stratified sample of the others; from T on, all.
             seed: Seed of the noise, and of the sample of steps.
             beta_schedule: Shape of the betas; as trained if left out.
             beta_start: First beta; as trained if left out.

@@ -27,7 +27,7 @@ def make_explore(services: Services) -> Callable:
     """Return the function behind /explore."""
 
     def explore(axes: dict, settings: dict) -> tuple[list[dict], dict]:
-        """Draw a grid of runs over one to three fields. Every cell is a whole run, not a snapshot; cheap runs come first.
+        """Draw a grid of runs over one to three fields. Each cell is a whole run, no snapshot; cheap runs come first.
 
         Args:
             axes: Each field's name with its values: a list, or a text such as "10,20,50" or "1-10[5]" (five, evenly).

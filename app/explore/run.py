@@ -23,7 +23,7 @@ grid = lazy_import("diffusion.experiments.grid")
 
 PREVIEW_SECONDS = 0.4  # between two looks: a grid is many pictures to send
 KNOWN_BYTES = 2_000_000  # of results kept per visitor
-VISITORS = 50  # with kept results
+VISITORS = 50  # whose results are kept
 
 
 @dataclass(frozen=True, eq=False)

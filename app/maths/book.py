@@ -1,4 +1,4 @@
-"""The chapters, in their order."""
+"""The chapters, in order."""
 
 from app.maths import (
     c01_adding_noise,

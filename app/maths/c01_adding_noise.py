@@ -29,7 +29,7 @@ def _picture(scene: Scene, number: int) -> Tensor:
 
 
 def chain_and_jump(scene: Scene, values: dict, say: Say) -> Parts:
-    """The same x_t by t + 1 steps and by one jump."""
+    """Show the same x_t by t + 1 steps and by one jump."""
     x_0, t = _picture(scene, values["picture"]), values["t"] - 1
     noises = step_noises(x_0.shape, t + 1, torch.Generator().manual_seed(SEED))
     both = two_ways(x_0, t, noises, scene.schedule)
@@ -48,7 +48,7 @@ def chain_and_jump(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def whose_noise(scene: Scene, values: dict, say: Say) -> Parts:
-    """Each step's share of the noise in x_t, and how much the last one tells of the whole."""
+    """Show each step's share of the noise in x_t, and the last step's correlation with the whole noise."""
     t = values["t"] - 1
     shares = noise_shares(t, scene.schedule)
     keep = evenly(t + 1)
@@ -73,7 +73,7 @@ def whose_noise(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def how_much(scene: Scene, values: dict, say: Say) -> Parts:
-    """Signal and noise over t, and the sizes that the schedule fixes."""
+    """Show signal and noise over t, and the quantities that the schedule fixes."""
     grid = evenly(scene.T)
     signal, noise = signal_and_noise(grid, scene.schedule)
     chart = Chart(

@@ -19,18 +19,18 @@ from diffusion.derivation.c02_the_goal import (
 )
 from diffusion.trajectory import visited_timesteps
 
-SHOWN_REACH = 6.0  # of x in the plots
-EVERY = 8  # points of the integral's grid to one of a curve's
+SHOWN_REACH = 6.0  # the plots show x within +- this
+EVERY = 8  # a curve is drawn through every eighth point of the integral's grid
 VARIANCES = ("beta", "analytic", "posterior")
 STEP_COUNTS = (2, 3, 5, 10, 20, 50, 100, 200, 500, 1000)
-HEADROOM = 1.5  # of the plot of bars, over the taller of the two variances that do not run away
-LEAST_GAP = 1e-6  # shown; what is below is rounding, or nearly
+HEADROOM = 1.5  # of the bar plot's y axis, over the taller bar of the two variances whose bound stays small
+LEAST_GAP = 1e-6  # that is shown; smaller gaps are rounding, or nearly
 
 closest = cache(closest_gaussian)
 
 
 def directions(scene: Scene, values: dict, say: Say) -> Parts:
-    """Two hills and one Gaussian: of least KL in either direction, or the visitor's own."""
+    """Show two hills and a Gaussian: the one of least KL in either direction, or the visitor's own."""
     gaussians = {
         "forward": closest(TWO_HILLS, "forward"),
         "reverse": closest(TWO_HILLS, "reverse"),
@@ -82,7 +82,7 @@ def _integrand(one: Divergence, say: Say) -> Chart:
 
 
 def truth_and_bound(scene: Scene, values: dict, say: Say) -> Parts:
-    """Entropy, model KL and gap of the Gaussian toy: one denoiser, three reverse variances."""
+    """Show entropy, model KL and gap of the Gaussian toy: one denoiser, three reverse variances."""
     std, steps = values["spread"], min(values["steps"], scene.T)
     toys = {name: _toy(std, steps, name, scene) for name in VARIANCES}
     rows = [

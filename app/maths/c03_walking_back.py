@@ -1,4 +1,4 @@
-"""Chapter 3, walking back: old and fresh noise in a step, the marginals that stay, and one noise under three eta."""
+"""Chapter 3, walking back: old and fresh noise in a step, the marginals it keeps, and one x_T under three eta."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -27,10 +27,10 @@ from diffusion.trajectory import pairs, visited_timesteps
 SEED = 0
 CIRCLE = 230  # pixels of the circle's plot
 REPLICAS = 4  # walks with the oracle
-PASS = 4.5  # |z| that chance stays below
+PASS = 4.5  # |z| that scores stay below by chance
 ETAS = (1.0, 0.5, 0.0)
 LOOKS = 5
-SMALL = 96  # pixels of a picture, of which there are many
+SMALL = 96  # pixels of a picture among many
 PREVIEW_STEPS, PREVIEW_PICTURES = 20, 250  # of the walks that need no network
 
 
@@ -39,7 +39,7 @@ def _chain(scene: Scene, steps: int) -> list[tuple[int, int]]:
 
 
 def quarter_circle(scene: Scene, values: dict, say: Say) -> Parts:
-    """A step as a point on the circle of old and fresh noise, and its angle along the chain."""
+    """Show a step as a point on the circle of old and fresh noise, and its angle along the chain."""
     chain, eta = _chain(scene, values["steps"]), values["eta"]
     t, s = min(chain[:-1], key=lambda pair: abs(pair[0] - (values["t"] - 1)))
     step = eta_parts(t, s, eta, scene.schedule)
@@ -101,7 +101,7 @@ def _angles(chain: Sequence[tuple[int, int]], eta: float, here: int, scene: Scen
 
 
 def same_marginals(scene: Scene, values: dict, say: Say) -> Parts:
-    """The marginals of the family by recursion and by sampling with an oracle, and those of the other variance."""
+    """Show the family's marginals by recursion and by sampling with an oracle, and those of the other variance."""
     chain, eta = _chain(scene, values["steps"]), values["eta"]
     ours = eta_marginals(chain, eta, scene.schedule)
     wide = eta_marginals(chain, 1.0, scene.schedule, "beta")
@@ -141,7 +141,7 @@ def same_marginals(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def one_noise(scene: Scene, values: dict, say: Say) -> Parts:
-    """One x_T under three eta with the exact denoiser of some training pictures, which is there at once."""
+    """Show one x_T under three eta with the exact denoiser of some training pictures, which needs no network."""
     pictures = scene.training_pictures[0][:PREVIEW_PICTURES].double()
     chain, seed = _chain(scene, min(values["steps"], PREVIEW_STEPS)), scene.plan.settings.seed
     found = list(exact_eta_runs(pictures, chain, seed, scene.schedule, ETAS, LOOKS))
@@ -150,7 +150,7 @@ def one_noise(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def run_one_noise(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """The same on the network, the three walks side by side."""
+    """Show the same on the network, the three walks side by side."""
     settings = _settings(scene, values)
     steps = settings.num_inference_steps
     said = say("network_said", steps=steps, seed=settings.seed)
@@ -163,13 +163,13 @@ def run_one_noise(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Par
 
 
 def calls_of_one_noise(scene: Scene, values: dict) -> tuple[int, int]:
-    """Network calls, and pictures in each: two where guidance asks twice."""
+    """Return the network calls, and the pictures in each: two if guidance evaluates each picture twice."""
     plan = scene.pipeline.plan(_settings(scene, values))
     return len(ETAS) * len(plan.run_pairs), plan.evaluations // plan.calls
 
 
 def _settings(scene: Scene, values: dict) -> SamplingSettings:
-    """The first picture of Generate's run, from its first step on, along as many steps of `_chain` as asked for."""
+    """Return the settings of the first picture of Generate's run, along the chosen number of steps of `_chain`."""
     steps = min(values["steps"], scene.T)
     return scene.plan.settings.part(0, 1).replace(start_step=0, num_inference_steps=steps, timestep_spacing="even")
 

@@ -31,17 +31,17 @@ from diffusion.sampling import image_generators
 from diffusion.trajectory import visited_timesteps
 
 SEED = 0
-REACH = 4  # standard deviations of each voice that are shown
-POINTS = 161  # of each voice's own part of a curve
-DOTS = 25  # of the grid that are drawn
+REACH = 4  # half width of each curve, in its standard deviations
+POINTS = 161  # of each density's own part of a curve
+DOTS = 25  # drawn of the grid's points
 SEEN = 1e-4  # of the highest density
-BARS = 120  # of a plot
-PICTURES = 4  # whose error is measured
-VARIANCE = "posterior"  # of the reverse steps: the one for which the sign has its simple threshold
+BARS = 120  # per plot, at most
+PICTURES = 4  # on which the error is measured
+VARIANCE = "posterior"  # of the reverse steps: the one for which the sign of a term has a simple threshold
 
 
 def two_witnesses(scene: Scene, values: dict, say: Say) -> Parts:
-    """What x_t and x_0 say about x_s on one pixel, and both together, by formula and by sums."""
+    """Show what x_t, x_0, and both together say about x_s on one pixel, by formula and by sums."""
     t = values["t"] - 1
     s = max(t - values["length"], -1)
     heard = witnesses(values["x_0"], values["x_t"], t, s, scene.schedule)
@@ -89,7 +89,7 @@ def _verdict(heard: Witnesses, say: Say) -> str:
 
 
 def not_a_kl(scene: Scene, values: dict, say: Say) -> Parts:
-    """Both forms for the Gaussian toy, all of whose terms are known."""
+    """Show both forms of the bound for the Gaussian toy, all of whose terms are known."""
     std, plan = values["spread"], _plan(scene, values)
     toy = gaussian_toy(std, [t for t, _ in plan.chain], "posterior", scene.schedule)
     nats = gaussian_forms(toy, std, scene.schedule)
@@ -104,7 +104,7 @@ def not_a_kl(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def on_the_network(scene: Scene, values: dict, say: Say) -> Parts:
-    """Before the network has run: what was recorded of it, or the threshold alone."""
+    """Show the network's recorded errors, or the threshold alone, before the network has run."""
     plan = _plan(scene, values)
     fitted = scene.recorded_mse(plan.chain)
     if fitted is None:
@@ -115,7 +115,7 @@ def on_the_network(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def run_on_the_network(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """The error of the network on held-out pictures, step by step."""
+    """Measure the network's error on held-out pictures, step by step."""
     pictures, labels = scene.test_pictures
     x_0, plan = pictures[:PICTURES], _plan(scene, values)
     denoiser = scene.denoiser(None if labels is None else labels[: len(x_0)])
@@ -124,7 +124,7 @@ def run_on_the_network(scene: Scene, values: dict, say: Say) -> Iterator[WorkSte
 
 
 def calls_on_the_network(scene: Scene, values: dict) -> tuple[int, int]:
-    """Network calls, and pictures in each."""
+    """Return the network calls, and the pictures in each."""
     return len(_plan(scene, values).evaluations), PICTURES
 
 
@@ -194,7 +194,7 @@ def _criterion(plan: BoundPlan, steps: Sequence[Pair], mse: Sequence[float], sce
 
 
 def _kept(steps: Sequence[Pair]) -> list[int]:
-    """Which of many steps are drawn: evenly on the logarithmic axis, counted from the clean end."""
+    """Return the indices of the steps to draw: evenly on the logarithmic axis, counted from the clean end."""
     return [len(steps) - 1 - k for k in evenly_on_log(len(steps), BARS).tolist()] if steps else []
 
 

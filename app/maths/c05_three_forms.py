@@ -11,12 +11,12 @@ from diffusion.derivation.c02_the_goal import gaussian_toy
 from diffusion.derivation.c05_three_forms import first_beta, gaussian_forms, prior_bpd
 from diffusion.trajectory import visited_timesteps
 
-FEW = 60  # steps that are drawn as points too
+FEW = 60  # chains of at most this many steps get points too
 LEAST_LOG_BETA, MOST_LOG_BETA, BETAS = -8, -2, 61
 
 
 def three_ways(scene: Scene, values: dict, say: Say) -> Parts:
-    """Every term of the toy's bound in its three forms, and that their sums agree."""
+    """Show every term of the toy's bound in its three forms, and that their sums agree."""
     timesteps = visited_timesteps(min(values["steps"], scene.T), scene.T)
     forms = gaussian_forms(
         gaussian_toy(values["std"], timesteps, values["variance"], scene.schedule), values["std"], scene.schedule
@@ -57,7 +57,7 @@ def three_ways(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def moving_bits(scene: Scene, values: dict, say: Say) -> Parts:
-    """L_0 and L_1 of one pixel over the first beta."""
+    """Show L_0 and L_1 of one pixel over the first beta."""
     beta_1 = 10 ** values["log_beta"]
     curve = first_beta(torch.logspace(LEAST_LOG_BETA, MOST_LOG_BETA, BETAS, dtype=torch.float64), scene.schedule)
     here = first_beta(torch.tensor([beta_1], dtype=torch.float64), scene.schedule)

@@ -13,15 +13,15 @@ from diffusion.derivation.data_facts import DataFacts
 from diffusion.derivation.data_limits import Layers, mmse_area, staircase, teeth, three_layers
 from diffusion.trajectory import visited_timesteps
 
-FEW_STEPS = 60  # of a chain whose terms are drawn one by one
+FEW_STEPS = 60  # chains of at most this many steps get a bar per term
 TOOTH_POINTS, AREA_POINTS = 12, 600
-ROUNDING_NATS = 1e-12  # a KL of a whole picture below it is the rounding of float64
-SEEN = 0.005  # of the highest point of a curve: below it there is nothing to be seen
-HEADROOM = 1.5  # of a plot, over what is to be seen in it
+ROUNDING_NATS = 1e-12  # a whole picture's KL below it is float64 rounding
+SEEN = 0.005  # of a curve's highest point: lower values cannot be seen
+HEADROOM = 1.5  # of a plot's y axis, over the curve's highest point
 
 
 def layers_of_a_term(scene: Scene, values: dict, say: Say) -> Parts:
-    """Information, the price of a Gaussian and the network's error, over t."""
+    """Show information, the price of a Gaussian and the network's error, over t."""
     facts = scene.data_facts
     if facts is None:
         return blank(say("layers_alt")), say("facts_missing")
@@ -75,7 +75,7 @@ def layers_of_a_term(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def _shown(nats: float, digits: int = 3) -> str:
-    """What is below the rounding of float64 is 0."""
+    """Format nats; values below the rounding of float64 become 0."""
     return f"{nats if abs(nats) > ROUNDING_NATS else 0.0:.{digits}g}"
 
 
@@ -85,7 +85,7 @@ def _layers(facts: DataFacts, steps: int, variance: BoundVariance) -> Layers:
 
 
 def bits_are_an_area(scene: Scene, values: dict, say: Say) -> Parts:
-    """The mmse over the SNR, and the stairs of a chain of few steps above it."""
+    """Show the mmse over the SNR, and the stairs of a chain of few steps above it."""
     facts = scene.data_facts
     if facts is None:
         return blank(say("area_alt")), say("facts_missing")

@@ -1,4 +1,4 @@
-"""Chapter 6, every term: a ratio that may be negative, the ledger of a picture, and what is in a term."""
+"""Chapter 6, every term: a log ratio that can be negative, the ledger of a picture, and the parts of a term."""
 
 from collections.abc import Iterator
 from functools import lru_cache
@@ -30,11 +30,11 @@ SEED = 0
 BINS, REACH_STD = 48, 4.5  # of the histogram
 FEW_CALLS, DECODER_DRAWS = 64, 4
 COLORS: dict[BoundVariance, str] = {"posterior": EXACT, "beta": NOISE, "analytic": NETWORK}
-NOISY = (20, 100, 250, 500)  # t at which the ledger's picture is shown
+NOISY = (20, 100, 250, 500)  # the paper's t at which the ledger's picture is shown
 
 
 def ratios(scene: Scene, values: dict, say: Say) -> Parts:
-    """A histogram of log q/p at one step of one picture."""
+    """Show a histogram of log q/p at one step of one picture."""
     x_0, label = scene.test_picture(1)
     x_0, t, s = x_0.double(), values["t"] - 1, values["t"] - 2
     generator = torch.Generator().manual_seed(SEED)
@@ -82,7 +82,7 @@ def _plan(scene: Scene, values: dict) -> BoundPlan:
 
 
 def recorded(scene: Scene, values: dict, say: Say) -> Parts:
-    """Before the network has run: what was recorded of the training pictures, where there is a record."""
+    """Show the ledger recorded on the training pictures, or that of Gaussian pixels without a record."""
     pictures, _ = scene.training_pictures
     prior = prior_bpd(pictures.square().mean().item(), scene.schedule)
     facts = scene.data_facts
@@ -113,7 +113,7 @@ def _whole(schedule: NoiseSchedule, decoder_draws: int = 1) -> BoundPlan:
 
 
 def measured(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """The ledger of one picture, term by term."""
+    """Measure the ledger of one picture, term by term."""
     x_0, label = _picture(scene, values)
     plan = _plan(scene, values)
     fitted = scene.recorded_mse(plan.chain)
@@ -133,12 +133,12 @@ def measured(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
 
 
 def calls(scene: Scene, values: dict) -> tuple[int, int]:
-    """Network calls of the ledger, one picture each."""
+    """Return the network calls of the ledger, and 1: the pictures in each."""
     return len(_plan(scene, values).evaluations), 1
 
 
 def _picture(scene: Scene, values: dict) -> tuple[Tensor, Tensor | None]:
-    """(1, C, H, W) and its label (1,): a test picture, or the visitor's own, which is told no class."""
+    """Return a test picture (1, C, H, W) and its label (1,), or the visitor's own picture and None."""
     if values["own"] is not None:
         return values["own"][None], None
     return scene.test_picture(values["picture"])
@@ -157,7 +157,7 @@ def _this_picture(scene: Scene, values: dict, say: Say) -> str:
 
 
 def _bill(book: Ledger, say: Say) -> tuple[Chart, Chart]:
-    """Every term, and their sum from t = 1 upwards."""
+    """Plot every term, and their running sum from t = 1 upwards."""
     terms, sums = [], []
     for kind in book.variances:
         t, term, running = book.running_bpd(kind)

@@ -33,8 +33,8 @@ HILLS, WIDTH = (-1.0, 1.0), 0.4
 LEAST_LOG_BETA, MOST_LOG_BETA, BETAS = -4.0, -0.05, 24
 STEPS = (4, 8, 16, 32)
 KL_DOMAIN = (KL_RESOLUTION_NATS, 10.0)
-SHOWN, LEAST_SHARE = 6, 1e-4  # pictures under the bumps
-LEAST_STEPS = 2  # of the break map
+SHOWN, LEAST_SHARE = 6, 1e-4  # pictures under the bumps: at most this many, with at least this weight
+LEAST_STEPS = 2  # at the bottom of the break map
 BROKEN = {"below_01": 0.1, "below_1": 1.0, "below_10": 10.0}  # u_max
 
 
@@ -52,7 +52,7 @@ def _betas() -> torch.Tensor:
 
 
 def one_step(scene: Scene, values: dict, say: Say) -> Parts:
-    """The exact kernel and the Gaussians in its place; what they cost against beta."""
+    """Show the exact kernel, the Gaussians in its place, and their cost against beta."""
     beta, x_t = 10 ** values["log_beta"], values["x_t"]
     view, curve = view_kernel(_data(), x_t, beta, points=POINTS), _mean_curve()
     here = kl_against_beta(_data(), _betas(), x_t)
@@ -99,7 +99,7 @@ def _nats(value: float) -> str:
 
 
 def whole_chain(scene: Scene, values: dict, say: Say) -> Parts:
-    """The sum of the KLs of all steps, over the number of steps."""
+    """Show the sum of the KLs of all steps, over the number of steps."""
     steps = [S for S in STEPS if S <= scene.T] or [scene.T]
     sums = [_chain_sums(tuple(scene.schedule.betas.tolist()), S, values["width"]) for S in steps]
     named: tuple[tuple[GaussianKind, str], ...] = (("best", NETWORK), ("beta", NOISE))
@@ -133,7 +133,7 @@ def _chain_sums(betas: tuple[float, ...], steps: int, width: float) -> dict[Gaus
 
 
 def bumps(scene: Scene, values: dict, say: Say) -> Parts:
-    """The exact reverse step of a noisy picture along one line, with the pictures that lie there."""
+    """Show the exact reverse step of a noisy picture along one line, with the pictures that lie there."""
     training, _ = scene.training_pictures
     x_0 = scene.test_picture(values["picture"])[0].double()
     t = values["t"] - 1
@@ -170,7 +170,7 @@ def bumps(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def break_map(scene: Scene, values: dict, say: Say) -> Parts:
-    """How many steps a chain needs at each t for the Gaussian to hold."""
+    """Show how many steps a chain needs at each t for the Gaussian to hold."""
     facts = scene.data_facts
     if facts is None:
         return blank(say("break_alt")), say("facts_missing")

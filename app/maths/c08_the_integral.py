@@ -1,4 +1,4 @@
-"""Chapter 8, the integral: a square, read three ways, and the weight that each step gets."""
+"""Chapter 8, the integral: a squared error, written in three forms, and the weight of each step."""
 
 import torch
 
@@ -11,12 +11,12 @@ from diffusion.derivation.c08_the_integral import eps_weights, gaussian_kl, thre
 
 SEED = 0
 PICTURES = 4
-POINTS = 481  # of the quadrature, and of the curves: steps of 0.05, exact for Gaussians as wide as q
-X_RANGE = (-5.0, 9.0)  # of the two densities
+POINTS = 481  # of the quadrature and the curves: steps of 0.05, exact for Gaussians as wide as q
+X_RANGE = (-5.0, 9.0)  # of the plots of the densities and the integrand
 
 
 def one_square(scene: Scene, values: dict, say: Say) -> Parts:
-    """The KL of two Gaussians, q of variance 1: the integral beside the formula."""
+    """Show the KL of two Gaussians, q of variance 1: the integral beside the formula."""
     kl = gaussian_kl(0.0, 1.0, values["gap"], 10.0 ** -values["log_ratio"], POINTS)
     seen = (kl.x >= X_RANGE[0]) & (kl.x <= X_RANGE[1])
     x = kl.x[seen].tolist()
@@ -45,7 +45,7 @@ def one_square(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def three_readings(scene: Scene, values: dict, say: Say) -> Parts:
-    """The term of a few pictures in its three forms, from one call of the network."""
+    """Show the term of a few pictures in its three forms, from one network call."""
     pictures, labels = scene.test_pictures
     x_0 = pictures[:PICTURES]
     denoiser = scene.denoiser(None if labels is None else labels[:PICTURES])
@@ -79,7 +79,7 @@ def three_readings(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def where_the_effort_goes(scene: Scene, values: dict, say: Say) -> Parts:
-    """The shares of the steps in three objectives."""
+    """Show each step's share of the weight in three objectives."""
     t = values["t"]
     shares, grid = weight_shares(scene.schedule), evenly_on_log(scene.T)
     kinds = {

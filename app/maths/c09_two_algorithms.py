@@ -17,17 +17,17 @@ from diffusion.sampling import image_generators
 
 SEED = 0
 PICTURES = 8
-# of each algorithm: the listing that does the box's line "ALGORITHM_NUMBER" of the words
+# For each algorithm, the listings that implement the lines of its box; line N is the word "ALGORITHM_N"
 LINES = {
     "training": ("algorithm-1-draws", "q-sample", "algorithm-1", "algorithm-1-step"),
     "sampling": ("algorithm-2", "algorithm-2-step", "algorithm-2-mean", "step-coefficients"),
 }
-EXPONENTS = [-4 + 0.5 * k for k in range(11)]  # of the learning rates that the curve goes through
-RATIOS = (-1.0, 1.2)  # shown; far below 0 all that counts is that the loss rose
+EXPONENTS = [-4 + 0.5 * k for k in range(11)]  # of the curve's learning rates, powers of ten
+RATIOS = (-1.0, 1.2)  # that are shown; far below 0, all that matters is that the loss rose
 
 
 def the_lines(scene: Scene, values: dict, say: Say) -> Parts:
-    """Each line of an algorithm's box and the code that does it."""
+    """Show each line of an algorithm's box with the code that implements it."""
     algorithm, parts = values["algorithm"], []
     for number, key in enumerate(LINES[algorithm], 1):
         found = listing(key)
@@ -38,7 +38,7 @@ def the_lines(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def _batch(scene: Scene, number: int) -> tuple[NoisyBatch, Tensor | None]:
-    """A draw of Algorithm 1, and the labels of its pictures."""
+    """Return a draw of Algorithm 1, and the labels of its pictures."""
     generator = torch.Generator().manual_seed(number)
     pictures, labels = scene.training_pictures
     drawn = torch.randint(len(pictures), (PICTURES,), generator=generator)
@@ -61,7 +61,7 @@ def _ratios(points: list[tuple[float, float]], rate: float, say: Say) -> Chart:
 
 
 def training_batch(scene: Scene, values: dict, say: Say) -> Parts:
-    """What Algorithm 1 draws, before its step."""
+    """Show what Algorithm 1 draws, before its step."""
     batch, _ = _batch(scene, values["batch"])
     x_t = q_sample(batch.x_0, batch.t, batch.eps, scene.schedule)
     shown = figures([(x, say("drawn", t=t + 1)) for x, t in zip(x_t, batch.t.tolist(), strict=True)])
@@ -70,7 +70,7 @@ def training_batch(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def one_training_step(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """Algorithm 1's step with one learning rate after another, the chosen one first."""
+    """Take Algorithm 1's step with one learning rate after another, the chosen one first."""
     batch, labels = _batch(scene, values["batch"])
     rates = _rates(values["log_rate"])
     prediction_type = scene.pipeline.scheduler.config.prediction_type
@@ -101,7 +101,7 @@ def _after(step: TrainingStep, rate: float, say: Say) -> Parts:
 
 
 def one_sampling_step(scene: Scene, values: dict, say: Say) -> Parts:
-    """Algorithm 2's step from a noisy test picture: whole pictures, and the numbers of the pixel in the middle."""
+    """Show Algorithm 2's step from a noisy test picture: whole pictures, and the numbers of the middle pixel."""
     pictures, labels = scene.test_pictures
     x_0, t = pictures[:1].double(), values["t"] - 1
     eps = torch.randn(x_0.shape, generator=torch.Generator().manual_seed(SEED), dtype=x_0.dtype)

@@ -1,4 +1,4 @@
-"""Chapter 10, how good is the network: beside the exact denoiser, and its samples beside real pictures."""
+"""Chapter 10, how good is the network: it beside the exact denoiser, and its samples beside real pictures."""
 
 from collections.abc import Iterator, Mapping
 
@@ -25,14 +25,14 @@ from diffusion.settings import SamplingSettings
 
 SEED = 0
 CURVE_STEPS, CURVE_PICTURES = 16, 12
-ERRORS = (1e-5, 100.0)  # shown; below it the exact denoiser is certain
+ERRORS = (1e-5, 100.0)  # that are shown; below them the exact denoiser is certain
 SAMPLES, SAMPLING_STEPS, BINS = 16, 50, 24
-HELD_OUT = 128  # pictures that a live histogram is of
+HELD_OUT = 128  # pictures in a live histogram
 TWINS = 8  # pairs that are shown
 
 
 def two_answers(scene: Scene, values: dict, say: Say) -> Parts:
-    """What the exact denoiser and the network see in a training picture's noise, and in a held-out picture's."""
+    """Show the answers of the exact denoiser and the network to a noisy training and a noisy held-out picture."""
     number, t = values["picture"] - 1, values["t"] - 1
     known, unknown = scene.training_pictures[0], scene.test_pictures[0]
     x_0 = torch.stack([known[number % len(known)], unknown[number % len(unknown)]]).double()
@@ -69,7 +69,7 @@ def _curves(t: list[int], training: Mapping, held_out: Mapping, T: int, say: Say
 
 
 def recorded_curves(scene: Scene, values: dict, say: Say) -> Parts:
-    """The curves that were measured once."""
+    """Show the recorded curves."""
     lessons = scene.lessons
     if lessons is None:
         return _curves([], {}, {}, scene.T, say), say("curves_missing")
@@ -80,7 +80,7 @@ def recorded_curves(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def measured_curves(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """The curves, one t after another."""
+    """Measure the curves, one t after another."""
     known, unknown = scene.training_pictures[0], scene.test_pictures[0]
     exact, timesteps = DataDenoiser(known, scene.schedule), some_timesteps(scene.schedule, CURVE_STEPS)
     sets = pick_evenly(known, CURVE_PICTURES), pick_evenly(unknown, CURVE_PICTURES)
@@ -122,7 +122,7 @@ def _pairs(pictures: Tensor, label: str, index: Tensor, distances: Tensor, scene
 
 
 def recorded_neighbours(scene: Scene, values: dict, say: Say) -> Parts:
-    """The histograms that were measured once; held-out pictures and their nearest training pictures."""
+    """Show the recorded histograms, and held-out pictures with their nearest training pictures."""
     some = pick_evenly(scene.test_pictures[0], TWINS if scene.lessons else HELD_OUT)
     found = neighbours(some[:TWINS], some, scene.training_pictures[0], BINS)
     twins = _pairs(some, say("held_out_row"), found.index, found.samples, scene, say)
@@ -135,7 +135,7 @@ def recorded_neighbours(scene: Scene, values: dict, say: Say) -> Parts:
 
 
 def _sampling(scene: Scene, seed: int) -> SamplingSettings:
-    """Of some samples, of the classes of the first held-out pictures."""
+    """Return the settings of some samples, with the classes of the first held-out pictures."""
     labels = scene.test_pictures[1]
     known = scene.pipeline.classes and labels is not None
     return scene.plan.settings.replace(
@@ -143,7 +143,7 @@ def _sampling(scene: Scene, seed: int) -> SamplingSettings:
         eta=0.0,
         reverse_variance="posterior",
         num_inference_steps=min(SAMPLING_STEPS, scene.T),
-        timestep_spacing="even",  # as what was recorded
+        timestep_spacing="even",  # as in the recorded samples
         start_step=0,
         guidance_scale=1.0,
         num_images=SAMPLES,
@@ -153,7 +153,7 @@ def _sampling(scene: Scene, seed: int) -> SamplingSettings:
 
 
 def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """Samples of the network as they come out of the noise, and their nearest training pictures."""
+    """Draw samples of the network, shown as they emerge from the noise, and find their nearest training pictures."""
     settings = _sampling(scene, values["seed"])
     pool, held_out = scene.training_pictures[0], pick_evenly(scene.test_pictures[0], HELD_OUT)
 

@@ -14,9 +14,9 @@ from diffusion.pipeline import DDPMLabPipeline
 
 ALGEBRA = [row for row in ROWS if row.kind == "A"]
 OTHERS = [row for row in ROWS if row.kind != "A"]
-# Calls of the network by the rows of the other kinds, and pictures in each on average, as counted
+# Network calls of the rows of the other kinds, and pictures in each on average, as counted
 CALLS, PICTURES = 110, 5
-KEPT = 8  # schedules whose algebra is kept
+KEPT = 8  # schedules whose algebra is cached
 
 _algebra: OrderedDict[tuple[str, bytes], tuple[RowResult, ...]] = OrderedDict()
 
@@ -28,7 +28,7 @@ def _subject(scene: Scene) -> Subject:
 
 
 def algebra_of(scene: Scene) -> tuple[RowResult, ...]:
-    """The rows of kind A on the scene's schedule, kept from one visitor to the next."""
+    """Return the rows of kind A on the scene's schedule, cached across visitors."""
     key = scene.checkpoint.sha256, scene.schedule.betas.numpy().tobytes()
     if key not in _algebra:
         _algebra[key] = tuple(run_identities(_subject(scene), ALGEBRA))
@@ -38,12 +38,12 @@ def algebra_of(scene: Scene) -> tuple[RowResult, ...]:
 
 
 def opened(scene: Scene, values: dict, say: Say) -> Parts:
-    """The table with its algebra, the other rows still open."""
+    """Show the table with its algebra; the other rows have not run."""
     return (_table(algebra_of(scene), scene, say),)
 
 
 def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
-    """The rows of the other kinds, one after another, on the network "trained" or "spoiled": noise on its weights."""
+    """Run the rows of the other kinds one by one. weights: "trained", or "spoiled" for noise added to the weights."""
     subject = _subject(scene)
     if weights == "spoiled":
         unet = perturbed(scene.pipeline.with_weights().unet)
@@ -53,7 +53,7 @@ def others_of(scene: Scene, weights: str) -> Iterator[RowResult]:
 
 
 def all_rows(scene: Scene, values: dict, say: Say) -> Iterator[WorkStep[Parts]]:
-    """All rows, one after another."""
+    """Run all rows, one after another."""
     found = list(algebra_of(scene))
     for result in others_of(scene, values["weights"]):
         found.append(result)

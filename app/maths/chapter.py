@@ -1,4 +1,4 @@
-"""What a chapter is made of: experiments, their controls and what they show. Declarations; app/maths/tab.py wires."""
+"""Declarations of a chapter: its experiments, their controls and what they show. experiment_panel.py wires them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ Parts = Sequence[Chart | str]
 
 @dataclass(frozen=True)
 class Control:
-    """A slider, or a choice where `choices` are given. Its label is the chapter's word `name`.
+    """A slider, or a choice if `choices` are given. Its label is the chapter's word `name`.
 
-    maximum: None stands for the schedule's T. A slider of whole numbers has step 1. choices: each has the chapter's
-    word "NAME.CHOICE", or is its own word where it is a number. live: whether `show` depends on it; else a move of it
-    leaves what is there.
+    maximum: None means the schedule's T. step: 1 makes it a slider of whole numbers. choices: each is labelled by the
+    chapter's word "NAME.CHOICE", or by itself without such a word (numbers). live: whether `show` depends on it; if
+    not, moving it leaves what is shown.
     """
 
     name: str
@@ -36,18 +36,18 @@ class Control:
     live: bool = True
 
     def limits(self, scene: Scene) -> tuple[float, float]:
-        """The least and the most."""
+        """Return the least and the greatest value."""
         return self.minimum, scene.T if self.maximum is None else self.maximum
 
     def fitted(self, value, scene: Scene | None):
-        """The value, or where another checkpoint leaves no room for it the nearest that there is."""
+        """Return a number clamped to the scene's limits, which depend on the checkpoint; other values unchanged."""
         if self.choices or scene is None or not is_number(value):
             return value
         least, most = self.limits(scene)
         return min(max(value, least), most)
 
     def checked(self, value, scene: Scene):
-        """The value as the experiment takes it. Raises FieldError naming the control and its range."""
+        """Return the value in the experiment's type. Raises FieldError naming the control and its range."""
         if self.choices:
             if not isinstance(value, str) or value not in self.choices:
                 raise FieldError.of(self.name, "choice", value, choices=self.choices)
@@ -62,7 +62,7 @@ class Control:
         return float(value)
 
     def parsed(self, text: str):
-        """A value that stands in a link."""
+        """Parse a value in a link; text that is not a number is returned unchanged."""
         if self.choices:
             return text
         try:
@@ -73,7 +73,7 @@ class Control:
 
 @dataclass(frozen=True)
 class Upload:
-    """A picture of the visitor's own. The experiment gets it as the network's pictures are, or None."""
+    """A picture that the visitor uploads. The experiment gets it in the format of the network's pictures, or None."""
 
     name: str
     value: None = None
@@ -81,22 +81,22 @@ class Upload:
     live: bool = True
 
     def fitted(self, value, scene: Scene | None):
-        """Any picture is made to fit."""
+        """Return the value unchanged: `checked` makes any picture fit."""
         return value
 
     def checked(self, value: bytes | None, scene: Scene) -> Tensor | None:
-        """A picture file's content -> (C, H, W) float32 on the 8-bit grid. Raises FieldError naming the control."""
+        """Fit a picture file's content: (C, H, W) float32 on the 8-bit grid. Raises FieldError naming the control."""
         return None if value is None else scene.own_picture(value, self.name)
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """Something to try. name: of its section "see NAME" in the chapter's text.
+    """One experiment of a chapter. name: of its section "see NAME" in the chapter's text.
 
-    parts: what it shows, from top to bottom. show(scene, values, say): the parts for values of the controls by name;
-    closed forms, or what was computed once for the checkpoint, within a second; None for a part keeps what is there.
-    run(scene, values, say): on the network, step by step. calls(scene, values): network calls and pictures in each.
-    wide: the parts below each other where False would put them side by side.
+    parts: the kinds of what it shows, from top to bottom. show(scene, values, say): the parts for the controls' values
+    by name, within a second, from closed forms or from results computed once for the checkpoint; None leaves a part as
+    it is. run(scene, values, say): the parts from the network, step by step. calls(scene, values): the network calls of
+    `run`, and the pictures in each. wide: stack the parts instead of placing them side by side.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Chapter:
-    """name: of its text file, which begins with its number."""
+    """A chapter. name: of its text file; it begins with the chapter's number."""
 
     name: str
     experiments: tuple[Experiment, ...]

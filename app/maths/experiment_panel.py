@@ -1,4 +1,4 @@
-"""One experiment of a chapter on the page: its components, drawn with a result in them, and its events."""
+"""One experiment of a chapter on the page: its components, laid out with a result in them, and its events."""
 
 import logging
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ from app.ui.html import plan_line, words
 from app.ui.progress import Progress
 from app.ui.upload import AsSent, uploaded
 
-SHOW_SECONDS = 0.5  # between two looks at a run
+SHOW_SECONDS = 0.5  # between two updates of a run
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 class ExperimentPanel:
     """An experiment's components and handlers.
 
-    control_values: what the visitor has set in all experiments, by `control_key`; any other control is at its default.
-    link: of the chapter; both follow the controls. A plot has a line of its own below it, with its numbers as CSV.
+    control_values: the values that the visitor has set in all experiments, by `control_key`; other controls are at
+    their defaults. link: of the chapter. Both follow the controls. Below each plot, a link saves its numbers as CSV.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ExperimentPanel:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def lay_out(self, scene: Scene | None, control_values: dict) -> None:
-        """Draw it with these values in its controls, and what it shows of them."""
+        """Lay it out with these values in its controls, and with the result for them."""
         text, experiment = self.page.text, self.experiment
         values, said = self._fitted(scene, control_values)
         told, parts = ("", [None] * self._count) if scene is None else self._shown(scene, values)
@@ -77,7 +77,7 @@ class ExperimentPanel:
 
     @property
     def _count(self) -> int:
-        """How many components its parts have."""
+        """The number of components of its parts."""
         return sum(2 if part == "plot" else 1 for part in self.experiment.parts)
 
     def _part(self, part: Part, number: int, values: Iterator) -> None:
@@ -112,7 +112,7 @@ class ExperimentPanel:
         return gr.Slider(least, most, value, step=control.step, buttons=[], **more)
 
     def _fitted(self, scene: Scene | None, control_values: dict) -> tuple[dict, str]:
-        """The controls' values, with the first one in place of a wrong one; and what is wrong."""
+        """Return the controls' values, with defaults in place of wrong ones, and what is wrong ("" for nothing)."""
         values, said = {}, ""
         for control in self.experiment.controls:
             value = control.fitted(control_values.get(control_key(self.experiment, control), control.value), scene)
@@ -141,7 +141,7 @@ class ExperimentPanel:
                 gr.on(events, handler, {self.control_values} | controls, outputs, trigger_mode="always_last", **raw)
         if self.start is None:
             return
-        # The control_values rest while it runs: another picture above these numbers would be a lie
+        # The controls are disabled while it runs: a changed control would not belong to the numbers below it
         events = JobEvents(
             self.services, "maths", [self.start], self.stop, self.progress,
             language=lambda _: self.page.language, resting=controls, explained=self.explain,
@@ -154,22 +154,22 @@ class ExperimentPanel:
         return {self.said, *self.parts}
 
     def values(self, sent: Sent) -> dict:
-        """A control's name -> the value that was sent for it."""
+        """Map each control's name to the value sent for it."""
         return {name: sent[control] for name, control in self.controls.items()}
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
     def show(self, scene: Scene, values: dict) -> Shown:
-        """What the experiment shows at once. Never raises: what is wrong with a value stands above the parts."""
+        """Show the experiment for these values. Never raises: a message above the parts says what is wrong."""
         said, parts = self._shown(scene, values)
         return {self.said: said} | self._in_place(parts)
 
     def _in_place(self, rendered: list) -> Shown:
-        """The values of the parts' components, by component; None leaves one as it is."""
+        """Map the parts' components to their new values; None leaves a component as it is."""
         return {part: value for part, value in zip(self.parts, rendered, strict=True) if value is not None}
 
     def _shown(self, scene: Scene, values: dict) -> tuple[str, list]:
-        """What is wrong with the values ("" for nothing), and what the parts' components show (None: as it is)."""
+        """Return what is wrong with the values ("" for nothing), and the components' new values (None: unchanged)."""
 
         def shown() -> tuple[str, list]:
             return "", self._rendered(self.experiment.show(scene, self.checked(values, scene), self.page.text.say))
@@ -179,12 +179,12 @@ class ExperimentPanel:
         except ValueError as error:
             said = self.explain(error, self.page.language)
         except Exception:
-            logger.exception("an experiment could not be shown")
+            logger.exception("Could not show an experiment")
             said = say(self.page.language, "errors.server")
         return plan_line(said, is_error=True), [None] * self._count
 
     def checked(self, values: dict, scene: Scene) -> dict:
-        """The controls' values as the experiment takes them. Raises ValueError naming the control."""
+        """Return the controls' values in the types that the experiment takes. Raises ValueError naming the control."""
         return {one.name: self._checked(one, values[one.name], scene) for one in self.experiment.controls}
 
     @staticmethod
@@ -194,7 +194,7 @@ class ExperimentPanel:
         return control.checked(value, scene)
 
     def edit(self, request: gr.Request, sent: Sent) -> Shown:
-        """A control was moved on which depends what is shown."""
+        """Show the experiment again after a live control was changed."""
         scene = self.page.scene(self.services)
         if scene is None:
             return UNCHANGED
@@ -202,13 +202,13 @@ class ExperimentPanel:
         return self._noted(request, scene, sent[self.control_values], values) | self.show(scene, values)
 
     def note(self, request: gr.Request, sent: Sent) -> Shown:
-        """Another control was moved: what is there stays."""
+        """Note the change of a control that is not live; what is shown stays."""
         scene = self.page.scene(self.services)
         noted = scene and self._noted(request, scene, sent[self.control_values], self.values(sent))
         return noted or UNCHANGED
 
     def _noted(self, request: gr.Request, scene: Scene, control_values: dict, values: dict) -> Shown:
-        """What the visitor has set by now, and the link to it; wrong values stand in neither."""
+        """Return the updated control_values and link; no update if a value is wrong."""
         try:
             self.checked(values, scene)
         except ValueError:
@@ -224,7 +224,7 @@ class ExperimentPanel:
         }
 
     def plan_job(self, request: gr.Request, sent: Sent) -> Job[Parts]:
-        """Run was pressed."""
+        """Plan the job of the Run button. Raises ValueError if a value is wrong or the job costs too much."""
         scene = Scene.of(self.services, self.page.generate)
         values = self.checked(self.values(sent), scene)
         calls, pictures = self.experiment.calls(scene, values)
@@ -243,11 +243,11 @@ class ExperimentPanel:
         )
 
     def explain(self, error: ValueError, language: str) -> str:
-        """An error with the chapter's own word for the control that it names."""
+        """Explain an error, using the chapter's own word for the control that it names."""
         return explain(error, language, self.page.text.words)
 
     def _rendered(self, parts: Parts) -> list:
-        """What each component of the parts shows; None leaves it as it is."""
+        """Return the new value of each component of the parts; None leaves it as it is."""
         updates: list = []
         for kind, part in zip(self.experiment.parts, parts, strict=True):
             if part is None:

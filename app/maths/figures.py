@@ -1,4 +1,4 @@
-"""What experiments show beside plots: pictures with captions, and tables. Pure functions."""
+"""Pictures with captions, as HTML, and tables, as Markdown, for the experiments. Pure functions."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,16 +7,16 @@ from torch import Tensor
 
 from app.ui.images import data_uri, enlarged, picture, png, visible
 
-SIDE = 256  # of a picture, in pixels at most
+SIDE = 256  # of a picture on the page, at most, in pixels
 
 
 def address(x: Tensor, side: int = SIDE) -> str:
-    """One picture (C, H, W) in [-1, 1] as an address that holds it, with squares for pixels."""
+    """Return a picture (C, H, W) in [-1, 1] as a PNG data address, enlarged with squares for pixels."""
     return data_uri(png(enlarged(picture(visible(x.unsqueeze(0))[0]), side)))
 
 
 def figures(shown: Sequence[tuple[Tensor, str]]) -> str:
-    """Pictures (C, H, W) in [-1, 1] side by side, each with its caption, which is also its alternative text."""
+    """Place pictures (C, H, W) in [-1, 1] side by side; each caption is also the alternative text."""
     cells = (
         f'<figure><img src="{address(x)}" alt="{escape(caption)}"><figcaption>{escape(caption)}</figcaption></figure>'
         for x, caption in shown
@@ -25,7 +25,7 @@ def figures(shown: Sequence[tuple[Tensor, str]]) -> str:
 
 
 def rows_of_figures(rows: Sequence[tuple[str, Sequence[Tensor]]], heads: Sequence[str], side: int = SIDE) -> str:
-    """Pictures (C, H, W) in [-1, 1] in rows with labels, below column heads; each at most `side` pixels wide."""
+    """Place pictures (C, H, W) in [-1, 1] in labelled rows below column heads, each at most `side` pixels wide."""
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, xs in rows:
         cells.append(f'<span class="row">{escape(label)}</span>')
@@ -38,12 +38,12 @@ def rows_of_figures(rows: Sequence[tuple[str, Sequence[Tensor]]], heads: Sequenc
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; cells may hold formulas."""
+    """Return a Markdown table; cells can hold formulas."""
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def power_of_ten(value: float) -> str:
-    """A number in LaTeX with two digits and a power of ten."""
+    """Format a number in LaTeX with two digits and a power of ten."""
     digits, _, power = f"{value:.1e}".partition("e")
     return rf"{digits}\times10^{{{int(power)}}}"

@@ -1,4 +1,4 @@
-"""A page of the chapters: which chapter, in which language, on what; its link, and how its components are kept."""
+"""The open page of the chapters: chapter, language and scene; its link, and the keys of its components."""
 
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -20,7 +20,7 @@ LATEX = [
 
 
 class Page(NamedTuple):
-    """What the place of the chapters shows: a chapter, in a language, on the values of Generate's controls."""
+    """The chapter that is shown, its language, and the values of Generate's controls that it uses."""
 
     chapter: str
     language: str
@@ -32,7 +32,7 @@ class Page(NamedTuple):
         return chapter_words(self.chapter, self.language)
 
     def scene(self, services: Services) -> Scene | None:
-        """What its experiments run on; None where Generate's values cannot run."""
+        """Return the scene that its experiments run on; None if Generate's values cannot run."""
         try:
             return Scene.of(services, self.generate)
         except ValueError:
@@ -40,12 +40,12 @@ class Page(NamedTuple):
 
 
 def control_key(experiment: Experiment, control: Control | Upload) -> str:
-    """A control's name in a link, and in what a visitor has set."""
+    """Return a control's key in a link and in the visitor's control_values."""
     return f"{experiment.name}.{control.name}"
 
 
 def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, control_values: dict) -> str:
-    """The link to a chapter with what was set in it, to copy."""
+    """Return the HTML of a link to a chapter with the values set in it, to copy."""
     fields = [("tab", "maths"), ("chapter", str(chapter.number))]
     for experiment in chapter.experiments:
         for control in experiment.controls:
@@ -57,10 +57,10 @@ def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene
 
 
 def keyed(*name: str | int) -> dict:
-    """What a component is told so that, drawn again, it takes the place of itself in the server's memory too."""
+    """Return arguments by which a redrawn component replaces its former self in the server's memory too."""
     return {"key": name, "preserved_by_key": []}
 
 
 def markdown(text: str, **more) -> gr.Markdown:
-    """Text with formulas."""
+    """Make a Markdown component that renders formulas."""
     return gr.Markdown(text, latex_delimiters=LATEX, **more)

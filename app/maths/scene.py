@@ -1,4 +1,4 @@
-"""What the experiments run on: the checkpoint, the noise schedule and the pictures that the page has chosen."""
+"""The scene that the experiments run on: the chosen checkpoint, its noise schedule and its pictures."""
 
 import struct
 import zipfile
@@ -30,9 +30,9 @@ from diffusion.schedule import NoiseSchedule
 from diffusion.sharing.recipe import MAX_SIDE
 
 MAX_REFERENCE_BYTES = 50_000_000
-# What reading a broken .npz or JSON may raise
+# Errors that reading a broken .npz or JSON can raise
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
-FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # Pillow knows some that start other programs
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP")  # the only ones allowed: for others, Pillow can start external programs
 BROKEN = (
     OSError, SyntaxError, EOFError, ArithmeticError, KeyError, IndexError, TypeError, struct.error, zlib.error,
     Image.DecompressionBombError,
@@ -41,7 +41,7 @@ BROKEN = (
 
 @dataclass(frozen=True)
 class Scene:
-    """One visitor's choice. plan: of the run that Generate's controls describe; the chapters use its schedule."""
+    """A visitor's choice. plan: of the run that Generate's controls describe; the chapters use its schedule."""
 
     checkpoint: Checkpoint
     pipeline: DDPMLabPipeline
@@ -49,7 +49,7 @@ class Scene:
 
     @classmethod
     def of(cls, services: Services, values: dict) -> "Scene":
-        """What Generate's controls have chosen. Raises FieldError."""
+        """Build the scene from the values of Generate's controls. Raises FieldError."""
         pipeline, plan = plan_run(services, values)
         return cls(services.catalogue.checkpoint(plan.settings.checkpoint), pipeline, plan)
 
@@ -60,19 +60,19 @@ class Scene:
 
     @property
     def T(self) -> int:
-        """How many steps it has."""
+        """The number of steps of the schedule."""
         return len(self.schedule)
 
     @property
     def dims(self) -> int:
-        """D: numbers in a picture."""
+        """D: the count of numbers in a picture, C H W."""
         channels, height, width = self.checkpoint.image_shape
         return channels * height * width
 
     def denoiser(self, labels: Tensor | None = None) -> Denoiser:
-        """The network, without guidance: told each picture's class where it has classes.
+        """Return the network without guidance, conditioned on each picture's class if it has classes.
 
-        labels: (B,), of the pictures that it will be given.
+        labels: (B,), of the pictures that it will be given; None for no class.
         """
         settings = {"guidance_scale": 1.0, "num_images": 1 if labels is None else len(labels), "start_step": 0}
         known = self.pipeline.classes and labels is not None
@@ -86,18 +86,18 @@ class Scene:
 
     @cached_property
     def test_pictures(self) -> tuple[Tensor, Tensor | None]:
-        """The same of pictures that no training saw."""
+        """A sample of pictures that were not trained on, in the same format."""
         return self._pictures("test")
 
     def test_picture(self, number: int) -> tuple[Tensor, Tensor | None]:
-        """One of them by its number from 1, round and round: (1, C, H, W), and its label (1,)."""
+        """Return a test picture by its number from 1, wrapping around: (1, C, H, W), and its label (1,) or None."""
         pictures, labels = self.test_pictures
         place = (number - 1) % len(pictures)
         return pictures[place : place + 1], None if labels is None else labels[place : place + 1]
 
     @cached_property
     def data_facts(self) -> DataFacts | None:
-        """What was measured of the training pictures once, on the betas of the training; None before it was."""
+        """Recorded facts of the training pictures on the training's betas; None without a readable, fitting record."""
         path = self.checkpoint.folder / "reference" / "facts.npz"
         try:
             status = path.stat()
@@ -106,18 +106,18 @@ class Scene:
             return None
         if facts is None or facts.dims != self.dims or not torch.equal(facts.betas, self.plan.trained.betas):
             return None
-        if self._measured is None:  # of other weights: what is of the data alone stays true
+        if self._measured is None:  # recorded with other weights: only the facts of the data alone still hold
             facts = replace(facts, network_mse=None, network_gap=None)
         return facts
 
     @cached_property
     def lessons(self) -> Lessons | None:
-        """What was measured of the network once; None before it was, and on other betas than those of its training."""
+        """Recorded measurements of the network; None without a record, and on betas other than the training's."""
         return self._measured if self.plan.on_trained_betas else None
 
     @cached_property
     def _measured(self) -> Lessons | None:
-        """What was measured of these very weights."""
+        """Recorded measurements of exactly these weights; None without them."""
         folder = self.checkpoint.folder / "reference"
         try:
             files = [path.stat() for path in sorted(folder.glob("lessons.*"))]
@@ -129,18 +129,18 @@ class Scene:
         return found if found.checkpoint_sha256 == self.checkpoint.sha256 else None
 
     def recorded_mse(self, pairs: Sequence[Pair]) -> dict[Pair, float] | None:
-        """The network's error at these steps, as recorded of training pictures; None without a record for the betas."""
+        """Return the network's recorded error on training pictures at these steps; None without one for the betas."""
         facts = self.data_facts
         if facts is None or facts.network_mse is None or not self.plan.on_trained_betas:
             return None
         return facts.network_mse_at(pairs)
 
     def own_picture(self, content: bytes, name: str) -> Tensor:
-        """A picture file fitted to the network: (C, H, W) float32 on the 8-bit grid. Raises FieldError of `name`."""
+        """Fit a picture file to the network: (C, H, W) float32 on the 8-bit grid. Raises FieldError of `name`."""
         channels, side, _ = self.checkpoint.image_shape
         try:
             with Image.open(BytesIO(content), formats=FORMATS) as picture:
-                if max(picture.size) > MAX_SIDE:  # before anything is unpacked
+                if max(picture.size) > MAX_SIDE:  # checked before anything is decoded
                     raise FieldError(name, "picture_large", most=MAX_SIDE)
                 return to_unit_range(fit(picture, side, "L" if channels == 1 else "RGB")[None])[0]
         except FieldError:
@@ -176,5 +176,5 @@ def _read(path: Path, changed: int, shape: tuple[int, int, int]) -> tuple[Tensor
         labels = torch.from_numpy(arrays["labels"].astype(np.int64)) if "labels" in arrays else None
     x_0 = to_unit_range(images)
     if tuple(x_0.shape[1:]) != tuple(shape):
-        raise ValueError("images: of another size than the network's")
+        raise ValueError("images: their size differs from the network's")
     return x_0, labels

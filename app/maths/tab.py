@@ -1,7 +1,7 @@
-"""The mathematics: a table of contents, and the open chapter with its experiments.
+"""The mathematics tab: a table of contents, and the open chapter with its experiments.
 
-Only the open chapter is on the page: Gradio's browser side looks at every component again and again, and all chapters
-have some 460.
+Only the open chapter is on the page: Gradio's browser side walks through all components again and again, and the
+chapters have about 460 together.
 """
 
 import time
@@ -36,9 +36,9 @@ class MathsTab:
 
     def __init__(self, services: Services, language: gr.Radio, generate: RunControls):
         self.services, self.language, self.generate = services, language, generate
-        self.page = gr.State(None)  # Page: what is drawn
-        self.turned = gr.HTML(visible=False)  # changes with it; the change of a State is seen after queued events only
-        self.control_values = gr.State({})  # what was set in the experiments of all chapters; see ExperimentPanel
+        self.page = gr.State(None)  # the Page that is drawn
+        self.turned = gr.HTML(visible=False)  # changes with `page`: a State's change is seen after queued events only
+        self.control_values = gr.State({})  # set in the experiments of all chapters; see ExperimentPanel
         self._lay_out()
         self._wire()
 
@@ -63,7 +63,7 @@ class MathsTab:
 
     @property
     def inputs(self) -> set[Component]:
-        """Language, Generate's controls, the chapter chosen, what has been set in the experiments, what is drawn."""
+        """Language, Generate's controls, the chosen chapter, the experiments' values and the drawn page."""
         return {self.language, self.chapter, self.control_values, self.page} | self.generate.inputs
 
     @property
@@ -77,11 +77,11 @@ class MathsTab:
         return {self.chapter, self.control_values}
 
     def wire_turn(self, event) -> None:
-        """After an event that opens the page or changes its language: the open chapter, if there is one."""
+        """Draw the open chapter, if any, after an event that opens the page or changes its language."""
         event.then(self.turn, self.inputs, self.whole, preprocess=False, **PRIVATE)
 
     def wire_select(self, tab: gr.Tab) -> None:
-        """The tab is opened: its chapter follows what Generate has chosen by now."""
+        """Draw the chapter when the tab is opened, with Generate's values at that time."""
         tab.select(self.enter, self.inputs, self.whole, preprocess=False, **PRIVATE)
 
     def _wire(self) -> None:
@@ -93,7 +93,7 @@ class MathsTab:
     # Handlers --------------------------------------------------------------------------------------------------------
 
     def open(self, query: str = "") -> Shown:
-        """The page is opened: at a chapter where the link says so, with the experiments' values that it names."""
+        """Open the page: at the chapter that a link names, if any, with the experiments' values in the link."""
         try:
             fields = query_fields(query)
         except ValueError:
@@ -108,24 +108,24 @@ class MathsTab:
         return {self.chapter: gr.update(value=name), self.control_values: control_values}
 
     def enter(self, request: gr.Request, sent: Sent) -> Shown:
-        """The tab was opened. Where a link did it, the opening of the page draws the chapter.
+        """Draw the chapter when the tab is opened, unless a link opened it: then opening the page draws it.
 
-        To draw it once more would take back what the reader has set by the time that the second one comes.
+        A second drawing would undo the values that the reader has set by the time it arrives.
         """
         if sent[self.page] is None and sent[self.chapter] in NAMES:
             return UNCHANGED
         return self._turned(request, sent, lambda name: name or NAMES[0])
 
     def turn(self, request: gr.Request, sent: Sent) -> Shown:
-        """Another chapter was chosen, or this one is to be shown anew."""
+        """Draw the chosen chapter, or the open one again."""
         return self._turned(request, sent, lambda name: name)
 
     def back_to(self, request: gr.Request, sent: Sent) -> Shown:
-        """To the chapter before."""
+        """Draw the previous chapter."""
         return self._turned(request, sent, lambda name: _neighbour(name, -1))
 
     def forth_to(self, request: gr.Request, sent: Sent) -> Shown:
-        """To the chapter after."""
+        """Draw the next chapter."""
         return self._turned(request, sent, lambda name: _neighbour(name, 1))
 
     def _turned(self, request: gr.Request, sent: Sent, choose) -> Shown:
@@ -140,9 +140,7 @@ class MathsTab:
         place = NAMES.index(name) if name else 0
         page = pages.Page(name, language, generate) if name else None
         if page != drawn:
-            self.services.queue.stop(
-                Ticket(request.session_hash, "maths")
-            )  # what still runs in the chapter that is left
+            self.services.queue.stop(Ticket(request.session_hash, "maths"))  # the run in the chapter that is being left
         link = (
             pages.chapter_link(request, page, book.BY_NAME[name], scene, sent[self.control_values])
             if scene and name
@@ -158,9 +156,9 @@ class MathsTab:
         return shown if page == drawn else shown | {self.page: page, self.turned: str(time.time_ns())}
 
     def draw(self, page: "Page | None", control_values: dict) -> None:
-        """The open chapter: its text and its experiments, with their results.
+        """Lay out the open chapter: its text and its experiments, with their results.
 
-        Each chapter has a place of its own. What comes to the place of another component gets that one's values first.
+        Each chapter has a column of its own: a component drawn in the place of another first gets the other's values.
         """
         drawn: list[ExperimentPanel] = []
         for chapter in book.CHAPTERS:
@@ -186,7 +184,7 @@ class MathsTab:
 
 
 def _about(language: str, scene: "Scene") -> str:
-    """Which checkpoint and schedule the chapters are on."""
+    """Say which checkpoint and schedule the chapters use."""
     betas = scene.schedule.betas
     places = {
         "checkpoint": say_name(language, "checkpoints", scene.checkpoint.name),

@@ -1,4 +1,4 @@
-"""The text of the chapters: a Markdown file each, in every language, with the same sections.
+"""The texts of the chapters: one Markdown file per chapter and language, all with the same sections.
 
     # Title
     ## claim          the claim in one sentence
@@ -7,8 +7,8 @@
     ## tutorial       in the tutorial's words, and what to add to them
     ## words          "key: text" lines: labels of controls, axes, curves; {places} are filled
 
-A formula colours a symbol by \\textcolor{PICTURE}{x_0}; the names are those of app/ui/charts.py, so that it has the
-colour of its curve.
+A formula colours a symbol with \\textcolor{PICTURE}{x_0}; the colour names are those of app/ui/charts.py, so a symbol
+has the colour of its curve.
 """
 
 import re
@@ -18,32 +18,32 @@ from importlib.resources import files
 
 from app.ui import charts as vega
 
-MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and a mark that begins no line
+MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and punctuation that must not begin a line
 NAMES = tuple(sorted(path.name.removesuffix(".md") for path in (files("app.texts") / "maths" / "en").iterdir()))
 COLORS = ("PICTURE", "NOISE", "NETWORK", "EXACT", "PLAIN")
 
 
 @dataclass(frozen=True)
 class ChapterWords:
-    """One chapter in one language. sections: by their headings; words: the short texts by key."""
+    """One chapter in one language. sections: by heading; words: the short texts by key."""
 
     title: str
     sections: dict[str, str]
     words: dict[str, str]
 
     def say(self, key: str, **values) -> str:
-        """A short text, with its {places} filled."""
+        """Return a short text with its {places} filled."""
         return self.words[key].format(**values) if values else self.words[key]
 
 
 def number_of(name: str) -> int:
-    """A chapter's number, with which its name begins."""
+    """Return the number at the beginning of a chapter's name."""
     return int(name.split("-")[0])
 
 
 @cache
 def chapter_words(name: str, language: str) -> ChapterWords:
-    """The text of a chapter in a language."""
+    """Read the text of a chapter in a language."""
     text = (files("app.texts") / "maths" / language / f"{name}.md").read_text(encoding="utf-8")
     for color in COLORS:
         text = text.replace(f"\\textcolor{{{color}}}", f"\\textcolor{{{getattr(vega, color)}}}")
@@ -60,7 +60,7 @@ def chapter_words(name: str, language: str) -> ChapterWords:
 
 
 def _kept_together(text: str) -> str:
-    """A formula takes the mark after it along: a browser would begin a line with the mark."""
-    parts = text.split("$$")  # in turn, text and displayed formulas; two formulas beside each other are none
+    """Move the punctuation after a formula into it: otherwise a browser can begin a line with it."""
+    parts = text.split("$$")  # text and displayed formulas in turn; two adjacent inline formulas must not make a "$$"
     parts[::2] = [MARKED.sub(r"$\1{\\small\\text{\2}}$", part).replace("$$", "$\u200b$") for part in parts[::2]]
     return "$$".join(parts)
