@@ -1,1 +1,1 @@
-"""What each chapter of the derivation shows, as numbers; the app draws them."""
+"""The numbers that each chapter of the derivation shows; the app draws them."""

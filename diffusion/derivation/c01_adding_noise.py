@@ -1,6 +1,6 @@
-"""Chapter 1, adding noise: the chain and the jump as one and the same picture, and whose noise is in it.
+"""Chapter 1, adding noise: chain and jump give the same x_t, and each step's share of the noise in it.
 
-Code index t is the paper's t + 1: a state at t has gone through the steps k = 0..t, t = -1 is x_0.
+Code index t is the paper's t + 1: a state at t has gone through the steps k = 0..t; t = -1 is x_0.
 """
 
 import math
@@ -16,14 +16,15 @@ from diffusion.schedule import NoiseSchedule
 
 
 def step_noises(shape: Sequence[int], count: int, generator: torch.Generator) -> Tensor:
-    """The fresh noise of `count` steps: (count, *shape) float64. A longer row begins with the shorter one's numbers."""
+    """Draw the fresh noise of `count` steps: (count, *shape) float64. The first rows do not depend on `count`."""
     return torch.stack([torch.randn(*shape, generator=generator, dtype=torch.float64) for _ in range(count)])
 
 
 def forward_steps(x_0: Tensor, noises: Iterable[Tensor], schedule: NoiseSchedule) -> Iterator[Tensor]:
-    """The forward chain, x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps_t: Ho et al. 2020, eq. (2).
+    """Walk the forward chain x_t = sqrt(1 - beta_t) x_{t-1} + sqrt(beta_t) eps_t: Ho et al. 2020, eq. (2).
 
-    x_0: any shape; noises: of its shape, one a step, at most T. Yields the state after each step, from t = 0 on.
+    x_0: any shape; noises: eps_t of x_0's shape, one per step, at most T. Yields the state after each step, from t = 0
+    on, as float64.
     """
     x = x_0.double()
     betas = schedule.betas.tolist()
@@ -33,9 +34,10 @@ def forward_steps(x_0: Tensor, noises: Iterable[Tensor], schedule: NoiseSchedule
 
 
 def noise_shares(t: int, schedule: NoiseSchedule) -> Tensor:
-    """Whose noise is in x_t: the share of step k in the variance of the whole noise, k = 0..t.
+    """Share of each step k = 0..t in the variance of the whole noise in x_t.
 
-    beta_k alpha-bar_t / (alpha-bar_k (1 - alpha-bar_t)), (t + 1,) float64, of sum 1. t in [0, T).
+    beta_k alpha-bar_t / (alpha-bar_k (1 - alpha-bar_t)): (t + 1,) float64, sum 1. Raises ValueError for t outside
+    [0, T).
     """
     _check_t(t, schedule)
     log = schedule.log_alphas_cumprod[: t + 1]
@@ -43,16 +45,16 @@ def noise_shares(t: int, schedule: NoiseSchedule) -> Tensor:
 
 
 def last_step_correlation(schedule: NoiseSchedule) -> Tensor:
-    """Correlation of step t's own noise with the whole noise in x_t, the one a network predicts: (T,).
+    """Correlation of step t's own noise with the whole noise in x_t, which a network predicts: (T,) float64.
 
-    sqrt(beta_t / (1 - alpha-bar_t)), the root of the last share; 1 at t = 0.
+    sqrt(beta_t / (1 - alpha-bar_t)), the root of the last of noise_shares; 1 at t = 0.
     """
     return (schedule.betas / one_minus_exp(schedule.log_alphas_cumprod)).sqrt()
 
 
 @dataclass(frozen=True, eq=False)
 class TwoWays:
-    """x_t made twice from the same noises: step by step, and in one jump. Both of x_0's shape, float64."""
+    """x_t made from the same noises step by step and in one jump; each has x_0's shape, float64."""
 
     t: int
     chain: Tensor
@@ -60,16 +62,16 @@ class TwoWays:
 
     @property
     def difference(self) -> Tensor:
-        """chain - jump: rounding, and nothing else."""
+        """chain - jump, which is rounding only."""
         return self.chain - self.jump
 
 
 def two_ways(x_0: Tensor, t: int, noises: Tensor, schedule: NoiseSchedule) -> TwoWays:
-    """The chain and Ho et al. 2020, eq. (4): equal in every pixel, not only in law.
+    """Make x_t by the chain and by the jump of Ho et al. 2020, eq. (4): equal in every pixel, not only in law.
 
-    The jump's noise is the sum of the steps' noises by the roots of their shares.
+    The jump's noise is the sum of the steps' noises, weighted by the roots of their shares.
     x_0: any shape; noises: (n, *x_0.shape) with n > t, of which the first t + 1 are used; t in [0, T). Raises
-    ValueError for other t, and for noises that do not fit.
+    ValueError for another t, and for noises of another shape or too few.
     """
     _check_t(t, schedule)
     if len(noises) <= t or noises.shape[1:] != x_0.shape:
@@ -82,10 +84,11 @@ def two_ways(x_0: Tensor, t: int, noises: Tensor, schedule: NoiseSchedule) -> Tw
 
 @dataclass(frozen=True, eq=False)
 class MomentScores:
-    """z-scores of the first two moments of numbers that should be standard normal, at several t: each (K,) float64.
+    """z-scores of the first two moments of numbers that should be standard normal, at K values of t.
 
-    mean: sqrt(n) times their mean. var: (their mean square - 1) sqrt(n / 2). Both are of mean 0 and variance 1 where
-    the claim holds, and normal for large n; count: n, the numbers behind each score.
+    t: (K,) int64; mean, var: (K,) float64. mean: sqrt(n) times the numbers' mean. var: (their mean square - 1)
+    sqrt(n / 2). If the claim holds, each score has mean 0 and variance 1 and is normal for large n. count: n, the
+    numbers behind each score.
     """
 
     t: Tensor
@@ -100,7 +103,7 @@ class MomentScores:
 
 
 def moment_scores(t: Sequence[int], standardised: Iterable[Tensor]) -> MomentScores:
-    """The scores of K tensors of one size, one for each t, that should hold independent standard normal numbers."""
+    """Score K tensors of equal size, one per t, which should hold independent standard normal numbers."""
     means, squares = [], []
     for z in standardised:
         means.append(z.mean())
@@ -113,10 +116,10 @@ def moment_scores(t: Sequence[int], standardised: Iterable[Tensor]) -> MomentSco
 def chain_moments(
     x_0: Tensor, timesteps: Iterable[int], replicas: int, generator: torch.Generator, schedule: NoiseSchedule
 ) -> MomentScores:
-    """Whether the chain, walked by `replicas` copies of x_0 with noises of their own, has the closed form's moments.
+    """Test the chain's moments against the closed form's, on `replicas` copies of x_0 with noises of their own.
 
-    (x_t - sqrt(alpha-bar) x_0) / sqrt(1 - alpha-bar) is tested at each of the timesteps, in [0, T), on the way of one
-    walk; scores at neighbouring t are correlated. x_0: any shape. Raises ValueError naming the argument.
+    Scores (x_t - sqrt(alpha-bar) x_0) / sqrt(1 - alpha-bar) at each of the timesteps, in [0, T). All come from one
+    walk, so scores at neighbouring t are correlated. x_0: any shape. Raises ValueError naming the argument.
     """
     marks = sorted(set(timesteps))
     if not marks:
@@ -126,7 +129,7 @@ def chain_moments(
     if replicas < 1:
         raise ValueError(f"replicas: must be at least 1, got {replicas}")
     copies = x_0.double().expand(replicas, *x_0.shape)
-    # One at a time, as all of them would fill the memory; drawn in float32, which is four times as fast
+    # Drawn one at a time, because all of them would fill the memory; in float32, which is four times as fast
     noises = (torch.randn(*copies.shape, generator=generator).double() for _ in range(marks[-1] + 1))
     wanted = set(marks)
     states = ((t, x) for t, x in enumerate(forward_steps(copies, noises, schedule)) if t in wanted)
@@ -135,9 +138,11 @@ def chain_moments(
 
 @dataclass(frozen=True)
 class ScheduleSize:
-    """How much noise a schedule adds. first_std_grey, last_std_grey: sqrt(beta) of the first and the last step in grey
-    levels of 255. total: -ln alpha-bar at the end; sum_of_betas: what it is to first order. signal_left:
-    sqrt(alpha-bar) at the end, the picture's amplitude that is still in "pure noise".
+    """How much noise a schedule adds.
+
+    first_std_grey, last_std_grey: sqrt(beta) of the first and the last step, in grey levels of 255. total: -ln
+    alpha-bar at the end; sum_of_betas: its value to first order. signal_left: sqrt(alpha-bar) at the end, the
+    picture's amplitude still left in "pure noise".
     """
 
     first_std_grey: float
@@ -148,7 +153,7 @@ class ScheduleSize:
 
 
 def schedule_size(schedule: NoiseSchedule) -> ScheduleSize:
-    """See ScheduleSize."""
+    """Measure how much noise a schedule adds; see ScheduleSize."""
     first, last = (schedule.betas[[0, -1]].sqrt() / (2 * HALF_BIN)).tolist()
     return ScheduleSize(
         first_std_grey=first,

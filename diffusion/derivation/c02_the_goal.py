@@ -1,7 +1,7 @@
 """Chapter 2, the goal: the two directions of KL on a line, and a model whose likelihood, bound and gap are all exact.
 
 Everything is in nats. Code index t is the paper's t + 1, s = -1 is x_0; a chain's steps (t, s) go from noisy to clean,
-so that the last one is the decoder.
+so the last one is the decoder.
 """
 
 import math
@@ -19,18 +19,18 @@ from diffusion.schedule import NoiseSchedule
 
 GRID_STEP = 0.005
 GRID_HALF_WIDTH = 15.0  # 6001 points
-TAIL_STDS = 10  # what a wider density needs: KL(p || q) of a wide p is made in its tails
-MIN_STD = 4 * GRID_STEP  # narrower ones would fall between the points
+TAIL_STDS = 10  # reach of the grid around a wide density: KL(p || q) of a wide p comes from its tails
+MIN_STD = 4 * GRID_STEP  # narrower densities would fall between the points
 
 COMPASS = torch.cartesian_prod(*[torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64)] * 2)
-SMALLEST_REACH = 1e-8  # at a minimum, nearer neighbours differ by less than rounding
+SMALLEST_REACH = 1e-8  # nearer neighbours of a minimum differ from it by less than rounding
 
 Direction = Literal["forward", "reverse"]
 
 
 @dataclass(frozen=True)
 class Mixture:
-    """sum_k weights_k N(means_k, stds_k^2), a density on the line; the weights are scaled to sum 1, equal by default.
+    """The density sum_k weights_k N(means_k, stds_k^2) on the line; weights are scaled to sum 1, equal by default.
 
     stds: each at least MIN_STD. Raises ValueError naming the field.
     """
@@ -55,25 +55,25 @@ class Mixture:
 
     @classmethod
     def gaussian(cls, mean: float, std: float) -> Self:
-        """One component."""
+        """Return the mixture with one component."""
         return cls((mean,), (std,))
 
     def log_density(self, x: Tensor) -> Tensor:
-        """log of the density at x, of x's shape, float64; finite wherever x is."""
+        """Log of the density at x: x's shape, float64; finite where x is."""
         means, stds, weights = (torch.tensor(v, dtype=torch.float64) for v in (self.means, self.stds, self.weights))
         return torch.logsumexp(weights.log() - gaussian_nats(x.unsqueeze(-1), means, stds**2), dim=-1)
 
 
-TWO_HILLS = Mixture((-2.0, 2.0), (0.6, 0.6))  # what the chapter opens with
+TWO_HILLS = Mixture((-2.0, 2.0), (0.6, 0.6))  # the chapter's first example
 
 
 @dataclass(frozen=True, eq=False)
 class Divergence:
-    """Two densities on a grid, and both KLs between them.
+    """Two densities q and p on a grid, and both KLs between them.
 
-    x, q, p: (N,) float64. forward: KL(q || p), the direction data || model of maximum likelihood; reverse: KL(p || q).
-    forward_integrand = q log(q / p) is negative where p > q; its integral, forward_nats, never is.
-    cross_entropy_nats: -E_q log p = forward_nats + entropy_nats of q.
+    x, q, p: (N,) float64. forward_nats: KL(q || p), the direction data || model of maximum likelihood. reverse_nats:
+    KL(p || q). forward_integrand: (N,), q log(q / p), negative where p > q; its integral forward_nats never is.
+    entropy_nats: of q. cross_entropy_nats: -E_q log p = forward_nats + entropy_nats.
     """
 
     x: Tensor
@@ -87,7 +87,7 @@ class Divergence:
 
 
 def divergence(q: Mixture, p: Mixture) -> Divergence:
-    """Both KLs by trapezoids on [-15, 15] with 6001 points, and on more of them where a density reaches farther."""
+    """Integrate both KLs by trapezoids on [-15, 15] with 6001 points, or wider if a density reaches farther."""
     x = _grid(q, p)
     log_q, log_p = q.log_density(x), p.log_density(x)
     density_q, density_p = log_q.exp(), log_p.exp()
@@ -105,10 +105,10 @@ def divergence(q: Mixture, p: Mixture) -> Divergence:
 
 
 def closest_gaussian(q: Mixture, direction: Direction) -> Mixture:
-    """The Gaussian p of least KL(q || p) ("forward") or KL(p || q) ("reverse"), found by descent on the integral.
+    """Find the Gaussian p of least KL(q || p) ("forward") or KL(p || q) ("reverse") by descent on the integral.
 
-    Forward it has q's mean and variance: it covers. Reverse it sits on one hill; of equally good ones, the rightmost.
-    Raises ValueError for another direction.
+    The forward optimum has q's mean and variance: it covers q. The reverse optimum sits on one hill; of equally good
+    ones, the rightmost is returned. Raises ValueError for another direction.
     """
     if direction not in get_args(Direction):
         raise ValueError(f"direction: {direction!r} is unknown; known are {', '.join(get_args(Direction))}")
@@ -120,7 +120,7 @@ def closest_gaussian(q: Mixture, direction: Direction) -> Mixture:
 
 
 def _descend(x: Tensor, log_q: Tensor, direction: Direction, mean: float, std: float) -> tuple[float, float, float]:
-    """(nats, mean, std) of the nearest minimum: a step to the best of eight neighbours, or else half the reach."""
+    """Return (nats, mean, std) of the nearest minimum: step to the best of eight neighbours, or halve the reach."""
 
     def nats(points: Tensor) -> Tensor:
         log_p = -gaussian_nats(x, points[:, :1], torch.exp(2 * points[:, 1:]))
@@ -155,14 +155,15 @@ def _integral(y: Tensor) -> Tensor:
 class GaussianToy:
     """x_0 ~ N(0, std^2) in one dimension, the exact denoiser and a density as decoder: all in closed form, in nats.
 
-    t, s: (S,) int64, the chain's steps. x_0_mse: (S,), the denoiser's error Var[x_0 | x_t]. reverse_var: (S,), of
-    p(x_s | x_t). model_var: (S + 1,), of the model's own marginals p(x_t) = N(0, .), from the 1 of x_T to that of
-    p(x_0). entropy_nats: H(q), the least possible -log likelihood; nll_nats: that of the model, E_q[-log p(x_0)].
+    t, s: (S,) int64, the chain's steps. x_0_mse: (S,), the denoiser's error Var[x_0 | x_t]. reverse_var: (S,), the
+    variance of p(x_s | x_t). model_var: (S + 1,), the variances of the model's own marginals p(x_t) = N(0, .), from 1
+    at x_T to that of p(x_0). entropy_nats: H(q), the least possible -log likelihood. nll_nats: the model's -log
+    likelihood E_q[-log p(x_0)].
 
-    The bound is prior_nats (L_T) + steps_nats (S - 1,) + decoder_nats. path_nats: (S + 1,), KL(q(x_T) || p(x_T)) and
-    then E KL(q(x_s | x_t) || p(x_s | x_t)): by the chain rule their sum is the KL of whole paths, KL(q(x_{0:T}) ||
-    p(x_{0:T})) = model_kl + gap. posterior_nats: (S,), E KL(q(x_t | x_s) || p(x_t | x_s)), which sum to E KL(q(x_{1:T}
-    | x_0) || p(x_{1:T} | x_0)), the gap.
+    The bound is prior_nats (L_T) + the sum of steps_nats (S - 1,) + decoder_nats. path_nats: (S + 1,), KL(q(x_T) ||
+    p(x_T)), then E KL(q(x_s | x_t) || p(x_s | x_t)); by the chain rule they sum to the KL of whole paths, KL(q(x_{0:T})
+    || p(x_{0:T})) = model_kl_nats + gap_nats. posterior_nats: (S,), E KL(q(x_t | x_s) || p(x_t | x_s)); they sum to
+    E KL(q(x_{1:T} | x_0) || p(x_{1:T} | x_0)), the gap.
     """
 
     variance: BoundVariance
@@ -181,25 +182,25 @@ class GaussianToy:
 
     @property
     def bound_nats(self) -> float:
-        """L_T + all L_{t-1} + L_0, at least nll_nats."""
+        """The bound L_T + all L_{t-1} + L_0, at least nll_nats."""
         return self.prior_nats + self.steps_nats.sum().item() + self.decoder_nats
 
     @property
     def gap_nats(self) -> float:
-        """bound - exact -log likelihood: what Jensen's inequality gives away."""
+        """Bound minus exact -log likelihood: the loss by Jensen's inequality."""
         return self.bound_nats - self.nll_nats
 
     @property
     def model_kl_nats(self) -> float:
-        """KL(q(x_0) || p(x_0)): what the model itself gives away."""
+        """KL(q(x_0) || p(x_0)): the loss by the model itself."""
         return self.nll_nats - self.entropy_nats
 
 
 def gaussian_toy(std: float, timesteps: list[int], variance: BoundVariance, schedule: NoiseSchedule) -> GaussianToy:
-    """The toy under one choice of reverse variance, on the chain over `timesteps` (see visited_timesteps).
+    """Compute the toy for one choice of reverse variance, on the chain over `timesteps` (see visited_timesteps).
 
-    variance: as in bound.reverse_variances; the last step has the posterior variance of the step before it under
-    "posterior" (its own is 0), its own beta under "beta". std > 0. Raises ValueError naming the argument.
+    variance: as in bound.reverse_variances. For the last step, "posterior" takes the posterior variance of the step
+    before it (its own is 0), and "beta" its own beta. std > 0. Raises ValueError naming the argument.
     """
     if not 0 < std < math.inf:
         raise ValueError(f"std: must be finite and above 0, got {std}")
@@ -222,7 +223,7 @@ def gaussian_toy(std: float, timesteps: list[int], variance: BoundVariance, sche
     for a, v in zip(slope.tolist(), reverse_var.tolist(), strict=True):
         model_var.append(a**2 * model_var[-1] + v)
     model_var = torch.tensor(model_var, dtype=torch.float64)
-    # p(x_t | x_s) by Bayes: its mean is slope_up x_s
+    # p(x_t | x_s) by Bayes' rule: its mean is slope_up x_s
     slope_up, posterior_var = slope * model_var[:-1] / model_var[1:], reverse_var * model_var[:-1] / model_var[1:]
     forward_slope = c.signal_t / c.signal_s
     root_mean_square = torch.full((1, 1, 1, 1), std, dtype=torch.float64)

@@ -1,7 +1,7 @@
-"""Chapter 3, the way back: what a step of the DDIM family is made of, and why one network serves every eta.
+"""Chapter 3, the way back: the parts of a step of the DDIM family, and why one network serves every eta.
 
-Song et al. 2021 (DDIM), eq. (7), with sigma = eta sqrt(posterior variance): eta = 1 is Ho et al.'s posterior, 0 has no
-fresh noise. Code index t is the paper's t + 1; a step goes from t to s < t, s = -1 is the picture.
+Song et al. 2021 (DDIM), eq. (7), with sigma = eta sqrt(posterior variance): eta = 1 is Ho et al.'s posterior, eta = 0
+adds no fresh noise. Code index t is the paper's t + 1; a step goes from t to s < t, s = -1 is the picture.
 """
 
 from collections.abc import Iterator, Sequence
@@ -30,12 +30,12 @@ from diffusion.settings import SamplingSettings
 
 @dataclass(frozen=True, eq=False)
 class EtaParts:
-    """x_s = signal x_0 + reused eps + fresh z: a step of q_eta given x_0, in three parts; float64 of one shape.
+    """A step of q_eta given x_0 in three parts, x_s = signal x_0 + reused eps + fresh z; float64 of one shape.
 
-    eps is the whole noise of x_t, z is new. (reused, fresh) lies on the quarter circle of radius sqrt(1 - alpha-bar_s),
-    at the angle phi (in degrees, from the axis of the re-used noise), sin phi = eta sqrt(beta / (1 - alpha-bar_t)).
-    of_x_0, of_x_t: the same mean, of_x_0 x_0 + of_x_t x_t. weight_nats: of ||eps - eps_hat||^2 in the step's term of
-    the bound, the only thing there that eta changes; infinite where fresh = 0 (there is no KL: eta = 0, or s = -1).
+    eps is the whole noise of x_t, z is new. (reused, fresh) lies on the quarter circle of radius sqrt(1 - alpha-bar_s)
+    at angle_degrees, from the axis of the reused noise: sin phi = eta sqrt(beta / (1 - alpha-bar_t)). of_x_0, of_x_t:
+    the coefficients of the same mean written as of_x_0 x_0 + of_x_t x_t. weight_nats: of ||eps - eps_hat||^2 in the
+    step's term of the bound, where eta changes nothing else; infinite where fresh = 0 (no KL: eta = 0, or s = -1).
     """
 
     signal: Tensor
@@ -49,19 +49,19 @@ class EtaParts:
 
 
 def eta_parts(t: Tensor | int, s: Tensor | int, eta: Tensor | float, schedule: NoiseSchedule) -> EtaParts:
-    """The parts of the steps t -> s. t, s: as in step_coefficients; eta: in [0, 1]; they broadcast.
+    """Compute the parts of the steps t -> s. t, s: as in step_coefficients; eta: in [0, 1]; they broadcast.
 
-    A row of eta for one step gives the quarter circle's points. Raises ValueError naming the argument.
+    Several eta for one step give points of the quarter circle. Raises ValueError naming the argument.
     """
     c = step_coefficients(t, s, schedule)
     eta = torch.as_tensor(eta, dtype=torch.float64)
     if not bool(((eta >= 0) & (eta <= 1)).all()):
         raise ValueError(f"eta: must lie in [0, 1], got {eta.tolist()}")
-    sine = eta * (c.beta.sqrt() / c.noise_t).clamp(max=1)  # rounding may take it above 1 at s = -1
+    sine = eta * (c.beta.sqrt() / c.noise_t).clamp(max=1)  # rounding can take it above 1 at s = -1
     reused, fresh = c.noise_s * (1 - sine**2).sqrt(), c.noise_s * sine
     of_x_t = reused / c.noise_t
     alpha = (c.signal_t / c.signal_s) ** 2
-    # sqrt((1 - alpha-bar_t) / alpha) - reused, as the difference of the squares over the sum: this one does not cancel
+    # sqrt((1 - alpha-bar_t) / alpha) - reused, as the difference of the squares over the sum, which does not cancel
     shift = (c.beta / alpha + fresh**2) / (c.noise_t / alpha.sqrt() + reused)
     return EtaParts(
         signal=c.signal_s.expand_as(fresh),
@@ -77,10 +77,10 @@ def eta_parts(t: Tensor | int, s: Tensor | int, eta: Tensor | float, schedule: N
 
 @dataclass(frozen=True, eq=False)
 class EtaMarginals:
-    """q_eta(x_s | x_0) = N(signal x_0, var I) at every s that a chain visits, beside the forward process's own; (S,).
+    """q_eta(x_s | x_0) = N(signal x_0, var I) and the forward process's marginals, at each s of a chain: (S,) each.
 
     signal, var: by recursion down the chain from q(x_t | x_0) at its start. true_signal, true_var: sqrt(alpha-bar_s)
-    and 1 - alpha-bar_s. That they agree holds given the true x_0; with a denoiser's x_0_hat the marginals differ.
+    and 1 - alpha-bar_s. They agree given the true x_0; with a denoiser's x_0_hat the marginals differ.
     """
 
     signal: Tensor
@@ -90,17 +90,17 @@ class EtaMarginals:
 
     @property
     def max_difference(self) -> float:
-        """The largest absolute difference of all: rounding."""
+        """The largest absolute difference, which is rounding if the marginals agree."""
         return torch.cat([self.signal - self.true_signal, self.var - self.true_var]).abs().max().item()
 
 
 def eta_marginals(
     pairs: Sequence[tuple[int, int]], eta: float, schedule: NoiseSchedule, variance: ReverseVariance = "posterior"
 ) -> EtaMarginals:
-    """The marginals of q_eta down the chain of these pairs (t, s), for eta in [0, 1].
+    """Compute the marginals of q_eta down the chain of these pairs (t, s), for eta in [0, 1].
 
-    variance: "beta", with eta = 1 only, takes Ho et al.'s other variance in place of the family's: not the forward
-    process's marginals any more, but wider ones.
+    variance: "beta", with eta = 1 only, takes Ho et al.'s other variance instead of the family's: the marginals are
+    then wider than the forward process's.
     """
     check_family(eta, variance)
     t, s = torch.tensor(pairs, dtype=torch.int64).unbind(1)
@@ -121,10 +121,10 @@ def eta_marginals(
 def oracle_moments(
     x_0: Tensor, pairs: Sequence[tuple[int, int]], eta: float, replicas: int, seed: int, schedule: NoiseSchedule
 ) -> MomentScores:
-    """The same by sampling: this program's sampler with a denoiser that knows x_0 (C, H, W), from x_t ~ q(x_t | x_0).
+    """Test the same marginals by sampling: this package's DDIM with a denoiser that knows x_0 (C, H, W).
 
-    (x_s - sqrt(alpha-bar_s) x_0) / sqrt(1 - alpha-bar_s) is tested over `replicas` runs at every s >= 0 of the chain;
-    run i draws from seed + i. Raises ValueError naming the argument.
+    Starts from x_t ~ q(x_t | x_0) and scores (x_s - sqrt(alpha-bar_s) x_0) / sqrt(1 - alpha-bar_s) over `replicas` runs
+    at every s >= 0 of the chain; run i draws from seed + i. Raises ValueError naming the argument.
     """
     if replicas < 1:
         raise ValueError(f"replicas: must be at least 1, got {replicas}")
@@ -141,7 +141,7 @@ def oracle_moments(
 
 @dataclass(frozen=True, eq=False)
 class StepParts:
-    """A step that was taken, as three pictures (B, C, H, W) whose sum is its x_s."""
+    """A step that a sampler took, as three pictures (B, C, H, W) whose sum is its x_s."""
 
     signal: Tensor
     reused: Tensor
@@ -149,14 +149,16 @@ class StepParts:
 
     @property
     def norms(self) -> Tensor:
-        """Root mean squares of the three parts, of each picture: (3, B) float64."""
+        """Root mean squares of the three parts, for each picture: (3, B) float64."""
         parts = torch.stack([self.signal, self.reused, self.fresh])
         return parts.double().square().flatten(2).mean(2).sqrt()
 
 
 def split_step(step: Step, eta: float, schedule: NoiseSchedule) -> StepParts:
-    """What a step of DDIM put into x_s: sqrt(alpha-bar_s) x_0_hat, the noise that it kept, and the noise that it drew,
-    which is exactly 0 where it drew none."""
+    """Split the x_s of a DDIM step into sqrt(alpha-bar_s) x_0_hat, the noise that it kept, and the noise that it drew.
+
+    The drawn noise is exactly 0 if the step drew none.
+    """
     check_family(eta, "posterior")
     parts = eta_parts(step.t, step.s, eta, schedule)
     signal = per_image(parts.signal, step.x_0_hat) * step.x_0_hat
@@ -167,7 +169,7 @@ def split_step(step: Step, eta: float, schedule: NoiseSchedule) -> StepParts:
 
 @dataclass(frozen=True, eq=False)
 class EtaSnapshot:
-    """One run at one of its steps. number: of the step, from 0, among those that the run takes."""
+    """One run at one of its steps. number: the step's place, from 0, among the steps of the run."""
 
     eta: float
     number: int
@@ -181,11 +183,11 @@ def eta_runs(
     etas: Sequence[float] = (1.0, 0.5, 0.0),
     snapshots: int = 5,
 ) -> Iterator[EtaSnapshot]:
-    """One x_T under several eta, all runs a step at a time, so that their rows grow together.
+    """Run one x_T under several eta, all runs one step at a time, so that their rows grow together.
 
-    settings: of the run; its sampler, reverse variance and eta are replaced, all else is kept, so that each row is the
-    picture that the same settings give alone. Yields at `snapshots` steps from the first to the last, evenly spread
-    (all of them where there are fewer), for each eta in turn. Raises ValueError, naming the field, before the first.
+    settings: of the run; only its sampler, reverse variance and eta are replaced, so each row is the picture that the
+    resulting settings give alone. Yields at `snapshots` steps, evenly spread from the first to the last (at every step
+    if there are fewer), for each eta in turn. Raises ValueError, naming the field, before the first.
     """
     if not etas:
         raise ValueError("etas: needs at least one")
@@ -205,10 +207,10 @@ def exact_eta_runs(
     etas: Sequence[float] = (1.0, 0.5, 0.0),
     snapshots: int = 5,
 ) -> Iterator[EtaSnapshot]:
-    """The same for one picture, with the exact denoiser of `pictures` (N, C, H, W) in place of the network.
+    """Run the same for one picture, with the exact denoiser of `pictures` (N, C, H, W) in place of the network.
 
-    x_T is that of a run with this seed. Nothing needs clipping: the denoiser answers with means of the pictures, and
-    every row ends in one of them. Raises ValueError, naming the argument, before the first.
+    x_T is that of a run with this seed. Nothing needs clipping: the denoiser returns means of the pictures, and every
+    row ends in one of them. Raises ValueError, naming the argument, before the first.
     """
     denoiser = DataDenoiser(pictures, schedule)
     runs = []

@@ -1,7 +1,7 @@
 """Chapter 4, bringing in x_0: Bayes on one pixel, and how the bound's first form differs from its KL form.
 
-Code index t is the paper's t + 1; a step goes from t to s < t, s = -1 is x_0 itself. Any number of forward steps lies
-between s and t: beta is the variance of all of them together.
+Code index t is the paper's t + 1; a step goes from t to s < t, s = -1 is x_0 itself. A step can span any number of
+forward steps: beta is the variance of all of them together.
 """
 
 import math
@@ -30,7 +30,7 @@ class Normal:
     var: float
 
     def density(self, x: Tensor) -> Tensor:
-        """At x, of x's shape, float64; of a point, 0 and infinity."""
+        """Return the density at x: x's shape, float64; for var = 0 it is infinite at the mean and 0 elsewhere."""
         x = torch.as_tensor(x, dtype=torch.float64)
         if self.var == 0:
             return torch.where(x == self.mean, torch.inf, 0.0).double()
@@ -39,7 +39,7 @@ class Normal:
 
 @dataclass(frozen=True, eq=False)
 class GridBayes:
-    """Bayes' rule with sums for integrals: x (N,), the normalised density (N,), and its mean and variance."""
+    """Bayes' rule on a grid, with sums for integrals: x (N,), the normalised density (N,), its mean and variance."""
 
     x: Tensor
     density: Tensor
@@ -49,11 +49,11 @@ class GridBayes:
 
 @dataclass(frozen=True, eq=False)
 class Witnesses:
-    """Two witnesses of x_s, a pixel: what x_t says, what x_0 says, and what follows from both.
+    """Two witnesses of a pixel x_s: what x_t says about it, what x_0 says, and the posterior given both.
 
     from_x_t: q(x_t | x_s) as a function of x_s, N(x_t / sqrt(alpha), beta / alpha). from_x_0: q(x_s | x_0).
-    posterior: q(x_s | x_t, x_0), in closed form. grid: the same by sums; None at s = -1, where x_0 says all and leaves
-    0 / 0 to a grid. eps: the whole noise between x_0 and x_t.
+    posterior: q(x_s | x_t, x_0), in closed form. grid: the same by sums; None at s = -1, where x_s is x_0 and the grid
+    would have 0 / 0. eps: the whole noise between x_0 and x_t.
     """
 
     t: int
@@ -68,14 +68,15 @@ class Witnesses:
 
     @property
     def share_of_x_0(self) -> float:
-        """The weight of x_0's voice in the mean, its precision over the sum of both, in (0, 1]; x_t has the rest."""
+        """Weight of from_x_0 in the posterior mean: its precision over the sum of both, in (0, 1]; x_t has the rest."""
         return 1.0 if self.from_x_0.var == 0 else self.posterior.var / self.from_x_0.var
 
 
 def witnesses(x_0: float, x_t: float, t: int, s: int, schedule: NoiseSchedule) -> Witnesses:
-    """See Witnesses. x_0 in [-1, 1], x_t in [-6, 6]; -1 <= s < t < T. Raises ValueError naming the argument.
+    """Compute both witnesses and the posterior, by formula and on a grid; see Witnesses.
 
-    The grid is centred at 0, not where the closed form says, and as fine as the narrower witness asks for.
+    x_0 in [-1, 1], x_t in [-6, 6]; -1 <= s < t < T. The grid is centred at 0, independently of the closed form, and as
+    fine as the narrower witness needs. Raises ValueError naming the argument.
     """
     if not -1 <= x_0 <= 1:
         raise ValueError(f"x_0: must lie in [-1, 1], got {x_0}")
@@ -101,12 +102,12 @@ def witnesses(x_0: float, x_t: float, t: int, s: int, schedule: NoiseSchedule) -
 
 
 def grid_bayes(x_t: float, root_alpha: float, beta: float, prior: Normal) -> GridBayes:
-    """The density of x_s proportional to N(x_t; root_alpha x_s, beta) prior(x_s), by trapezoids on [-12, 12].
+    """Compute the density of x_s proportional to N(x_t; root_alpha x_s, beta) prior(x_s), by trapezoids on [-12, 12].
 
-    Raises ValueError where a witness is so narrow that the grid would need more than MAX_POINTS points.
+    Raises ValueError if a witness is so narrow that the grid would need more than MAX_POINTS points.
     """
-    # Trapezoids err by exp(-2 pi^2 std^2 / step^2) on a Gaussian. The product's std is at least the narrower witness's
-    # over sqrt(2), so half of that is a step that is small enough.
+    # The trapezoid rule errs by exp(-2 pi^2 std^2 / step^2) on a Gaussian. The product's std is at least the narrower
+    # witness's over sqrt(2), so half of that is a small enough step.
     narrower_std = min(math.sqrt(prior.var), math.sqrt(beta) / root_alpha)
     points = math.ceil(GRID_HALF_WIDTH / min(GRID_STEP, narrower_std / math.sqrt(8)))
     if 2 * points + 1 > MAX_POINTS:
@@ -120,9 +121,9 @@ def grid_bayes(x_t: float, root_alpha: float, beta: float, prior: Normal) -> Gri
 
 
 def posterior_mean_from_eps(x_t: Tensor, eps: Tensor, t: int, s: int, schedule: NoiseSchedule) -> Tensor:
-    """The posterior mean without x_0: (x_t - beta / sqrt(1 - alpha-bar_t) eps) / sqrt(alpha); Ho et al. 2020, eq. (10).
+    """Posterior mean without x_0: (x_t - beta / sqrt(1 - alpha-bar_t) eps) / sqrt(alpha); Ho et al. 2020, eq. (10).
 
-    x_t, eps: of one shape, eps the whole noise of x_t. Returns that shape.
+    x_t, eps: of one shape, which is returned; eps: the whole noise of x_t.
     """
     c = step_coefficients(t, s, schedule)
     return (x_t - per_image(c.beta / c.noise_t, x_t) * eps) / per_image(c.signal_t / c.signal_s, x_t)
@@ -132,10 +133,10 @@ def posterior_mean_from_eps(x_t: Tensor, eps: Tensor, t: int, s: int, schedule: 
 class FormOffsets:
     """First form minus KL form of the bound, term by term, in bits per dimension.
 
-    First form: Ho et al. 2020, eq. (3), E[-log p(x_T)] + sum of E log q(x_t | x_s) / p(x_s | x_t); its terms are no
-    KLs. t, s, steps_bpd: (S - 1,), the steps between noisy states, each offset below 0;
-    together they telescope. prior_bpd: E[-log p(x_T)] less
-    L_T. decoder_bpd: the first form's last term less L_0. All together are 0: the bound is one.
+    First form: Ho et al. 2020, eq. (3), E[-log p(x_T)] + sum of E log q(x_t | x_s) / p(x_s | x_t); its terms are not
+    KLs. t, s, steps_bpd: (S - 1,), for the steps between noisy states; each offset is below 0, and their sum
+    telescopes. prior_bpd: E[-log p(x_T)] minus L_T. decoder_bpd: the first form's last term minus L_0. All offsets sum
+    to 0: both forms are the same bound.
     """
 
     t: Tensor
@@ -146,7 +147,7 @@ class FormOffsets:
 
 
 def form_offsets(pairs: Sequence[tuple[int, int]], schedule: NoiseSchedule) -> FormOffsets:
-    """The offsets of the chain of these pairs (t, s), the last of which ends in s = -1."""
+    """Compute the offsets for the chain of these pairs (t, s), the last of which ends in s = -1."""
     t, s = torch.tensor(pairs, dtype=torch.int64).unbind(1)
     c = step_coefficients(t, s, schedule)
     entropy = gaussian_nats(c.noise_t, 0.0, c.noise_t**2)  # of q(x_t | x_0), per dimension
@@ -160,7 +161,10 @@ def form_offsets(pairs: Sequence[tuple[int, int]], schedule: NoiseSchedule) -> F
 
 
 def form_offset_nats(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) -> Tensor:
-    """E log q(x_t | x_s) / p(x_s | x_t) - L: -ln((1 - alpha-bar_t) / (1 - alpha-bar_s)) / 2 per dimension, s >= 0."""
+    """First-form term minus KL term: -ln((1 - alpha-bar_t) / (1 - alpha-bar_s)) / 2 nats per dimension; s >= 0.
+
+    The first-form term is E log q(x_t | x_s) / p(x_s | x_t). Returns float64 of t's shape.
+    """
     c = step_coefficients(t, s, schedule)
     return -0.5 * torch.log1p((c.signal_s / c.noise_s) ** 2 * c.beta)  # 1 - alpha-bar_t = 1 - alpha-bar_s (1 - beta)
 
@@ -168,9 +172,9 @@ def form_offset_nats(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) 
 def first_form_nats(
     x_0_mse: Tensor | float, t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule, var: Tensor | None = None
 ) -> Tensor:
-    """A term of the first form per dimension, where the denoiser's mean (x_0 - x_0_hat)^2 is x_0_mse; s >= 0.
+    """Term of the first form in nats per dimension, for a denoiser with mean (x_0 - x_0_hat)^2 = x_0_mse; s >= 0.
 
-    var: the reverse variance, by default the posterior's. The KL form's term is this without form_offset_nats.
+    var: the reverse variance, by default the posterior's. The KL form's term is this minus form_offset_nats.
     """
     c = step_coefficients(t, s, schedule)
     ratio = torch.ones_like(c.beta) if var is None else c.posterior_var / var
@@ -178,9 +182,9 @@ def first_form_nats(
 
 
 def sign_criterion(t: Tensor | int, s: Tensor | int, schedule: NoiseSchedule) -> Tensor:
-    """The x_0_mse under which a term of the first form (posterior variance) is negative; 0 <= s < t.
+    """The x_0_mse below which a term of the first form (posterior variance) is negative; 0 <= s < t.
 
-    A little less than 1 - alpha-bar_t, which it is to first order in beta. Float64 of t's shape.
+    Slightly below 1 - alpha-bar_t, its value to first order in beta. Returns float64 of t's shape.
     """
     c = step_coefficients(t, s, schedule)
     return -2 * form_offset_nats(t, s, schedule) / c.delta

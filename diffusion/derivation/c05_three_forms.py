@@ -1,8 +1,8 @@
-"""Chapter 5, three forms of one bound, and what becomes of its last term when the first beta goes to 0.
+"""Chapter 5, three forms of one bound, and the limit of its last term as the first beta goes to 0.
 
 F1: Ho et al. 2020, eq. (3). F2: their eq. (5), the bound as it is computed. F3: the same averaged over the data, with
 q(x_s | x_t) in place of q(x_s | x_t, x_0). Code index t is the paper's t + 1, s = -1 is x_0; steps (t, s) go from noisy
-to clean, so that the last one is the decoder. Lower is better.
+to clean, so the last one is the decoder. Lower is better.
 """
 
 import math
@@ -19,14 +19,16 @@ from diffusion.likelihood import gaussian_nats
 from diffusion.pixels import HALF_BIN
 from diffusion.schedule import NoiseSchedule
 
-REACH_STD = 9  # grey levels farther from a noisy one than 9 standard deviations weigh less than 1e-17
+REACH_STD = 9  # grey levels more than 9 standard deviations from a noisy one weigh less than 1e-17
 FINE, COARSE = 1024, 16  # points over one grey level, see _one_pixel
 
 
 @dataclass(frozen=True, eq=False)
 class BoundForm:
-    """One way to write the bound. start: what x_T costs. steps: (S,), one a step, the last one the decoder. rest: what
-    belongs to no step. Their unit is that of the function that made it.
+    """One way to write the bound. The function that makes it fixes the unit.
+
+    start: the cost of x_T. steps: (S,), one term per step, the last one the decoder's. rest: the cost that belongs to
+    no step.
     """
 
     start: float
@@ -35,7 +37,7 @@ class BoundForm:
 
     @property
     def total(self) -> float:
-        """The bound: the same in every form."""
+        """The bound, which is the same in every form."""
         return self.start + self.steps.sum().item() + self.rest
 
 
@@ -43,7 +45,7 @@ class BoundForm:
 class BoundForms:
     """The bound in three forms, in nats, with the steps t, s: (S,) of the chain.
 
-    first: E[-log p(x_T)] and E log q(x_t | x_s) / p(x_s | x_t), which may be negative. second: L_T, the KLs L_{t-1}
+    first: E[-log p(x_T)] and E log q(x_t | x_s) / p(x_s | x_t), which can be negative. second: L_T, the KLs L_{t-1}
     and L_0. third: KL(q(x_T) || p(x_T)), E KL(q(x_s | x_t) || p(x_s | x_t)), and the entropy of the data as rest.
     """
 
@@ -55,16 +57,17 @@ class BoundForms:
 
     @property
     def information_nats(self) -> Tensor:
-        """second - third, step by step: I(x_0; x_s | x_t) for s >= 0, which no model can save; at the last step
-        H(x_0 | x_t). (S,)
+        """second - third, step by step: (S,). I(x_0; x_s | x_t) for s >= 0, which no model can save.
+
+        At the last step it is H(x_0 | x_t).
         """
         return self.second.steps - self.third.steps
 
 
 def gaussian_forms(toy: GaussianToy, std: float, schedule: NoiseSchedule) -> BoundForms:
-    """All three for the toy of chapter 2: x_0 ~ N(0, std^2), one dimension, a density as decoder.
+    """Compute all three forms for the toy of chapter 2: x_0 ~ N(0, std^2), one dimension, a density as decoder.
 
-    toy: of goal.gaussian_toy with this std and schedule. The first form is computed from its own expectations,
+    toy: of c02_the_goal.gaussian_toy with this std and schedule. The first form is computed from its own expectations,
     E (x_s - slope x_t)^2 over the forward chain, not from the second.
     """
     c = step_coefficients(toy.t, toy.s, schedule)
@@ -92,10 +95,11 @@ def gaussian_forms(toy: GaussianToy, std: float, schedule: NoiseSchedule) -> Bou
 
 
 def first_from_second(second_bpd: BoundForm, pairs: list[tuple[int, int]], schedule: NoiseSchedule) -> BoundForm:
-    """The first form of a bound that was measured in the second, in bits per dimension, term by term.
+    """Convert a bound measured in the second form to the first, term by term, in bits per dimension.
 
-    second_bpd: L_T, then L_{t-1} and L_0 as steps (S,), of the chain of these pairs (t, s). Only the offsets of
-    bayes.form_offsets are added, which sum to 0: the totals agree. Raises ValueError where the steps do not fit.
+    second_bpd: start L_T, steps (S,) L_{t-1} and L_0, for the chain of these pairs (t, s). Only the offsets of
+    c04_bringing_in_x0.form_offsets are added; they sum to 0, so the totals agree. Raises ValueError unless there is one
+    term for each pair.
     """
     if len(second_bpd.steps) != len(pairs):
         raise ValueError(f"second_bpd: needs one term for each of the {len(pairs)} steps, got {len(second_bpd.steps)}")
@@ -109,9 +113,10 @@ def first_from_second(second_bpd: BoundForm, pairs: list[tuple[int, int]], sched
 
 
 def prior_bpd(second_moment: float, schedule: NoiseSchedule) -> float:
-    """The size of L_T, which has no theta, in bits per dimension, for pictures whose mean square is second_moment >= 0.
+    """L_T in bits per dimension, for pictures with mean square second_moment >= 0. It has no theta.
 
-    It needs fixed betas and a fixed p(x_T), and nothing of the first beta.
+    That holds because the betas and p(x_T) are fixed, whatever the first beta is. Raises ValueError for a second_moment
+    that is negative or not finite.
     """
     if not 0 <= second_moment < math.inf:
         raise ValueError(f"second_moment: must be finite and not negative, got {second_moment}")
@@ -121,10 +126,10 @@ def prior_bpd(second_moment: float, schedule: NoiseSchedule) -> float:
 
 @dataclass(frozen=True, eq=False)
 class FirstBeta:
-    """One pixel's last two terms against the first beta, in bits per dimension; each (n,).
+    """The last two terms of one pixel's bound against the first beta, in bits per dimension; each (n,).
 
-    L_1: of the step from the paper's t = 2, with the best mean and the best constant variance. L_0: the entropy
-    H(x_0 | x_1), which the best decoder reaches. floor: H(x_0 | x_2), which no model of the two steps goes below.
+    L_1_bpd: the step from the paper's t = 2, with the best mean and the best constant variance. L_0_bpd: the entropy
+    H(x_0 | x_1), which the best decoder reaches. floor_bpd: H(x_0 | x_2), below which no model of the two steps goes.
     """
 
     beta_1: Tensor
@@ -134,16 +139,16 @@ class FirstBeta:
 
     @property
     def sum_bpd(self) -> Tensor:
-        """L_1 + L_0, at least the floor."""
+        """L_1 + L_0, at least floor_bpd."""
         return self.L_1_bpd + self.L_0_bpd
 
 
 def first_beta(beta_1: Tensor, schedule: NoiseSchedule) -> FirstBeta:
-    """What the choice beta_1 = 0 saves in L_0 it costs in L_1: "the bits move, they don't vanish".
+    """Compute one pixel's L_1 and L_0 over beta_1: what beta_1 = 0 saves in L_0, it costs in L_1.
 
-    beta_1: (n,) in [0, 1), in place of the schedule's first beta; the second stays. The pixel is uniform over grey
-    levels and far from black and white. At beta_1 = 0, which a NoiseSchedule refuses, x_1 is x_0: L_0 = 0 and L_1 is
-    infinite. Raises ValueError outside [0, 1).
+    "The bits move, they don't vanish". beta_1: (n,) in [0, 1), in place of the schedule's first beta; the second stays.
+    The pixel is uniform over grey levels and far from black and white. At beta_1 = 0, which a NoiseSchedule refuses,
+    x_1 is x_0: L_0 = 0 and L_1 is infinite. Raises ValueError outside [0, 1).
     """
     beta_1 = torch.as_tensor(beta_1, dtype=torch.float64)
     if not bool(((beta_1 >= 0) & (beta_1 < 1)).all()):
@@ -165,8 +170,9 @@ def first_beta(beta_1: Tensor, schedule: NoiseSchedule) -> FirstBeta:
 def _one_pixel(noise_var: float) -> tuple[float, float]:
     """(H(x_0 | y) in nats, E Var[x_0 | y]) for x_0 on an endless row of grey levels and y = x_0 + N(0, noise_var).
 
-    Trapezoids over y within one grey level, where the integrands are periodic. With a noise of a level's width or more
-    they are constant but for terms of exp(-2 pi^2), and few points do; with less they bend within noise_var.
+    Integrates by trapezoids over y within one grey level, where the integrands are periodic. With noise of a level's
+    width or more, they are constant except for terms of exp(-2 pi^2), so few points suffice; with narrower noise they
+    bend on the scale of that noise, which takes more points.
     """
     std = math.sqrt(noise_var) / (2 * HALF_BIN)  # in grey levels
     if std == 0:

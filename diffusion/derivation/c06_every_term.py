@@ -1,8 +1,8 @@
-"""Chapter 6, the ledger: what every term of the bound costs, in bits per dimension, as it is measured.
+"""Chapter 6, the ledger: the cost of every term of the bound, in bits per dimension, as it is measured.
 
-Measuring is diffusion.bound's: one number a step, the error of x_0_hat, gives the term for every reverse variance. A
-subset of steps (bound_plan) stands for the whole chain. Code index i holds the paper's L_i; the tutorial calls the
-paper's L_{t-1} by the name of t. Show "<= total +- standard error": an estimate of an upper bound is not itself one.
+diffusion.bound measures: one number per step, the error of x_0_hat, gives the term for every reverse variance. A
+subset of steps (bound_plan) stands for the whole chain. Code index i holds the paper's L_i; the tutorial labels the
+paper's L_{t-1} with t. Show "<= total +- standard error": an estimate of an upper bound is not itself one.
 """
 
 import math
@@ -34,8 +34,8 @@ from diffusion.schedule import NoiseSchedule
 class Bar:
     """One evaluated step t -> s, averaged over pictures: its term for each variance, in bits per dimension.
 
-    counts: how many terms of the chain it stands for, size / draws of its stratum; counts times bpd, summed, is the
-    total. eps_mse: its term of L_simple, whose weight is 1 everywhere.
+    counts: the number of chain terms that it stands for, size / draws of its stratum; the sum of counts times bpd is
+    the total. eps_mse: its term of L_simple, whose weight is 1 everywhere.
     """
 
     t: int
@@ -48,9 +48,9 @@ class Bar:
 
 @dataclass(frozen=True, eq=False)
 class Ledger:
-    """The bars measured so far, and the totals once all are (None before): of one picture or of the mean of a batch.
+    """The bars measured so far, and the totals once all are measured, for one picture or the mean of a batch.
 
-    planned: how many evaluations the plan has. prior_bpd: L_T.
+    planned: the number of evaluations in the plan. prior_bpd: L_T. totals: by variance; None until all are measured.
     """
 
     prior_bpd: float
@@ -60,26 +60,26 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the totals are there."""
+        """Whether all evaluations are measured, so that the totals exist."""
         return self.totals is not None
 
     def steps_bpd(self, variance: BoundVariance) -> float:
-        """Sum of L_{t-1} over all steps of the chain as far as measured; without L_T and L_0."""
+        """Sum of L_{t-1} over the steps measured so far, without L_T and L_0."""
         return sum(bar.counts * bar.bpd[variance] for bar in self.bars if bar.s >= 0)
 
     def decoder_bpd(self, variance: BoundVariance) -> float:
-        """L_0 as far as measured."""
+        """L_0 from the draws measured so far."""
         return sum(bar.counts * bar.bpd[variance] for bar in self.bars if bar.s == -1)
 
     @property
     def variances(self) -> tuple[BoundVariance, ...]:
-        """Those of the bars."""
+        """The reverse variances of the bars."""
         return tuple(self.bars[0].bpd)
 
     def running_bpd(self, variance: BoundVariance) -> tuple[Tensor, Tensor, Tensor]:
-        """From clean to noisy, without L_T: t rising, the term there, and the sum of all up to there; (steps,).
+        """Return t rising, the term at each t, and the running sum, without L_T: (steps,) each.
 
-        The draws of one step, of L_0 there are several, are one term: their mean.
+        A step with several draws, as L_0 has, counts as one term: their mean.
         """
         steps: dict[int, list[Bar]] = {}
         for bar in sorted(self.bars, key=lambda bar: bar.t):
@@ -91,7 +91,7 @@ class Ledger:
 
     @property
     def simple(self) -> float:
-        """L_simple as far as measured: the mean of eps_mse over the steps, each counted with its stratum."""
+        """L_simple so far: the mean of eps_mse over the measured steps, each weighted with its counts."""
         return sum(bar.counts * bar.eps_mse for bar in self.bars) / sum(bar.counts for bar in self.bars)
 
 
@@ -103,12 +103,12 @@ def ledger(
     fitted_mse: Mapping[Pair, float] | None = None,
     clip: bool = True,
 ) -> Iterator[Ledger]:
-    """The ledger after each evaluation of the plan; whoever reads may stop. The last one has the totals.
+    """Yield the ledger after each evaluation of the plan; the last one has the totals. The caller can stop iterating.
 
-    x_0: (B, C, H, W) on the 8-bit grid; the bars are means over it. generators: one a picture; the same noise serves
-    all variances. fitted_mse: for "analytic" variances, as of fitted_errors, from training pictures and never from x_0;
-    without it there are "posterior" and "beta" only. Raises ValueError as diffusion.bound.measure does, before the
-    first step.
+    x_0: (B, C, H, W) on the 8-bit grid; the bars are means over it. generators: one per picture; the same noise serves
+    all variances. fitted_mse: for "analytic" variances, as returned by fitted_errors, from training pictures and never
+    from x_0; without it the variances are "posterior" and "beta" only. Raises ValueError as diffusion.bound.measure
+    does, before the first step.
     """
     variances: dict[BoundVariance, dict[Pair, float]] = {
         "posterior": reverse_variances(plan, "posterior"),
@@ -150,9 +150,10 @@ def _bar(error: StepError, count: float, variances, schedule: NoiseSchedule) -> 
 
 
 def gaussian_errors(var: float, pairs: list[Pair], schedule: NoiseSchedule) -> dict[Pair, float]:
-    """The error of a denoiser that knows mean and variance of every pixel and no more, in place of a record.
+    """Error of a denoiser that knows only the mean and variance of every pixel; use it where no error was recorded.
 
-    Var[x_0 | x_t] of Gaussian pixels, the least error that is linear in x_t; var: their mean variance, above 0.
+    This is Var[x_0 | x_t] of Gaussian pixels, the least error of an estimate linear in x_t. var: the pixels' mean
+    variance. Returns the error at each pair. Raises ValueError unless var is finite and above 0.
     """
     if not 0 < var < math.inf:
         raise ValueError(f"var: must be finite and above 0, got {var}")
@@ -162,10 +163,10 @@ def gaussian_errors(var: float, pairs: list[Pair], schedule: NoiseSchedule) -> d
 
 
 def recorded_ledger(x_0_mse: Mapping[Pair, float], plan: BoundPlan, prior_bpd: float) -> Ledger:
-    """The bars that a recorded error gives for every step of the plan's chain but the last, which needs the pictures:
-    without L_0, hence without totals.
+    """Compute the bars of a recorded error for every step of the plan's chain except the last.
 
-    x_0_mse: as of fitted_errors; the "analytic" variances are fitted to it.
+    The last step, L_0, needs the pictures: the ledger lacks it and the totals. x_0_mse: as returned by fitted_errors;
+    the "analytic" variances are fitted to it.
     """
     t, s = torch.tensor(plan.chain[:-1]).T
     c = step_coefficients(t, s, plan.schedule)
@@ -184,11 +185,12 @@ def recorded_ledger(x_0_mse: Mapping[Pair, float], plan: BoundPlan, prior_bpd: f
 
 
 def fitted_errors(t: Tensor, x_0_mse: Tensor, pairs: list[Pair], schedule: NoiseSchedule) -> dict[Pair, float]:
-    """A fit recorded at some t, for the steps of any chain: what reverse_variances calls fitted_mse.
+    """Interpolate errors recorded at some t to the steps of any chain: the fitted_mse of reverse_variances.
 
-    t: (G,) rising; x_0_mse: (G,), the denoiser's error there on training pictures, each above 0. Between the recorded t
-    log error is linear in log SNR; at them it is the record. Any positive variance gives a bound, so that a value
-    between costs a little tightness, not truth. Raises ValueError for a step outside the record.
+    t: (G,) rising; x_0_mse: (G,), the denoiser's error there on training pictures, each above 0. The log error is
+    linear in log SNR between the recorded t, and the record itself at them. Any positive variance gives a valid bound,
+    so an interpolated value only makes it slightly less tight. Raises ValueError for a step outside the record, and for
+    a record that is not as described.
     """
     t, mse = torch.as_tensor(t).cpu(), torch.as_tensor(x_0_mse, dtype=torch.float64).cpu()
     if t.ndim != 1 or t.shape != mse.shape or not len(t) or bool((t.diff() <= 0).any()):
@@ -204,10 +206,10 @@ def fitted_errors(t: Tensor, x_0_mse: Tensor, pairs: list[Pair], schedule: Noise
 
 
 def eps_weights(pairs: list[Pair], schedule: NoiseSchedule, variances: Mapping[Pair, float]) -> Tensor:
-    """What each step's term has as factor of ||eps - eps_hat||^2, in nats: c_0^2 / (2 sigma^2 SNR_t); (S,).
+    """Factor of ||eps - eps_hat||^2 in each step's term, in nats: c_0^2 / (2 sigma^2 SNR_t), (S,).
 
-    L_simple has 1 in its place. For unit steps and fixed variances these are integral.eps_weights. At s = -1, where the
-    bound has the decoder, it is the weight of a Gaussian density's term.
+    L_simple has 1 instead. For unit steps and fixed variances these are c08_the_integral.eps_weights. At s = -1, where
+    the bound has the decoder, it is the weight in the term of a Gaussian density.
     """
     c = step_coefficients(*torch.tensor(pairs).T, schedule)
     var = torch.tensor([variances[pair] for pair in pairs], dtype=torch.float64)

@@ -1,8 +1,8 @@
-"""The reverse step x_t -> x_s as it is, and the Gaussians that a model puts in its place.
+"""The exact reverse step x_t -> x_s, and the Gaussians that a model puts in its place.
 
-A kernel q(x_s | x_t) = q(x_s) q(x_t | x_s) / q(x_t) is known exactly where q(x_s) is a mixture of Gaussians: then it is
-one too. beta is the variance of the forward step s -> t, alpha = 1 - beta. t and s are code indices; t is the paper's
-t + 1. Everything is float64 and in nats.
+The kernel q(x_s | x_t) = q(x_s) q(x_t | x_s) / q(x_t) is a mixture of Gaussians, known exactly, if q(x_s) is one. beta
+is the variance of the forward step s -> t, alpha = 1 - beta. t and s are code indices; t is the paper's t + 1.
+Everything is float64 and in nats.
 """
 
 import math
@@ -20,25 +20,25 @@ from diffusion.trajectory import pairs
 
 GaussianKind = Literal["best", "beta_over_alpha", "beta", "posterior", "theorem"]
 KINDS: tuple[GaussianKind, ...] = get_args(GaussianKind)
-KL_RESOLUTION_NATS = 1e-10  # below it a KL is the rounding of its quadrature: show "< 1e-10"
-FINE_NODES = 1201  # over x_t, where a mean follows a score that turns sharply
+KL_RESOLUTION_NATS = 1e-10  # a KL below it is its quadrature's rounding: show "< 1e-10"
+FINE_NODES = 1201  # per component over x_t, where a mean follows a score that turns sharply
 CURVATURE_GRID = 4001
-LARGEST_BETA = math.nextafter(1.0, 0.0)  # of a step that forgets all but a rounding of what was there
-LEAST_HILL = 1e-3  # of the highest: what is lower is seen in no plot
+LARGEST_BETA = math.nextafter(1.0, 0.0)  # of a step that forgets its start up to rounding
+LEAST_HILL = 1e-3  # of the highest maximum: lower ones cannot be seen in a plot
 
 
 def forward_level(beta: float) -> Level:
-    """The amplitudes sqrt(1 - beta) and sqrt(beta) of one forward step. Raises ValueError outside (0, 1)."""
+    """Return the amplitudes sqrt(1 - beta) and sqrt(beta) of one forward step. Raises ValueError outside (0, 1)."""
     if not 0 < beta < 1:
         raise ValueError(f"beta: must lie in (0, 1), got {beta}")
     return Level(torch.tensor(1 - beta, dtype=torch.float64).sqrt(), torch.tensor(beta, dtype=torch.float64).sqrt())
 
 
 def reverse_kernel(q_s: LineMixture, x_t: Tensor, beta: float) -> LineMixture:
-    """q(x_s | x_t), exact for every beta in (0, 1): a mixture again, for each x_t (n,); its arrays are (n, K).
+    """q(x_s | x_t), exact for every beta in (0, 1): a mixture for each x_t (n,), with arrays (n, K).
 
-    Component k is N((m_k beta + sqrt(alpha) v_k x_t) / (alpha v_k + beta), v_k beta / (alpha v_k + beta)), and counts
-    with the probability that x_t comes from it.
+    Component k is N((m_k beta + sqrt(alpha) v_k x_t) / (alpha v_k + beta), v_k beta / (alpha v_k + beta)); its weight
+    is the probability that x_t comes from it. Raises ValueError for another beta.
     """
     signal, noise = forward_level(beta)
     x_t = torch.as_tensor(x_t, dtype=torch.float64)
@@ -52,7 +52,8 @@ def reverse_kernel(q_s: LineMixture, x_t: Tensor, beta: float) -> LineMixture:
 def tweedie(q_t: LineMixture, x_t: Tensor, beta: float) -> tuple[Tensor, Tensor]:
     """Mean and variance of q(x_s | x_t) from the score of q(x_t) alone (Tweedie's formula); exact for any law.
 
-    (x_t + beta f') / sqrt(alpha) and (beta / alpha)(1 + beta f''), with f = log q(x_t). x_t: (n,). Returns (n,) twice.
+    (x_t + beta f') / sqrt(alpha) and (beta / alpha)(1 + beta f''), with f = log q(x_t). x_t: (n,). Returns (n,) each.
+    Raises ValueError for beta outside (0, 1).
     """
     signal, _ = forward_level(beta)
     x_t = torch.as_tensor(x_t, dtype=torch.float64)
@@ -61,7 +62,7 @@ def tweedie(q_t: LineMixture, x_t: Tensor, beta: float) -> tuple[Tensor, Tensor]
 
 
 def curvature_range(q_s: LineMixture) -> tuple[float, float]:
-    """Smallest and largest second derivative of log q(x_s), on a grid from 9 stds left to 9 stds right of all means."""
+    """Smallest and largest second derivative of log q(x_s), on a grid that extends 9 stds beyond the outer means."""
     reach = REACH_STD * q_s.variances.max().sqrt()
     grid = torch.linspace(
         (q_s.means.min() - reach).item(), (q_s.means.max() + reach).item(), CURVATURE_GRID, dtype=torch.float64
@@ -71,18 +72,18 @@ def curvature_range(q_s: LineMixture) -> tuple[float, float]:
 
 
 def split_beta(q_s: LineMixture) -> float:
-    """The beta above which the kernel of some x_t has two hills: 1 / (1 + max f''), f = log q(x_s); 1 where never.
+    """The beta above which the kernel of some x_t has two hills: 1 / (1 + max f''), f = log q(x_s); 1 if none does.
 
-    The kernel's log density is f minus a parabola of curvature alpha / beta; it is concave as long as that is above
-    max f''. For a symmetric law the two hills part at x_t = 0.
+    The kernel's log density is f minus a parabola of curvature alpha / beta; it is concave while that is above max f''.
+    For a symmetric law the two hills split at x_t = 0.
     """
     return 1 / (1 + max(curvature_range(q_s)[1], 0.0))
 
 
 def theorem_nats(beta: Tensor | float, largest_curvature: float, dims: int = 1) -> Tensor | float:
-    """D/2 b^2 M^2, b = beta / alpha: no less than E KL(q(x_s | x_t) || N(y + b f'(y), b I)), y = x_t / sqrt(alpha).
+    """Upper bound D/2 b^2 M^2 of E KL(q(x_s | x_t) || N(y + b f'(y), b I)); b = beta / alpha, y = x_t / sqrt(alpha).
 
-    f = log q(x_s) and M = max |f''|. By the log-Sobolev inequality of a Gaussian.
+    f = log q(x_s) and M = max |f''|. It follows from the log-Sobolev inequality of a Gaussian.
     """
     return dims / 2 * (beta / (1 - beta) * largest_curvature) ** 2
 
@@ -90,12 +91,12 @@ def theorem_nats(beta: Tensor | float, largest_curvature: float, dims: int = 1) 
 def gaussians(
     q_s: LineMixture, x_t: Tensor, beta: float, noise_var: float | None = None
 ) -> dict[GaussianKind, tuple[Tensor, Tensor]]:
-    """Mean and variance, (n,) each, of the Gaussians that may stand for q(x_s | x_t), x_t (n,).
+    """Mean and variance, (n,) each, of the Gaussians that can replace q(x_s | x_t), for x_t (n,).
 
     "best": the kernel's own mean and variance, the argmin of KL(exact || Gaussian). With that mean and a fixed
     variance: "beta_over_alpha", "beta", and "posterior", which is beta tilde = beta noise_var / (alpha noise_var +
-    beta). "theorem": N(y + b f'(y), b), see theorem_nats. noise_var: 1 - alpha-bar_s, by default the smallest variance
-    in the mixture, as if its components were atoms with noise.
+    beta). "theorem": N(y + b f'(y), b), see theorem_nats. noise_var: 1 - alpha-bar_s; by default the smallest variance
+    in the mixture, as if its components were atoms with noise. Raises ValueError naming the argument.
     """
     signal, _ = forward_level(beta)
     x_t = torch.as_tensor(x_t, dtype=torch.float64)
@@ -117,9 +118,9 @@ def gaussians(
 def kernel_kl_nats(
     q_s: LineMixture, x_t: Tensor, beta: float, noise_var: float | None = None
 ) -> dict[GaussianKind, Tensor]:
-    """KL(q(x_s | x_t) || Gaussian) of each kind at each x_t (n,): (n,) nats.
+    """KL(q(x_s | x_t) || Gaussian) for each kind at each x_t (n,): (n,) nats.
 
-    The cross entropy with a Gaussian is closed form, the kernel's entropy a quadrature.
+    The cross entropy with a Gaussian is in closed form; the kernel's entropy is a quadrature.
     """
     entropy = reverse_kernel(q_s, x_t, beta).entropy_nats()
     return {kind: cross - entropy for kind, cross in _cross_entropies_nats(q_s, x_t, beta, noise_var).items()}
@@ -137,7 +138,7 @@ def _cross_entropies_nats(
 
 
 def expected_kl_nats(q_s: LineMixture, beta: float, noise_var: float | None = None) -> dict[GaussianKind, float]:
-    """The same averaged over x_t ~ q(x_t): what the step costs the bound beyond what no model can save."""
+    """E KL over x_t ~ q(x_t) for each kind, in nats: the step's cost in the bound beyond what no model can save."""
     q_t = q_s.noised(forward_level(beta))
     entropy = q_t.expectation(lambda x_t: reverse_kernel(q_s, x_t, beta).entropy_nats())
     x_t, mass = q_t.nodes(FINE_NODES)
@@ -147,7 +148,7 @@ def expected_kl_nats(q_s: LineMixture, beta: float, noise_var: float | None = No
 
 @dataclass(frozen=True, eq=False)
 class KernelView:
-    """One kernel, to be drawn: densities (n,) over x (n,); mean, variance and KL of each Gaussian."""
+    """One kernel, ready to plot: densities (n,) over x (n,); mean, variance and KL (nats) of each Gaussian."""
 
     beta: float
     x_t: float
@@ -163,7 +164,10 @@ class KernelView:
 def view_kernel(
     q_s: LineMixture, x_t: float, beta: float, noise_var: float | None = None, points: int = 801
 ) -> KernelView:
-    """The exact kernel at one x_t and the Gaussians in its place, on a grid 5 standard deviations to either side."""
+    """Evaluate the exact kernel at one x_t, and the Gaussians in its place, within 5 standard deviations of its mean.
+
+    points: of the grid. Raises ValueError for fewer than 3.
+    """
     if points < 3:
         raise ValueError(f"points: must be at least 3, got {points}")
     at = torch.tensor([x_t], dtype=torch.float64)
@@ -186,14 +190,14 @@ def view_kernel(
 
 
 def count_hills(density: Tensor) -> int:
-    """The number of maxima inside a row of values (n,), of those that reach a thousandth of the highest."""
+    """Count the inner maxima of a row of values (n,) that exceed a thousandth of the highest value."""
     rises, inner = density[1:] > density[:-1], density[1:-1]
     return int((rises[:-1] & ~rises[1:] & (inner > LEAST_HILL * density.max())).sum())
 
 
 @dataclass(frozen=True, eq=False)
 class KlCurve:
-    """KL(exact || Gaussian) of each kind against beta: (n,) nats; theorem_bound_nats lies above the averaged ones."""
+    """KL(exact || Gaussian) of each kind against beta: (n,) nats; theorem_bound_nats bounds the average "theorem"."""
 
     beta: Tensor
     nats: dict[GaussianKind, Tensor]
@@ -207,7 +211,7 @@ class KlCurve:
 def kl_against_beta(
     q_s: LineMixture, betas: Tensor, x_t: float | None = None, noise_var: float | None = None
 ) -> KlCurve:
-    """The curve over betas (n,), each in (0, 1): at one x_t, or averaged over q(x_t) where it is None."""
+    """Compute the curve over betas (n,), each in (0, 1): at one x_t, or averaged over q(x_t) if x_t is None."""
     betas = torch.as_tensor(betas, dtype=torch.float64)
     rows = []
     for beta in betas.tolist():
@@ -223,9 +227,9 @@ def kl_against_beta(
 
 @dataclass(frozen=True, eq=False)
 class ChainKl:
-    """E KL(exact || Gaussian) of every step t -> s of a chain, (S,) nats from noisy to clean, and their sums.
+    """E KL(exact || Gaussian) of every step t -> s of a chain: (S,) nats, from noisy to clean.
 
-    The sum is what Gaussian steps add to KL(q(x_{0:T}) || p(x_{0:T})), the means being exact.
+    Their sum is what Gaussian steps add to KL(q(x_{0:T}) || p(x_{0:T})) if the means are exact.
     """
 
     t: Tensor
@@ -234,15 +238,15 @@ class ChainKl:
 
     @property
     def totals_nats(self) -> dict[GaussianKind, float]:
-        """By kind of Gaussian."""
+        """Sum over the steps, by kind of Gaussian."""
         return {kind: values.sum().item() for kind, values in self.nats.items()}
 
 
 def chain_kl(q_0: LineMixture, schedule: NoiseSchedule, timesteps: list[int]) -> ChainKl:
-    """The kernels of a whole chain on data with the density q_0, the step to the data (s = -1) included.
+    """Compute the KLs along a whole chain on data with density q_0, including the step to the data (s = -1).
 
-    timesteps: falling, as of visited_timesteps. "posterior" has the noise of the schedule in its beta tilde, which at
-    s = -1 is 0: its KL there is infinite.
+    timesteps: falling, as from visited_timesteps. "posterior" uses the schedule's noise in its beta tilde, which is 0
+    at s = -1: its KL there is infinite.
     """
     rows, steps = [], pairs(timesteps)
     for t, s in steps:

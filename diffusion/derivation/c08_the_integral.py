@@ -1,7 +1,7 @@
-"""What the integral of one term comes to: Ho et al. 2020, eqs. (8)-(12).
+"""Chapter 8, the integral of one term in closed form: Ho et al. 2020, eqs. (8)-(12).
 
-The KL of two Gaussians, closed and by quadrature; L_{t-1} written with means, pictures or noises; and the weight that
-each t gets. Code index i is the paper's t = i + 1, and the step i -> i - 1 holds the paper's L_i. Nats, float64.
+The KL of two Gaussians, in closed form and by quadrature; L_{t-1} written with means, pictures or noises; and the
+weight of each t. Code index i is the paper's t = i + 1, and the step i -> i - 1 holds the paper's L_i. Nats, float64.
 """
 
 from dataclasses import dataclass
@@ -21,11 +21,11 @@ POINTS = 4001
 
 @dataclass(frozen=True, eq=False)
 class GaussianKl:
-    """KL(q || p) of q = N(mean_1, var_1) and p = N(mean_2, var_2) in one dimension, whole and in its two parts.
+    """KL(q || p) of q = N(mean_1, var_1) and p = N(mean_2, var_2) in one dimension, as a whole and in two parts.
 
-    mean_nats = (mean_1 - mean_2)^2 / (2 var_2): all that depends on the means, and the whole where the variances are
-    equal. var_nats = (r - ln r - 1) / 2 >= 0, r = var_1 / var_2. quadrature_nats: the integral, by the trapezoid rule
-    over x. x, q, p, integrand = q log(q / p), which dips below 0: (points,).
+    mean_nats = (mean_1 - mean_2)^2 / (2 var_2): the part that depends on the means, and the whole KL for equal
+    variances. var_nats = (r - ln r - 1) / 2 >= 0, r = var_1 / var_2. quadrature_nats: the integral by the trapezoid
+    rule over x. x, q, p, integrand: (points,) each; integrand = q log(q / p), which is negative in places.
     """
 
     mean_nats: float
@@ -38,13 +38,15 @@ class GaussianKl:
 
     @property
     def closed_nats(self) -> float:
-        """The closed form."""
+        """The KL in closed form."""
         return self.mean_nats + self.var_nats
 
 
 def gaussian_kl(mean_1: float, var_1: float, mean_2: float, var_2: float, points: int = POINTS) -> GaussianKl:
-    """The KL by formula and by quadrature over mean_1 +- 12 standard deviations of q. Raises ValueError for a variance
-    that is not positive."""
+    """Compute the KL by formula and by quadrature over mean_1 +- 12 standard deviations of q.
+
+    Raises ValueError for a variance that is not positive.
+    """
     for name, var in (("var_1", var_1), ("var_2", var_2)):
         if not var > 0:
             raise ValueError(f"{name}: must be positive, got {var}")
@@ -66,7 +68,7 @@ def gaussian_kl(mean_1: float, var_1: float, mean_2: float, var_2: float, points
 
 @dataclass(frozen=True, eq=False)
 class ThreeForms:
-    """The part of L_{t-1} that depends on the network, from one of its answers, in three ways: (B,) nats per picture.
+    """The part of L_{t-1} that depends on the network, from one of its answers, in three forms: (B,) nats per picture.
 
     by_means: ||mu~ - mu_theta||^2 / (2 sigma^2), eq. (8). by_pictures: c_0^2 ||x_0 - x_0_hat||^2 / (2 sigma^2).
     by_noises: weight ||eps - eps_hat||^2, eq. (12). constant: the rest of the KL, D (r - ln r - 1) / 2, which is 0 for
@@ -82,14 +84,14 @@ class ThreeForms:
 
     @property
     def difference(self) -> float:
-        """The largest difference between two forms of one picture, relative to by_pictures."""
+        """The largest difference between two forms for one picture, relative to by_pictures."""
         forms = torch.stack([self.by_means, self.by_pictures, self.by_noises])
         spread = forms.max(0).values - forms.min(0).values
         return (spread / self.by_pictures.clamp(min=torch.finfo(torch.float64).tiny)).max().item()
 
     @property
     def noises_over_pictures(self) -> Tensor:
-        """by_noises / by_pictures: 1 without clipping; with it, how many times too large the eps form is. (B,)"""
+        """by_noises / by_pictures, (B,): 1 without clipping; with it, the factor by which the eps form is too large."""
         return self.by_noises / self.by_pictures
 
 
@@ -101,11 +103,11 @@ def three_forms(
     clip: bool = False,
     variance: ReverseVariance = "posterior",
 ) -> ThreeForms:
-    """One answer of the denoiser at x_t = q_sample(x_0, t, eps), read as a mean, a picture and a noise.
+    """Compute the three forms from one answer of the denoiser at x_t = q_sample(x_0, t, eps).
 
-    x_0, eps: (B, C, H, W); t: in [1, T), as the step to the picture is no KL. clip: x_0_hat is clamped to [-1, 1] and
-    eps_hat left as the network gave it, the usual slip: by_noises then departs. (Prediction.clipped derives eps_hat
-    again and keeps the three equal.) Raises ValueError for another t.
+    x_0, eps: (B, C, H, W); t: in [1, T), because the step to the picture is not a KL. clip: clamps x_0_hat to [-1, 1]
+    but leaves eps_hat as the network gave it, a common mistake: by_noises then differs. (Prediction.clipped derives
+    eps_hat again and keeps the three equal.) Raises ValueError for another t.
     """
     schedule = denoiser.schedule
     if not 1 <= t < len(schedule):
@@ -131,12 +133,12 @@ def three_forms(
 
 
 def _square(x: Tensor) -> Tensor:
-    """The squared length of each picture: (B,)."""
+    """Return the squared norm of each picture: (B,)."""
     return x.flatten(1).square().sum(1)
 
 
 def eps_weights(schedule: NoiseSchedule, variance: ReverseVariance = "posterior") -> Tensor:
-    """The factor of ||eps - eps_hat||^2 in L_{t-1}: beta^2 / (2 sigma^2 alpha (1 - alpha-bar_t)), eq. (12). (T,) nats.
+    """Factor of ||eps - eps_hat||^2 in L_{t-1}: beta^2 / (2 sigma^2 alpha (1 - alpha-bar_t)), eq. (12); (T,) nats.
 
     sigma^2 = beta tilde ("posterior"): (SNR_s / SNR_t - 1) / 2, infinite at t = 0. "beta": beta / (2 alpha (1 -
     alpha-bar_t)).
@@ -148,10 +150,10 @@ def eps_weights(schedule: NoiseSchedule, variance: ReverseVariance = "posterior"
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Where three objectives put their effort over t: shares that sum to 1, each (T,).
+    """Weights of three objectives over t as shares that sum to 1: (T,) each.
 
     posterior, beta: of the bound's terms; 0 at t = 0, where the bound has its decoder instead. simple: L_simple's
-    weight of 1 (eq. 14), t = 0 included: no longer a bound.
+    weight of 1 (eq. 14), which includes t = 0 and no longer gives a bound.
     """
 
     posterior: Tensor
@@ -160,7 +162,7 @@ class Weights:
 
 
 def weight_shares(schedule: NoiseSchedule) -> Weights:
-    """The weights on ||eps - eps_hat||^2, each normalised over t."""
+    """Normalise the weights on ||eps - eps_hat||^2 over t, for each objective."""
 
     def of_bound(variance: ReverseVariance) -> Tensor:
         weights = eps_weights(schedule, variance)

@@ -1,4 +1,4 @@
-"""One step of each algorithm of Ho et al. 2020, with all its numbers: Algorithm 1 (training), Algorithm 2 (sampling).
+"""One step of each algorithm of Ho et al. 2020 with all its numbers: Algorithm 1 (training), Algorithm 2 (sampling).
 
 Code index i is the paper's t = i + 1: Algorithm 1 draws i from 0..T-1, and Algorithm 2 adds no noise at i = 0.
 """
@@ -22,7 +22,10 @@ from diffusion.schedule import NoiseSchedule, per_image
 
 @dataclass(frozen=True, eq=False)
 class NoisyBatch:
-    """What Algorithm 1 draws, lines 2-4: pictures, a timestep and a noise for each. x_0, eps: (B, C, H, W); t: (B,)."""
+    """The draws of Algorithm 1, lines 2-4: pictures x_0, and a t and a noise for each.
+
+    x_0, eps: (B, C, H, W); t: (B,) int64.
+    """
 
     x_0: Tensor
     t: Tensor
@@ -30,7 +33,7 @@ class NoisyBatch:
 
 
 def draw_batch(x_0: Tensor, schedule: NoiseSchedule, generator: torch.Generator) -> NoisyBatch:
-    """A uniform t and fresh noise for each of these pictures (B, C, H, W)."""
+    """Draw a uniform t and fresh noise for each of these pictures (B, C, H, W)."""
     uniforms = torch.rand(len(x_0), generator=generator, dtype=torch.float64)
     t = draw_timesteps(uniforms, len(schedule), "uniform", len(x_0), torch.arange(len(x_0)))
     return NoisyBatch(x_0, t, torch.randn(x_0.shape, generator=generator, dtype=x_0.dtype))
@@ -38,8 +41,11 @@ def draw_batch(x_0: Tensor, schedule: NoiseSchedule, generator: torch.Generator)
 
 @dataclass(frozen=True)
 class Trial:
-    """The same step with one learning rate. ratio: the change of the loss over -learning_rate grad_norm^2, which is
-    what a straight line would give: 1 for a small learning rate, below 0 where the loss rose."""
+    """A training step with one learning rate.
+
+    ratio: the change of the loss over -learning_rate grad_norm^2, the change of a linear loss. It is close to 1 for a
+    small learning rate, and below 0 if the loss rose.
+    """
 
     learning_rate: float
     loss_after: float
@@ -50,7 +56,7 @@ class Trial:
 class TrainingStep:
     """One plain SGD step: the loss (a mean over the batch) before and after, on the same x_0, t and eps.
 
-    losses_before: (B,) float64, one a picture. grad_norm: of all weights together. trials: one a learning rate.
+    losses_before: (B,) float64, one per picture. grad_norm: over all weights together. trials: one per learning rate.
     """
 
     losses_before: Tensor
@@ -72,13 +78,12 @@ def training_trials(
     class_labels: Tensor | None = None,
     exact: bool = True,
 ) -> Iterator[TrainingStep]:
-    """Algorithm 1, line 5, once, from the same weights for each learning rate. `unet` itself is left as it is.
+    """Take the step of Algorithm 1, line 5, from the same weights with each learning rate; `unet` is not changed.
 
-    First the gradient alone, then one trial more each time.
-
-    On a copy, without dropout. exact: in float64; in float32, three times as fast, a weight does not feel a step of
-    less than a hundred-millionth of itself, and the ratio means nothing below a learning rate of about 1e-3.
-    learning_rates: each positive. Raises ValueError otherwise, before the first.
+    Yields the step with the gradient alone, then with one more trial each time. Works on a copy, without dropout.
+    exact: computes in float64. float32 is three times as fast, but a step below about 1e-8 of a weight does not change
+    it, and the ratio means nothing below a learning rate of about 1e-3. learning_rates: each positive. Raises
+    ValueError otherwise, before the first.
     """
     if not learning_rates or not all(rate > 0 for rate in learning_rates):
         raise ValueError(f"learning_rate: must be positive, got {list(learning_rates)}")
@@ -113,12 +118,12 @@ def _trials(unet, batch, schedule, learning_rates, prediction_type, class_labels
 
 @dataclass(frozen=True)
 class PixelNumbers:
-    """Algorithm 2, line 4, at one pixel, as floats; symbols as in the paper.
+    """The numbers of Algorithm 2, line 4, at one pixel, as floats; symbols as in the paper.
 
-    eps_hat, x_0_hat: what the network answered. x_0_hat_used: the same, or clamped. z: the noise, 0 at t = 0.
-    x_s: what the sampler made of it. by_pictures = c_0 x_0_hat_used + c_t x_t + sigma z and by_noises = (x_t - beta /
-    sqrt(1 - alpha-bar) eps_hat) / sqrt(alpha) + sigma z: both are x_s where nothing was clamped, and only the first
-    is where something was. (The paper's box does not clamp, its code does.)
+    eps_hat, x_0_hat: the network's answer. x_0_hat_used: x_0_hat, clamped if the sampler clips. z: the noise, 0 at
+    t = 0. x_s: the sampler's result. by_pictures = c_0 x_0_hat_used + c_t x_t + sigma z and by_noises = (x_t - beta /
+    sqrt(1 - alpha-bar) eps_hat) / sqrt(alpha) + sigma z: both equal x_s if nothing was clamped, otherwise only the
+    first does. (The paper's box does not clamp, its code does.)
     """
 
     x_t: float
@@ -139,7 +144,7 @@ class PixelNumbers:
 
 @dataclass(frozen=True, eq=False)
 class SamplingStep:
-    """One step of Algorithm 2 as the sampler took it, with its noise and both of the formula's readings.
+    """One step of Algorithm 2 as the sampler took it, with its noise and both ways to compute it.
 
     step: see Step. z, by_pictures, by_noises, x_0_hat, eps_hat: (B, C, H, W); see PixelNumbers.
     """
@@ -158,7 +163,7 @@ class SamplingStep:
     by_noises: Tensor
 
     def at(self, channel: int, row: int, column: int, picture: int = 0) -> PixelNumbers:
-        """The numbers at one pixel. Raises ValueError outside the picture."""
+        """Return the numbers at one pixel. Raises ValueError outside the pictures."""
         place, shape = (picture, channel, row, column), tuple(self.z.shape)
         if not all(0 <= k < size for k, size in zip(place, shape, strict=True)):
             raise ValueError(f"pixel: must lie within {shape}, got {place}")
@@ -188,9 +193,10 @@ def sampling_step(
     clip: bool = False,
     variance: ReverseVariance = "posterior",
 ) -> SamplingStep:
-    """The sampler's own step t -> t - 1 at eta = 1, and Algorithm 2 beside it, on the same noise.
+    """Take the sampler's own step t -> t - 1 at eta = 1, and compute Algorithm 2 beside it on the same noise.
 
-    x_t: (B, C, H, W); t: in [0, T); generators: one a picture. clip: see Prediction.clipped. Two calls of the denoiser.
+    x_t: (B, C, H, W); t: in [0, T); generators: one per picture. clip: see Prediction.clipped. Calls the denoiser
+    twice.
     """
     c = step_coefficients(t, t - 1, denoiser.schedule)
     answer = denoiser.predict(x_t, t)

@@ -1,4 +1,4 @@
-"""How good is a network? Its error beside the exact denoiser's, on pictures it was trained on and on others.
+"""Chapter 10, how good a network is: its error beside the exact denoiser's, on training and on other pictures.
 
 Code index i is the paper's t = i + 1. Errors are means over C, H and W; nothing is clipped.
 """
@@ -25,13 +25,13 @@ from diffusion.trajectory import visited_timesteps
 
 BINS = 40
 SEED, REPEATS = 0, 8  # see record_quality
-ROUNDING = 1e-9  # where the exact denoiser is all but certain, its error is rounding and no statistic
+ROUNDING = 1e-9  # of the error: where the exact denoiser is almost certain, differences are rounding, not statistics
 
 
 def without_class(unet, schedule: NoiseSchedule, prediction_type: PredictionType = "epsilon") -> NetworkDenoiser:
-    """The network told "no class", for batches of any size: a function of x_t and t alone, as the exact denoiser is.
+    """Return the network conditioned on "no class": a function of x_t and t alone, as the exact denoiser is.
 
-    A network without labels is taken as it is.
+    It takes batches of any size. A network without labels is used as it is.
     """
     embeddings = unet.config.num_class_embeds
     label = None if embeddings is None else torch.tensor([embeddings - 1])  # one row, which torch broadcasts
@@ -40,7 +40,7 @@ def without_class(unet, schedule: NoiseSchedule, prediction_type: PredictionType
 
 @torch.no_grad()
 def perturbed(unet, share: float = 0.5, seed: int = SEED):
-    """A copy of a network with noise on every weight, of `share` times the spread of the weights that it lies on."""
+    """Copy a network and add noise to every weight: `share` times the standard deviation of its weight tensor."""
     unet, generator = copy.deepcopy(unet), torch.Generator().manual_seed(seed)
     for weight in unet.parameters():
         weight += share * weight.std(correction=0) * torch.randn(weight.shape, generator=generator)
@@ -48,24 +48,24 @@ def perturbed(unet, share: float = 0.5, seed: int = SEED):
 
 
 def pick_evenly(pictures: Tensor, count: int) -> Tensor:
-    """`count` pictures from all over the set, always the same ones; some twice where it has fewer."""
+    """Return `count` pictures spread evenly over the set, always the same; some repeat if the set has fewer."""
     return pictures[torch.linspace(0, len(pictures) - 1, count).round().long()]
 
 
 def some_timesteps(schedule: NoiseSchedule, count: int, first: int = 1) -> list[int]:
-    """At most `count` timesteps from `first` to T - 1, evenly spread, rising."""
+    """Return at most `count` timesteps from `first` to T - 1, evenly spread and rising."""
     return sorted(set(torch.linspace(first, len(schedule) - 1, count).round().long().tolist()))
 
 
 def mean_and_error(values: Tensor) -> tuple[float, float]:
-    """The mean of (n,) numbers, n >= 2, and its standard error."""
+    """Return the mean of (n,) numbers, n >= 2, and its standard error."""
     return values.mean().item(), (values.std() / math.sqrt(len(values))).item()
 
 
 def z_score(values: Tensor, rounding: float = 0.0) -> float:
-    """How many standard errors the mean of (n,) numbers, which should be 0, is off it.
+    """Return the mean of (n,) numbers, which should be 0, in standard errors.
 
-    rounding: an error that every one of them has, and that no number of draws would average out.
+    rounding: an error that all of the numbers share, so that more draws would not average it out.
     """
     mean, error = mean_and_error(values)
     return 0.0 if mean == 0 else mean / max(math.hypot(error, rounding), torch.finfo(torch.float64).tiny)
@@ -73,9 +73,9 @@ def z_score(values: Tensor, rounding: float = 0.0) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """At one t, for each picture of a set: (B,) float64.
+    """The errors of network and exact denoiser at one t, for each picture of a set: (B,) float64 each.
 
-    network: mean (eps - eps_hat)^2. exact: the same of the exact denoiser's eps_star. between: mean (eps_hat -
+    network: mean (eps - eps_hat)^2. exact: the same for the exact denoiser's eps_star. between: mean (eps_hat -
     eps_star)^2. x_0_network, x_0_exact: mean (x_0 - x_0_hat)^2 of both.
     """
 
@@ -88,18 +88,23 @@ class Errors:
 
     @property
     def pythagoras(self) -> Tensor:
-        """network - exact - between: 2 mean (eps - eps_star)(eps_star - eps_hat), whose expectation is 0 where x_0 is
-        uniform over the very set that the exact denoiser knows, and only there."""
+        """network - exact - between = 2 mean (eps - eps_star)(eps_star - eps_hat): (B,).
+
+        Its expectation is 0 only if x_0 is uniform over the set that the exact denoiser knows.
+        """
         return self.network - self.exact - self.between
 
     @property
     def pythagoras_z(self) -> float:
-        """Its z-score over the pictures."""
+        """z-score of `pythagoras` over the pictures."""
         return z_score(self.pythagoras, ROUNDING * self.network.mean().item())
 
 
 def errors_at(network: Denoiser, exact: Denoiser, x_0: Tensor, t: int, generators: list[torch.Generator]) -> Errors:
-    """Both denoisers on the same x_t ~ q(x_t | x_0). x_0: (B, C, H, W); t: in [0, T); generators: one a picture."""
+    """Measure both denoisers on the same x_t ~ q(x_t | x_0).
+
+    x_0: (B, C, H, W); t: in [0, T); generators: one per picture.
+    """
     x_0 = x_0.double()
     eps = noise_like(x_0, generators)
     x_t = q_sample(x_0, torch.tensor(t), eps, network.schedule)
@@ -115,13 +120,13 @@ def errors_at(network: Denoiser, exact: Denoiser, x_0: Tensor, t: int, generator
 
 
 def squared_error(a: Tensor, b: Tensor) -> Tensor:
-    """The mean over C, H and W of (a - b)^2: (B,)."""
+    """Mean over C, H and W of (a - b)^2: (B,)."""
     return (a - b).square().flatten(1).mean(1)
 
 
 @dataclass(frozen=True, eq=False)
 class CurvePoint:
-    """The four curves at one t: the errors on training and on held-out pictures."""
+    """A point of the four curves at one t: the errors on training and on held-out pictures."""
 
     training: Errors
     held_out: Errors
@@ -139,10 +144,10 @@ def four_curves(
     timesteps: Iterable[int],
     generators: list[torch.Generator],
 ) -> Iterator[CurvePoint]:
-    """One point for each t, as soon as it is there. training, held_out: (B, C, H, W) and (B', C, H, W).
+    """Yield one point for each t as it is measured. training, held_out: (B, C, H, W) and (B', C, H, W).
 
     The exact denoiser should know the set that `training` was drawn from. generators: one for each picture of the
-    larger set. Raises ValueError, before the first point, where a set has less than 2 pictures or there are too few
+    larger set. Raises ValueError, before the first point, if a set has fewer than 2 pictures or there are too few
     generators.
     """
     for name, pictures in (("training", training), ("held_out", held_out)):
@@ -161,8 +166,9 @@ def four_curves(
 class Neighbours:
     """Distances to the nearest training picture: root mean square over the numbers of a picture, float64.
 
-    samples: (N,); held_out: (M,), without which the samples' mean nothing. index: (N,), the training picture nearest to
-    each sample. edges: (bins + 1,); samples_share, held_out_share: (bins,), the share of each set in a bin.
+    samples: (N,); held_out: (M,), the reference without which the samples' distances mean nothing. index: (N,), the
+    training picture nearest to each sample. edges: (bins + 1,); samples_share, held_out_share: (bins,), the share of
+    each set in a bin.
     """
 
     samples: Tensor
@@ -174,15 +180,15 @@ class Neighbours:
 
     @property
     def copies(self) -> float:
-        """The share of samples that are nearer to a training picture than all held-out pictures are: 0 to 1."""
+        """Share of samples that are nearer to a training picture than every held-out picture is: 0 to 1."""
         return (self.samples < self.held_out.min()).double().mean().item()
 
 
 def neighbours(samples: Tensor, held_out: Tensor, training: Tensor, bins: int = BINS) -> Neighbours:
-    """d(sample, train) against d(held-out, train), in histograms with the same bins.
+    """Compare d(sample, train) with d(held-out, train), in histograms with the same bins.
 
-    Each (n, ...) of pictures or of features. Data that combine a few parts have near twins without any memorising.
-    Raises ValueError for bins < 1.
+    samples, held_out, training: (n, ...) each, pictures or features. Data that combine a few parts have near twins
+    without any memorising. Raises ValueError for bins < 1.
     """
     if bins < 1:
         raise ValueError(f"bins: must be at least 1, got {bins}")
@@ -202,11 +208,11 @@ def neighbours(samples: Tensor, held_out: Tensor, training: Tensor, bins: int = 
 
 @dataclass(frozen=True, eq=False)
 class LayerDraws:
-    """One draw of L_{t-1} (sigma^2 = beta tilde) for each picture, and of the three layers that sum to it on average.
+    """One draw per picture of L_{t-1} (sigma^2 = beta tilde), and of the three layers that sum to it on average.
 
-    All (B,) in nats, and each measured for itself. information: H(w_t) - H(w_s), w the exact denoiser's weights, which
-    nobody can save. gaussian: log q(x_s | x_t) - log N(x_s; mu*, sigma^2), the price of a Gaussian step. network: c_0^2
-    ||x_0_hat - D*||^2 / (2 sigma^2), its own error.
+    All are (B,) in nats, each measured independently. information: H(w_t) - H(w_s), with w the exact denoiser's
+    weights; no model can save it. gaussian: log q(x_s | x_t) - log N(x_s; mu*, sigma^2), the price of a Gaussian step.
+    network: c_0^2 ||x_0_hat - D*||^2 / (2 sigma^2), the network's own error.
     """
 
     term: Tensor
@@ -216,7 +222,10 @@ class LayerDraws:
 
 
 def layer_draws(network: Denoiser, pictures: Tensor, t: int, generators: list[torch.Generator]) -> LayerDraws:
-    """At x_t and x_s = x_{t-1} drawn from each of these pictures (B, C, H, W), which are the whole data set; t >= 1."""
+    """Measure the layers at x_t and x_s = x_{t-1} drawn from each of the pictures; t >= 1.
+
+    pictures: (B, C, H, W), the whole data set. generators: one per picture.
+    """
     schedule, x_0 = network.schedule, pictures.double()
     exact, c = DataDenoiser(x_0, schedule), step_coefficients(t, t - 1, schedule)
     x_t = q_sample(x_0, torch.tensor(t), noise_like(x_0, generators), schedule)
@@ -241,18 +250,18 @@ def _entropy(log_weights: Tensor) -> Tensor:
 
 
 class Recorded(NamedTuple):
-    """What is known of a checkpoint: the mean of several measurements, and the standard deviation of one."""
+    """A recorded measure of a checkpoint: mean of several measurements, and standard deviation of a single one."""
 
     value: float
     standard_error: float
 
 
 def quality(network: Denoiser, exact: DataDenoiser, held_out: Tensor, seed: int) -> dict[str, float]:
-    """How good a network is, in some seconds: always the same pictures and t, with noise from `seed` to seed + 3.
+    """Measure within seconds how good a network is, always on the same pictures and t; noise from seed to seed + 3.
 
-    eps_mse_q0 to _q3: error of the predicted noise on 16 held-out pictures, by quartile of t. bpd: the bound of two of
-    them with sigma^2 = beta, unclipped. distance: mean (eps_hat - eps*)^2 on four of the exact denoiser's own pictures.
-    network: for batches of any size. held_out: (N, C, H, W) on the 8-bit grid.
+    network: takes batches of any size. held_out: (N, C, H, W) on the 8-bit grid. Returns eps_mse_q0 to eps_mse_q3: the
+    error of the predicted noise on 16 held-out pictures, by quartile of t; bpd: the bound of two of them with sigma^2 =
+    beta, unclipped; distance: mean (eps_hat - eps*)^2 on four of the exact denoiser's own pictures.
     """
     schedule, T = network.schedule, len(network.schedule)
     generators, found = image_generators(seed, 4), {}
@@ -274,10 +283,10 @@ def quality(network: Denoiser, exact: DataDenoiser, held_out: Tensor, seed: int)
 
 
 def record_quality(network: Denoiser, exact: DataDenoiser, held_out: Tensor) -> dict[str, Recorded]:
-    """Mean and scatter of REPEATS measurements, of which the one from SEED is the first.
+    """Mean and standard deviation of REPEATS measurements, the first of which is from SEED.
 
-    That one is later repeated and compared, at 3 standard deviations. Of n numbers none is farther than (n - 1) /
-    sqrt(n) of them from their mean (Samuelson 1968), 2.5 for n = 8: the network that was recorded always passes.
+    A later check repeats that first one and allows 3 standard deviations. None of n numbers is farther than (n - 1) /
+    sqrt(n) standard deviations from their mean (Samuelson 1968), 2.5 for n = 8: the recorded network always passes.
     """
     repeats = [quality(network, exact, held_out, SEED + 4 * k) for k in range(REPEATS)]
     columns = {name: torch.tensor([found[name] for found in repeats], dtype=torch.float64) for name in repeats[0]}

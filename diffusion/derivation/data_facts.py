@@ -1,9 +1,9 @@
-"""What depends on the data alone: how much of a picture is left in x_t, and how far a reverse step is from Gaussian.
+"""Facts of the data alone: how much of a picture is left in x_t, and how far a reverse step is from Gaussian.
 
-One pass with the exact denoiser over a grid of t gives, at x_t = signal x_0 + noise eps with x_0 uniform over the
-pictures, the entropy H(w) of the posterior weights, the posterior variance (its mean is the mmse), and the largest
-variance of x_0 in any direction. What follows from these is in data_limits.py. t is a code index, the paper's t + 1.
-Nats, float64.
+One pass with the exact denoiser over a grid of t, at x_t = signal x_0 + noise eps with x_0 uniform over the pictures,
+gives the entropy H(w) of the posterior weights, the posterior variance (its mean is the mmse), and the largest
+variance of x_0 in any direction. data_limits.py draws the conclusions. Code index t is the paper's t + 1. Nats,
+float64.
 """
 
 import math
@@ -24,7 +24,7 @@ from diffusion.exact import DataDenoiser
 from diffusion.gaussian import level_at, q_sample
 from diffusion.schedule import NoiseSchedule
 
-SEEN = 1e-6  # of a draw's heaviest weight: lighter pictures do not move the largest variance
+SEEN = 1e-6  # of a draw's heaviest weight: lighter pictures do not change the largest variance
 FLOAT64_NUMBERS = 2_000_000  # larger sets of pictures are iterated in float32, see largest_variance
 NO_WEIGHT = 1e-20  # times 60,000 pictures is still below rounding
 POWER_STEPS = 100
@@ -33,12 +33,12 @@ POWER_TOLERANCE = 3e-4
 
 @dataclass(frozen=True, eq=False)
 class LevelFacts:
-    """One t: (B,) each, one a draw of x_t. top_variance: (C,), C of the draws.
+    """The facts at one t, one per draw of x_t: (B,) each, but top_variance (C,) for the first C draws.
 
     entropy_nats: H(w). posterior_var: tr Cov[x_0 | x_t] / D, whose mean is the mmse per dimension. effective: 1 / sum
     w^2, the effective number of pictures. top_variance: the largest eigenvalue of Cov[x_0 | x_t]. network_gap: mean
-    over dimensions of (x_0_hat - E[x_0 | x_t])^2, unclipped; network_mse: of (x_0 - x_0_hat)^2, clipped as in sampling;
-    None without a network.
+    over dimensions of (x_0_hat - E[x_0 | x_t])^2, unclipped. network_mse: mean of (x_0 - x_0_hat)^2, clipped as in
+    sampling. Both are None without a network.
     """
 
     t: int
@@ -60,13 +60,13 @@ def measure_levels(
     cov_draws: int = 16,
     chunk: int = 8192,
 ) -> Iterator[LevelFacts]:
-    """One LevelFacts for each of timesteps, as they are measured.
+    """Measure the facts at each of the timesteps, yielding one LevelFacts after another.
 
-    pictures: (N, C, H, W) in [-1, 1]. Every t has the same `draws` pictures and the same noise, as one seed draws them:
-    differences between two t, which is what the floors are, have far less noise than the values. network: answers
-    batches of `draws` pictures; one with classes must be asked without a class, as the exact denoiser knows none.
-    cov_draws: for how many of the draws, at most, the largest variance is found: it takes the most time.
-    chunk: pictures compared at once. Raises ValueError naming the argument, before the first t.
+    pictures: (N, C, H, W) in [-1, 1]. Every t uses the same `draws` pictures and the same noise from one seed, so that
+    differences between two t, such as the floors, have far less noise than the values. network: takes batches of
+    `draws` pictures; a network with classes must be conditioned on no class, because the exact denoiser knows none.
+    cov_draws: the number of draws, at most, whose largest variance is computed; it takes the most time. chunk: pictures
+    compared at once. Raises ValueError naming the argument, before the first t.
     """
     if len(pictures) < 2:
         raise ValueError(f"pictures: needs at least 2, got {len(pictures)}")
@@ -106,7 +106,7 @@ def _measure_levels(pictures, schedule, timesteps, draws, seed, network, cov_dra
 
 
 def _moments(pictures: Tensor, weights: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
-    """sum_k w_k y_k (B, D) and sum_k w_k |y_k|^2 (B,) for weights (B, N), over the pictures that have any weight."""
+    """Return sum_k w_k y_k (B, D) and sum_k w_k |y_k|^2 (B,) for weights (B, N), skipping negligible weights."""
     mean = second_moment = torch.zeros((), dtype=torch.float64, device=weights.device)
     for y, w in zip(pictures.split(chunk), weights.split(chunk, dim=1), strict=True):
         heavy = (w > NO_WEIGHT).any(0)
@@ -117,11 +117,11 @@ def _moments(pictures: Tensor, weights: Tensor, chunk: int) -> tuple[Tensor, Ten
 
 
 def largest_variance(pictures: Tensor, weights: Tensor) -> Tensor:
-    """The largest eigenvalue of each draw's covariance sum_k w_k (y_k - mean)(y_k - mean)^T, within a percent: (B,).
+    """Largest eigenvalue of each draw's covariance sum_k w_k (y_k - mean)(y_k - mean)^T, within a percent: (B,).
 
-    pictures: (N, C, H, W); weights: (B, N). By power iteration on the pictures that any draw gives a weight above 1e-6
-    of its heaviest; the estimate never exceeds the truth but by rounding. Thousands of pictures are iterated in
-    float32: their spread is of the size of the pictures themselves, so that nothing cancels.
+    pictures: (N, C, H, W); weights: (B, N). Runs power iteration on the pictures whose weight in any draw is above 1e-6
+    of its heaviest; the estimate exceeds the truth only by rounding. Thousands of pictures are iterated in float32:
+    their spread is as large as the pictures themselves, so nothing cancels.
     """
     keep = weights > SEEN * weights.amax(1, keepdim=True)
     seen = keep.any(0)
@@ -145,7 +145,7 @@ def largest_variance(pictures: Tensor, weights: Tensor) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class DataFacts:
-    """The facts of a data set under one schedule at G timesteps t (G,), rising: (G, B) each, as in LevelFacts.
+    """The facts of a data set under one schedule, at G rising timesteps t (G,): (G, B) each, as in LevelFacts.
 
     betas: (T,). pictures: N. dims: C H W. seed: of measure_levels, whose draws are the columns.
     """
@@ -164,7 +164,7 @@ class DataFacts:
 
     @classmethod
     def gather(cls, levels: list[LevelFacts], pictures: Tensor, schedule: NoiseSchedule, seed: int) -> Self:
-        """What measure_levels yielded for these pictures, schedule and seed, in any order of t."""
+        """Gather the levels that measure_levels yielded for these pictures, schedule and seed, in any order of t."""
         levels = sorted(levels, key=lambda level: level.t)
         t = torch.tensor([level.t for level in levels])
         if len(t) < 2 or bool((t.diff() == 0).any()):
@@ -177,7 +177,7 @@ class DataFacts:
 
     @cached_property
     def schedule(self) -> NoiseSchedule:
-        """That of the betas."""
+        """The noise schedule of the betas."""
         return NoiseSchedule(self.betas)
 
     @property
@@ -187,13 +187,13 @@ class DataFacts:
 
     @property
     def information_nats(self) -> Tensor:
-        """I(x_0; x_t) = ln N - H(w), draw by draw: (G, B)."""
+        """I(x_0; x_t) = ln N - H(w) for each draw: (G, B)."""
         return self.log_pictures - self.entropy_nats
 
     def at(self, timesteps: list[int]) -> Self:
-        """The facts at any t within the grid, in rising order: linear in log SNR between the grid's, its own at them.
+        """Interpolate the facts to any t within the grid, in rising order: linear in log SNR, exact at the grid's t.
 
-        posterior_var, network_gap and network_mse are carried as SNR times themselves, top_variance likewise. Raises
+        posterior_var, top_variance, network_gap and network_mse are interpolated as SNR times their value. Raises
         ValueError outside the grid.
         """
         wanted = torch.tensor(sorted(timesteps))
@@ -215,7 +215,10 @@ class DataFacts:
         return type(self)(self.betas, self.pictures, self.dims, self.seed, wanted, **rows)
 
     def network_mse_at(self, pairs: Sequence[Pair]) -> dict[Pair, float]:
-        """The network's mean error at the steps of any chain on these betas, as bound.reverse_variances takes it."""
+        """Return the network's mean error at the steps of any chain on these betas, for bound.reverse_variances.
+
+        Raises ValueError without a network's record, and for a step outside the grid.
+        """
         if self.network_mse is None:
             raise ValueError("network_mse: no network was measured")
         return fitted_errors(self.t, self.network_mse.mean(1), list(pairs), self.schedule)
@@ -227,11 +230,11 @@ class DataFacts:
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Read what `save` wrote. Raises ValueError where the file is something else, OSError where there is none."""
+        """Read a file that `save` wrote. Raises ValueError for other content, and OSError if there is no file."""
         with np.load(path, allow_pickle=False) as stored:
             names = {field.name for field in fields(cls)}
             if not names - set(OPTIONAL_ROWS) <= set(stored.files) <= names:
-                raise ValueError(f"path: {Path(path).name} holds {sorted(stored.files)}, no data facts")
+                raise ValueError(f"path: {Path(path).name} holds {sorted(stored.files)}, which are not data facts")
             values = {name: torch.from_numpy(stored[name]) for name in stored.files}
         numbers = {name: int(values.pop(name)) for name in ("pictures", "dims", "seed")}
         return cls(**numbers, **values)

@@ -1,7 +1,7 @@
-"""What the data alone decide, for any model: what follows from the facts of data_facts.py.
+"""Limits that the data alone set for any model, from the facts of data_facts.py.
 
 Where a Gaussian step breaks, the information in x_t as the area under the mmse, the stairs of a chain over it, and the
-layers of every L_{t-1}, the lowest of which no model can save. t is a code index, the paper's t + 1. Nats, float64.
+layers of every L_{t-1}, the lowest of which no model can save. Code index t is the paper's t + 1. Nats, float64.
 """
 
 import math
@@ -19,10 +19,10 @@ from diffusion.schedule import NoiseSchedule
 
 @dataclass(frozen=True, eq=False)
 class Breaks:
-    """u_max = delta lambda_max(Cov[x_0 | x_t]) of a step from each t of the grid, when a chain has S steps.
+    """u_max = delta lambda_max(Cov[x_0 | x_t]) of the step from each t of the grid in a chain of S steps.
 
-    t, s: (G,), s = t - T / S, but not below 0. u_max: (G, C), one a draw. Far below 1 the reverse step is Gaussian
-    (or the posterior is one picture); near 1 it breaks. t = 0 has no step: nan.
+    t, s: (G,), s = t - T / S, at least 0. u_max: (G, C), one per draw. Far below 1 the reverse step is Gaussian (or the
+    posterior is a single picture); near 1 it stops being so. t = 0 has no step: nan.
     """
 
     num_inference_steps: int
@@ -31,17 +31,20 @@ class Breaks:
     u_max: Tensor
 
     def quantile(self, q: float) -> Tensor:
-        """Over draws: (G,)."""
+        """Return the quantile of u_max over the draws: (G,)."""
         return torch.quantile(self.u_max, q, dim=1)
 
     @property
     def median(self) -> Tensor:
-        """The map's colour: (G,)."""
+        """Median of u_max over the draws: (G,)."""
         return self.quantile(0.5)
 
 
 def breaks(facts: DataFacts, num_inference_steps: int) -> Breaks:
-    """One row of the break map, S from 1 to T; the rows of any S come from one pass."""
+    """Compute one row of the break map, for S = num_inference_steps in [1, T]; all rows use the same facts.
+
+    Raises ValueError for another S.
+    """
     T = len(facts.betas)
     if not 1 <= num_inference_steps <= T:
         raise ValueError(f"num_inference_steps: must lie in [1, {T}], got {num_inference_steps}")
@@ -53,10 +56,10 @@ def breaks(facts: DataFacts, num_inference_steps: int) -> Breaks:
 
 
 def steps_needed(facts: DataFacts, most: float) -> Tensor:
-    """The S of a chain whose step from each t has a median u_max of `most`, a float >= 1: (G,).
+    """Return the S >= 1 at which the step from each t has a median u_max of `most` > 0: (G,) float64.
 
-    A chain of fewer steps has a larger u_max there. nan where no step that ends at s >= 0 is so long, infinite where
-    even s = t - 1 is too far. most > 0.
+    A chain of fewer steps has a larger u_max there. nan if even the longest step, to s = 0, does not exceed
+    `most`, and at t = 0; infinite if even the step to s = t - 1 exceeds it. Raises ValueError for another `most`.
     """
     if not most > 0:
         raise ValueError(f"most: must be above 0, got {most}")
@@ -73,11 +76,12 @@ def steps_needed(facts: DataFacts, most: float) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """Bits are an area (I-MMSE, Guo et al. 2005): half the mmse, integrated over SNR, is the information in x_t.
+    """Information in x_t as an area (I-MMSE, Guo et al. 2005): half the mmse, integrated over SNR.
 
-    log_snr, height: (G,) with rising t; height = SNR D mmse / 2, so that the area is true on a log SNR axis.
-    area_nats: from SNR = 0 to that of the first t; entropy_side_nats: I(x_0; x_t) = ln N - E H(w) there. The standard
-    errors are over draws; difference_se_nats is that of area - entropy side, which are measured on the same draws.
+    log_snr, height: (G,) with rising t; height = SNR D mmse / 2, so that areas are right on a log SNR axis. area_nats:
+    from SNR = 0 to that of the first t; entropy_side_nats: I(x_0; x_t) = ln N - E H(w) there. The standard errors are
+    over draws; difference_se_nats is that of area - entropy side, which are measured on the same draws. log_pictures:
+    ln N.
     """
 
     log_snr: Tensor
@@ -90,10 +94,10 @@ class Area:
 
 
 def mmse_area(facts: DataFacts) -> Area:
-    """Both sides of the identity for the exact denoiser; trapezoids between the grid's t."""
+    """Compute both sides of the identity for the exact denoiser, with trapezoids between the grid's t."""
     log_snr = -2 * facts.schedule.log_sigma[facts.t]
     height = 0.5 * facts.dims * facts.schedule.snr[facts.t].unsqueeze(1) * facts.posterior_var  # (G, B)
-    # below the last SNR the mmse is that of the last t: a rectangle of SNR mmse / 2
+    # below the smallest SNR, take the mmse of the last t: a rectangle of SNR mmse / 2
     area = torch.trapezoid(height.flip(0), log_snr.flip(0), dim=0) + height[-1]
     information = facts.information_nats[0]
     root = facts.posterior_var.shape[1] ** 0.5
@@ -114,7 +118,7 @@ class Staircase:
 
     t, s, nats: (S - 1,) from noisy to clean, the steps with s >= 0. nats: L_{t-1} = delta D mmse(t) / 2, a rectangle
     from SNR_t to SNR_s under the height of its noisy end. first_nats: the rectangle from SNR = 0 to the first SNR_t.
-    information_nats: (S - 1,), what the entropy side says of the same interval, and no step can be below.
+    information_nats: (S - 1,), the information over the same interval by the entropies: a lower limit for the step.
     """
 
     t: Tensor
@@ -125,12 +129,12 @@ class Staircase:
 
     @property
     def total_nats(self) -> float:
-        """The area of the stairs; with fewer steps it grows."""
+        """The area of the stairs; it grows as the steps get fewer."""
         return self.first_nats + self.nats.sum().item()
 
 
 def staircase(facts: DataFacts, timesteps: list[int]) -> Staircase:
-    """The stairs of the chain over these timesteps, falling as of visited_timesteps, within the facts' grid."""
+    """Compute the stairs of a chain over these timesteps, falling as from visited_timesteps, within the facts' grid."""
     at, t, s, c, of_t, of_s = _steps(facts, timesteps)
     mmse, entropy = at.posterior_var.mean(1), at.entropy_nats.mean(1)
     return Staircase(
@@ -143,10 +147,10 @@ def staircase(facts: DataFacts, timesteps: list[int]) -> Staircase:
 
 
 def teeth(stairs: Staircase, schedule: NoiseSchedule, points: int) -> tuple[Tensor, Tensor]:
-    """The stairs as a log SNR axis shows them: each step a tooth from SNR_t to SNR_s, as high as SNR nats / delta.
+    """Return the stairs on a log SNR axis, where each step is a tooth from SNR_t to SNR_s of height SNR nats / delta.
 
-    points: of each tooth, at least 2. Returns log_snr, rising, and height, ((S - 1) points,) each; the area below a
-    tooth is its step's nats.
+    points: per tooth, at least 2. Returns log_snr, rising, and height: ((S - 1) points,) each. The area below a tooth
+    is its step's nats. Raises ValueError for fewer points.
     """
     if points < 2:
         raise ValueError(f"points: must be at least 2, got {points}")
@@ -159,12 +163,12 @@ def teeth(stairs: Staircase, schedule: NoiseSchedule, points: int) -> tuple[Tens
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """L_{t-1} of each step with s >= 0, in three layers that sum to it; total nats per picture, (S - 1,) each.
+    """L_{t-1} of each step with s >= 0, in three layers that sum to it; nats per picture, (S - 1,) each.
 
-    information: E H(w_t) - E H(w_s), which nobody can save. gaussian: E KL(q(x_s | x_t) || N(mu*, sigma^2 I)), the
-    price of a Gaussian step; it is had by difference, and may fall below 0 by its standard error, gaussian_se_nats,
-    over draws; gaussian_total_se_nats is that of the sum of all steps. network: c_0^2 / (2 sigma^2) E |x_0_hat - E[x_0
-    | x_t]|^2, its own error; None without a network.
+    information_nats: E H(w_t) - E H(w_s), which no model can save. gaussian_nats: E KL(q(x_s | x_t) || N(mu*, sigma^2
+    I)), the price of a Gaussian step. It is computed as a difference and can fall below 0 by its standard error over
+    draws, gaussian_se_nats; gaussian_total_se_nats is that of the sum over all steps. network_nats: c_0^2 / (2 sigma^2)
+    E |x_0_hat - E[x_0 | x_t]|^2, the network's own error; None without a network.
     """
 
     t: Tensor
@@ -179,17 +183,19 @@ class Layers:
 def split_step(
     c: StepCoefficients, var: Tensor, entropy_t: Tensor, entropy_s: Tensor, mmse: Tensor, dims: int
 ) -> tuple[Tensor, Tensor]:
-    """(information, price of the Gaussian) in nats, for an exact denoiser and reverse variance var; shapes broadcast.
+    """Return (information, price of the Gaussian) in nats for an exact denoiser and reverse variance var.
 
-    entropy_t, entropy_s: E H(x_0 | x_t) and E H(x_0 | x_s). mmse: per dimension, at t.
+    entropy_t, entropy_s: E H(x_0 | x_t) and E H(x_0 | x_s). mmse: per dimension, at t. Shapes broadcast.
     """
     information = entropy_t - entropy_s
     return information, dims * kl_nats_per_dim(c.delta * mmse, c.posterior_var / var) - information
 
 
 def three_layers(facts: DataFacts, timesteps: list[int], variance: BoundVariance) -> Layers:
-    """The three layers of the chain over these timesteps; see staircase. "analytic": the best constant for whoever
-    answers, the network where there is one."""
+    """Compute the three layers of the chain over these timesteps, as in staircase.
+
+    variance: "analytic" is the best constant for the network, or for the exact denoiser if no network was measured.
+    """
     at, t, s, c, of_t, of_s = _steps(facts, timesteps)
     mmse = at.posterior_var.mean(1)
     gap = None if at.network_gap is None else at.network_gap.mean(1)
@@ -198,7 +204,7 @@ def three_layers(facts: DataFacts, timesteps: list[int], variance: BoundVariance
     if variance == "analytic":
         error = mmse if gap is None else mmse + gap
         fitted = {(a, b): error[i].item() for a, b, i in zip(t.tolist(), s.tolist(), of_t.tolist(), strict=True)}
-        fitted[plan.chain[-1]] = 1.0  # of the decoder, which has no layers
+        fitted[plan.chain[-1]] = 1.0  # for the decoder, which has no layers
     variances = reverse_variances(plan, variance, fitted)
     var = torch.tensor([variances[pair] for pair in plan.chain[:-1]], dtype=torch.float64)
     as_column = StepCoefficients(*(getattr(c, field.name).unsqueeze(1) for field in fields(c)))
@@ -222,7 +228,7 @@ def three_layers(facts: DataFacts, timesteps: list[int], variance: BoundVariance
 
 
 def _steps(facts: DataFacts, timesteps: list[int]):
-    """Facts at the chain's t, its steps with s >= 0, their coefficients, and where their t and s are in those facts."""
+    """Return the facts at the chain's t, its steps t -> s >= 0, their coefficients, and the facts' rows of t and s."""
     if len(timesteps) < 2:
         raise ValueError(f"timesteps: needs at least 2, got {timesteps}")
     at = facts.at(timesteps)

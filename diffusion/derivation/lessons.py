@@ -1,6 +1,6 @@
-"""What `python -m training.lessons` measured of a checkpoint once, beside it in reference/: read, and checked.
+"""Read and check the record that `python -m training.lessons` writes into a checkpoint's reference/.
 
-Of the network without a class, on the betas of its training, and of the exact denoiser of reference/train.npz.
+It measures the network without a class, on the betas of its training, and the exact denoiser of reference/train.npz.
 """
 
 import json
@@ -24,9 +24,10 @@ SETS, CURVES = ("training", "held_out"), ("network", "exact", "between")
 class Lessons:
     """The four curves, the neighbours' histograms and the quality of one network.
 
-    t: (K,) int64. training, held_out: by quantity of judging.Errors, means over pictures, (K,). pythagoras_z: (K,).
-    edges: (bins + 1,); samples_share, held_out_share: (bins,); copies, samples: see judging.Neighbours, and how many.
-    quality: for identities.Subject. pictures: how many the exact denoiser knows. checkpoint_sha256: of the network.
+    t: (K,) int64. training, held_out: (K,) means over pictures of network, exact and between, as in
+    c10_how_good.Errors. pythagoras_z: (K,). edges: (bins + 1,); samples_share, held_out_share: (bins,); copies: see
+    c10_how_good.Neighbours; samples: their number. quality: the recorded values of c11_identity_table's Subject.
+    pictures: the number that the exact denoiser knows. checkpoint_sha256: of the network.
     """
 
     t: Tensor
@@ -44,7 +45,7 @@ class Lessons:
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Of a checkpoint's reference/. Raises OSError where nothing is, and ValueError where it is something else."""
+        """Read a checkpoint's reference/. Raises OSError if a file is missing, and ValueError for other content."""
         try:
             record = json.loads((Path(folder) / RECORD).read_text(encoding="utf-8"))
             with np.load(Path(folder) / ARRAYS, allow_pickle=False) as stored:

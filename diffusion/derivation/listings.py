@@ -1,6 +1,6 @@
-"""The lines of this program that are the algorithms and the formulas: cut from the source, so that they cannot drift.
+"""Listings of the code that implements the algorithms and formulas, cut from the source so that they cannot drift.
 
-A listing is a whole function or method, found by its name in its file's syntax tree, without its docstring.
+A listing is a whole function or method without its docstring, found by name in its file's syntax tree.
 """
 
 import ast
@@ -32,7 +32,7 @@ LISTINGS = {
 
 @dataclass(frozen=True)
 class Listing:
-    """A function as it stands in the source. file: relative to the repository. first_line: of its def, from 1.
+    """A function as written in the source. file: relative to the repository. first_line: of its def, from 1.
 
     code: dedented, without the docstring.
     """
@@ -46,7 +46,7 @@ class Listing:
 
 @cache
 def listing(key: str) -> Listing:
-    """A listing by its key in LISTINGS. Raises ValueError for another key, and where the source has lost the name."""
+    """Return a listing by its key in LISTINGS. Raises ValueError for another key, or if the source lacks the name."""
     if key not in LISTINGS:
         raise ValueError(f"listing: {key!r} is unknown; known are {', '.join(LISTINGS)}")
     file, name = LISTINGS[key]

@@ -1,4 +1,4 @@
-"""The reverse kernel q(x_s | x_t) of a data set, seen along a line through two of its pictures. float64."""
+"""The reverse kernel q(x_s | x_t) of a data set, projected on a line through two of its pictures. float64."""
 
 import math
 from dataclasses import dataclass
@@ -11,18 +11,19 @@ from diffusion.exact import DataDenoiser
 from diffusion.gaussian import step_coefficients
 from diffusion.likelihood import gaussian_nats
 
-NEGLIGIBLE = 1e-12  # of the heaviest weight: what a picture below it adds to a density is not seen
+NEGLIGIBLE = 1e-12  # of the heaviest weight: lighter pictures do not visibly change the density
 
 
 @dataclass(frozen=True, eq=False)
 class PictureLine:
-    """q(x_s | x_t) of a data set, seen along the line through its two heaviest pictures i and j.
+    """q(x_s | x_t) of a data set along the line through its two heaviest pictures i and j.
 
-    The coordinate is e . x_s, e = (y_j - y_i) / distance, shifted so that the bump of i stands at 0 and that of j at
-    c_0 distance. law: the exact marginal, one component of variance posterior_var a picture that is not negligible.
-    pictures, weights, positions: (n,) of the heaviest, i and j first, for thumbnails. best_mean, best_var: the
-    Gaussian of that mean and variance. mean_picture: (C, H, W), E[x_0 | x_t]. Two equal bumps part where split =
-    sqrt(delta) distance is above 2; it is that distance in standard deviations.
+    The coordinate is e . x_s, e = (y_j - y_i) / distance, shifted so that the bump of i is at 0 and that of j at c_0
+    distance. law: the exact marginal, with one component of variance posterior_var for each picture of non-negligible
+    weight. pictures (indices), weights, positions: (n,) of the heaviest pictures, i and j first, for thumbnails. x,
+    exact, best: (points,), the densities of law and of the Gaussian with its mean and variance. mean_picture: (C, H,
+    W), E[x_0 | x_t]. split: sqrt(delta) distance, the distance of the two bumps in standard deviations; two equal bumps
+    separate above 2.
     """
 
     t: int
@@ -41,17 +42,18 @@ class PictureLine:
 
     @property
     def effective(self) -> float:
-        """1 / sum w^2: as many equally likely pictures would be as uncertain."""
+        """1 / sum w^2, the effective number of pictures: this number of equally likely ones would be as uncertain."""
         return 1 / self.law.weights.square().sum().item()
 
 
 def heaviest_line(
     denoiser: DataDenoiser, x_t: Tensor, t: int, s: int, shown: int = 12, points: int = 801
 ) -> PictureLine:
-    """The marginal of q(x_s | x_t) along the line between the two pictures that x_t most likely comes from.
+    """Compute the marginal of q(x_s | x_t) along the line through the two pictures that x_t most likely comes from.
 
-    x_t: (C, H, W); t, s: a reverse step with s >= 0. Raises ValueError for a step to the picture itself, where nothing
-    is blurred, and for a set of one picture.
+    x_t: (C, H, W); t, s: a reverse step with s >= 0. shown: the number of heaviest pictures to return. points: of the
+    densities. Raises ValueError for s = -1, where the kernel has no variance, for fewer than 2 pictures, and if the two
+    heaviest are equal.
     """
     if s < 0:
         raise ValueError(f"s: must be at least 0, got {s}: the step to the picture has no variance")

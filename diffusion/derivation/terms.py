@@ -1,4 +1,4 @@
-"""Chapter 6, one term: the log ratios whose mean it is, and the two pieces of a KL that are never negative. In nats."""
+"""Chapter 6, one term: the log ratios whose mean it is, and a KL as two pieces that are never negative. In nats."""
 
 import math
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ CHUNK_NUMBERS = 2_000_000  # random numbers drawn at once
 
 @dataclass(frozen=True, eq=False)
 class LogRatio:
-    """log q/p at draws of x_s ~ q(x_s | x_t, x_0), the term L being its mean: values (count,) in nats.
+    """log q/p at draws of x_s ~ q(x_s | x_t, x_0), whose mean is the term L: values (count,) in nats.
 
-    kl_nats: that mean in closed form, kappa. std_nats: the standard deviation of log q/p, in closed form. For equal
-    variances log q/p is exactly N(kappa, 2 kappa), and share_below_zero_exact is Phi(-sqrt(kappa / 2)), 0 where q = p;
-    else None.
+    kl_nats: that mean in closed form, kappa. std_nats: the standard deviation of log q/p in closed form.
+    share_below_zero_exact: Phi(-sqrt(kappa / 2)) for equal variances, where log q/p is exactly N(kappa, 2 kappa), and 0
+    if q = p; None for unequal variances.
     """
 
     t: int
@@ -33,17 +33,17 @@ class LogRatio:
 
     @property
     def mean_nats(self) -> float:
-        """Of the draws."""
+        """Mean of the draws."""
         return self.values.mean().item()
 
     @property
     def standard_error_nats(self) -> float:
-        """Of mean_nats, from the closed form."""
+        """Standard error of mean_nats, from the closed-form standard deviation."""
         return self.std_nats / math.sqrt(len(self.values))
 
     @property
     def share_below_zero(self) -> float:
-        """Of the draws: single ratios are often negative, their mean never is."""
+        """Share of negative draws: single ratios are often negative, their expectation never is."""
         return (self.values < 0).double().mean().item()
 
 
@@ -61,9 +61,9 @@ def log_ratio(
 ) -> LogRatio:
     """Draw x_s from the posterior and compare its log density with that of p(x_s | x_t), a Gaussian around x_0_hat.
 
-    x_0, x_0_hat, x_t: (C, H, W). scale >= 0: the network's error is multiplied by it, x_0 + scale (x_0_hat - x_0); at 0
-    with the posterior's variance q and p are equal. s >= 0, as the posterior of the last step is a point. Raises
-    ValueError naming the argument.
+    x_0, x_0_hat, x_t: (C, H, W). scale >= 0: multiplies the network's error, x_0 + scale (x_0_hat - x_0); at 0 with the
+    posterior's variance, q and p are equal. s >= 0, because the posterior of the last step is a point. count: at least
+    2 draws. Raises ValueError naming the argument.
     """
     if s < 0:
         raise ValueError(f"s: must be at least 0, got {s}: the step to the picture is no KL")
@@ -98,9 +98,9 @@ def log_ratio(
 
 @dataclass(frozen=True, eq=False)
 class KlPieces:
-    """L_{t-1} per dimension in two pieces that are never negative, in nats; each of the inputs' shape.
+    """L_{t-1} per dimension in two pieces that are never negative, in nats; each has the inputs' shape.
 
-    var: (r - 1 - ln r) / 2, 0 only at r = 1. mean: r u / 2, 0 only where x_0_hat = x_0.
+    var_nats: (r - 1 - ln r) / 2, 0 only at r = 1. mean_nats: r u / 2, 0 only if x_0_hat = x_0.
     """
 
     var_nats: Tensor
@@ -113,7 +113,10 @@ class KlPieces:
 
 
 def kl_pieces(u: Tensor | float, ratio: Tensor | float) -> KlPieces:
-    """Gibbs without an integral: ln r <= r - 1 and a square. u, ratio: as in bound.kl_nats_per_dim, ratio > 0."""
+    """Split a KL into its pieces: Gibbs' inequality without an integral, from ln r <= r - 1 and a square.
+
+    u, ratio: as in bound.kl_nats_per_dim. Raises ValueError for a ratio that is not above 0.
+    """
     u, ratio = (torch.as_tensor(x, dtype=torch.float64) for x in (u, ratio))
     if not bool((ratio > 0).all()):
         raise ValueError(f"ratio: must be above 0, got {ratio.min().item()}")

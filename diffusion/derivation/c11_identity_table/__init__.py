@@ -1,8 +1,8 @@
 """Chapter 11, the table of identities: every claim of the chapters, run on one checkpoint.
 
-Kinds of row. A: algebra of the schedule alone. B: true for any denoiser, and evaluated on this one. C: true on
-average, tested by sampling. D: how good this network is, against what was recorded of it. Noise on the weights moves
-the values of B and C, and their agreement not at all: only D fails. Code index i is the paper's t = i + 1. Nats.
+Kinds of row. A: algebra of the schedule alone. B: true for any denoiser, evaluated on this one. C: true on average,
+tested by sampling. D: the quality of this network against its record. Noise on the weights changes the values of B and
+C but not their agreement: only D fails. Code index i is the paper's t = i + 1. Nats.
 """
 
 import math
@@ -21,7 +21,7 @@ ROWS = tuple(sorted((*ALGEBRA, *ANY_DENOISER, *ON_AVERAGE), key=lambda row: row.
 
 @dataclass(frozen=True)
 class RowResult:
-    """A row that was run: the place where its sides are farthest apart. passed: None where nothing was recorded."""
+    """The result of a row, where its two sides are farthest apart. passed: None if nothing was recorded."""
 
     number: int
     kind: Kind
@@ -36,12 +36,12 @@ class RowResult:
 
 
 def run_identities(subject: Subject, rows: Sequence[Row] | None = None) -> Iterator[RowResult]:
-    """The results, row by row as they come; all of ROWS by default. A side that is not a number fails its row."""
+    """Run the rows (by default all of ROWS) and yield each result. A side that is not a number fails its row."""
     for row in ROWS if rows is None else rows:
         began = time.perf_counter()
         try:
             found = list(row.check(subject))
-        except InfiniteBound:  # where a denoiser answers with no numbers, the best variance is none
+        except InfiniteBound:  # a denoiser whose answers are not finite has no best variance
             found = [Found(math.nan, math.nan, math.nan)]
         worst = max(found, key=lambda f: math.inf if math.isnan(f.difference) else f.difference, default=None)
         left, right, difference = worst or (math.nan,) * 3

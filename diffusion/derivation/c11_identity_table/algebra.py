@@ -32,7 +32,7 @@ TWO_HILLS = LineMixture.of([-1.0, 1.0], [0.4, 0.4])
 
 
 def _amplitudes(subject: Subject, coefficients=step_coefficients) -> Iterator[Found]:
-    """What was in x_s, shrunk, and the step's own noise are the noise of x_t; so with the reverse step's parts."""
+    """The shrunk noise of x_s plus the step's own is the noise of x_t; the reverse step's parts add up likewise."""
     c = coefficients(*all_pairs(subject.schedule), subject.schedule)
     yield absolute((1 - c.beta) * c.noise_s**2 + c.beta, c.noise_t**2)
     yield absolute(c.c_0 + c.c_t * c.signal_t, c.signal_s)
@@ -50,7 +50,7 @@ def _one_jump(subject: Subject, two_ways=two_ways) -> Iterator[Found]:
 
 def _bayes(subject: Subject, witnesses=witnesses) -> Iterator[Found]:
     for t in some_timesteps(subject.schedule, 20):
-        pixel = witnesses(0.5, 0.3, t, t - 1, subject.schedule)  # one sign, so that no mean is 0
+        pixel = witnesses(0.5, 0.3, t, t - 1, subject.schedule)  # of one sign, so that no mean is 0
         yield relative(pixel.grid.mean, pixel.posterior.mean)
         yield relative(pixel.grid.var, pixel.posterior.var)
 
@@ -71,7 +71,7 @@ def _eta_marginals(subject: Subject, eta_parts=eta_parts) -> Iterator[Found]:
 
 
 def _snr(subject: Subject, coefficients=step_coefficients) -> Iterator[Found]:
-    """c_0^2 / posterior variance is the fall of SNR over a step; over a long step it is that of its unit steps."""
+    """c_0^2 / posterior variance is the drop in SNR over a step; a long step's drop is the sum of its unit steps'."""
     schedule = subject.schedule
     t, s = all_pairs(schedule)
     c = step_coefficients(t[s >= 0], s[s >= 0], schedule)
@@ -109,7 +109,7 @@ def _kl(subject: Subject, gaussian_kl=gaussian_kl) -> Iterator[Found]:
 
 
 def _tweedie(_: Subject, tweedie=tweedie) -> Iterator[Found]:
-    """Mean and variance of q(x_s | x_t) of a mixture by Tweedie and by quadrature; the theorem's inequality."""
+    """Mean and variance of a mixture's q(x_s | x_t) by Tweedie and by quadrature; the theorem's inequality."""
     x_t = torch.linspace(-2, 2, 9, dtype=torch.float64)
     x_s = torch.linspace(-8, 8, 16_001, dtype=torch.float64)
     largest = max(abs(curvature) for curvature in curvature_range(TWO_HILLS))

@@ -1,4 +1,4 @@
-"""Rows of kind B: true for any denoiser, and evaluated on this one."""
+"""Rows of kind B: true for any denoiser, evaluated on this one."""
 
 from collections.abc import Iterator
 from itertools import cycle
@@ -29,14 +29,14 @@ def _three_forms(subject: Subject, three_forms=three_forms) -> Iterator[Found]:
 
 
 def _errors(subject: Subject, measure=measure) -> Iterator[Found]:
-    """An error in eps is SNR times the error in x_0."""
+    """The error in eps is SNR times the error in x_0."""
     for error in _measured(subject, pick_evenly(subject.held_out, 4), _every_eighth(subject.schedule), measure):
         signal, noise = signal_and_noise(error.t, subject.schedule)
         yield relative(error.eps_mse, (signal / noise) ** 2 * error.x_0_mse)
 
 
 def _every_eighth(schedule: NoiseSchedule) -> BoundPlan:
-    """Unit steps from t = 0 to T - 1, of which eight are evaluated."""
+    """Plan unit steps from t = 0 to T - 1, of which eight are evaluated."""
     chain = tuple(pairs(visited_timesteps(len(schedule), len(schedule))))
     strata = tuple(Stratum(1, ((t, t - 1),)) for t in some_timesteps(schedule, 8, first=0))
     return BoundPlan(schedule, chain, strata)
@@ -47,7 +47,7 @@ def _measured(subject: Subject, x_0: Tensor, plan: BoundPlan, measure=measure) -
 
 
 def _term(subject: Subject, posterior=q_posterior) -> Iterator[Found]:
-    """A term of the ledger is the KL of the posterior and the model's Gaussian, whatever the variance of this one."""
+    """A term of the ledger is the KL of the posterior and the model's Gaussian, for every model variance."""
     schedule, x_0 = subject.schedule, pick_evenly(subject.held_out, 4).double()
     for t in some_timesteps(schedule, 6):
         c = step_coefficients(t, t - 1, schedule)
@@ -66,7 +66,7 @@ def _algorithm_2(subject: Subject, sampling_step=sampling_step) -> Iterator[Foun
     for t in some_timesteps(subject.schedule, 5, first=0):
         x_t = q_sample(pick_evenly(subject.held_out, 2), torch.tensor(t), _float32_noise(subject, 2), subject.schedule)
         found = sampling_step(subject.denoiser, x_t, t, subject.generators(2))
-        size = max(1.0, found.step.x_s.abs().max().item())  # float32 has so many digits, wherever the point is
+        size = max(1.0, found.step.x_s.abs().max().item())  # float32's error is relative
         yield absolute(found.step.x_s / size, found.by_pictures / size)
         yield absolute(found.step.x_s / size, found.by_noises / size)
 
@@ -76,7 +76,7 @@ def _float32_noise(subject: Subject, count: int) -> Tensor:
 
 
 def _signs(subject: Subject, reverse_variances=reverse_variances) -> Iterator[Found]:
-    """The least term of any picture; and by how much the analytic variance costs more, where it was fitted."""
+    """No picture has a term below 0; the analytic variance costs no more than the others where it was fitted."""
     plan, x_0 = _every_eighth(subject.schedule), pick_evenly(subject.training, 4)
     errors = _measured(subject, x_0, plan)
     fitted = mean_x_0_mse(errors)
@@ -89,7 +89,7 @@ def _signs(subject: Subject, reverse_variances=reverse_variances) -> Iterator[Fo
     yield Found(least, 0.0, max(0.0, -least))
     for kind in ("posterior", "beta"):
         for error, best, other in zip(errors, terms["analytic"].mean(1), terms[kind].mean(1), strict=True):
-            if error.s >= 0:  # of the decoder it is the optimum of a density, not of grey levels
+            if error.s >= 0:  # for the decoder it is optimal for a density, not for grey levels
                 excess = (best - other).item() / max(other.item(), LEAST_NATS * error.dims)
                 yield Found(best.item(), other.item(), max(0.0, excess))
 

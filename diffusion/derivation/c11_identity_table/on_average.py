@@ -1,4 +1,4 @@
-"""Rows of kinds C and D: true on average, tested by sampling; and how good this network is."""
+"""Rows of kinds C and D: true on average, tested by sampling; and the quality of this network."""
 
 from collections.abc import Iterator
 
@@ -44,7 +44,7 @@ def _first_form(subject: Subject, draws: int = 8, first_form_nats=first_form_nat
 
 
 def _errors_apart(subject: Subject, layer_draws=layer_draws) -> Iterator[Found]:
-    """Pythagoras for the errors in eps; then L_{t-1} in three layers, each measured for itself."""
+    """Pythagoras for the errors in eps; then L_{t-1} in three layers, each measured independently."""
     x_0, shares = pick_evenly(subject.training, 24), (0.6, 0.75, 0.9)
     timesteps = sorted({max(1, round(share * (len(subject.schedule) - 1))) for share in shares})
     for t in timesteps:
@@ -56,12 +56,12 @@ def _errors_apart(subject: Subject, layer_draws=layer_draws) -> Iterator[Found]:
 
 
 def _area(subject: Subject, mmse_area=mmse_area) -> Iterator[Found]:
-    """I-MMSE: half the area under the mmse is the information in x_t, ln N - E H(w_t); a set of 64 of the pictures."""
+    """I-MMSE: half the area under the mmse is the information in x_t, ln N - E H(w_t); on 64 of the pictures."""
     few, T = pick_evenly(subject.training, 64), len(subject.schedule)
     timesteps = visited_timesteps(min(T, 100), T)
     levels = list(measure_levels(few, subject.schedule, timesteps, draws=64, seed=subject.seed))
     facts = DataFacts.gather(levels, few, subject.schedule, subject.seed)
-    area, mmse = mmse_area(facts), facts.posterior_var.mean(1).flip(0)  # of the falling timesteps
+    area, mmse = mmse_area(facts), facts.posterior_var.mean(1).flip(0)  # in the order of the falling timesteps
     delta = step_coefficients(torch.tensor(timesteps[:-1]), torch.tensor(timesteps[1:]), subject.schedule).delta
     # The truth lies between the stairs above the curve and those below it
     half_width = 0.25 * facts.dims * (delta * (mmse[:-1] - mmse[1:])).sum().abs().item()

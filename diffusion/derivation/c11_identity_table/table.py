@@ -1,4 +1,4 @@
-"""What a row of the table is, what it runs on, and how its two sides are compared."""
+"""The rows of the table, the subject that they run on, and the comparison of their two sides."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,17 +16,18 @@ from diffusion.schedule import NoiseSchedule
 
 Kind = Literal["A", "B", "C", "D"]
 Measure = Literal["absolute", "relative", "standard_errors"]
-MOST_TIMESTEPS = 1000  # of which all pairs are formed
-LEAST_NATS = 1e-3  # per dimension: a KL is a difference of numbers near 1
+MOST_TIMESTEPS = 1000  # at most, in forming all pairs
+LEAST_NATS = 1e-3  # per dimension: a KL is a difference of numbers near 1, so rounding decides below it
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What the rows run on.
+    """The denoiser and the pictures that the rows run on.
 
-    denoiser: of x_t alone (judging.without_class), for batches of any size. training, held_out: (N, C, H, W) in [-1, 1]
-    on the 8-bit grid, of the checkpoint's reference/ as they stand there; the recorded values belong to these pictures.
-    recorded: by name, see judging.quality; None where nothing is. seed: of the noise, but for that of row 17.
+    denoiser: of x_t alone (c10_how_good.without_class), for batches of any size. training, held_out: (N, C, H, W) in
+    [-1, 1] on the 8-bit grid, in the order of the checkpoint's reference/; the recorded values belong to these
+    pictures. recorded: by name, see c10_how_good.quality; None if nothing is recorded. seed: of the noise, except in
+    row 17.
     """
 
     denoiser: Denoiser
@@ -41,16 +42,16 @@ class Subject:
 
     @cached_property
     def exact(self) -> DataDenoiser:
-        """Knows the training pictures."""
+        """The exact denoiser of the training pictures."""
         return DataDenoiser(self.training, self.schedule)
 
     def generators(self, count: int) -> list[torch.Generator]:
-        """One a picture."""
+        """Return `count` generators of noise from `seed`, one per picture."""
         return image_generators(self.seed, count)
 
 
 class Found(NamedTuple):
-    """Two sides of an identity at one place, and how far apart they are, in the row's measure."""
+    """Both sides of an identity at one place, and their difference in the row's measure."""
 
     left: float
     right: float
@@ -59,9 +60,9 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """A claim. key: names it in texts. check: yields both sides at every place where it is looked at.
+    """A claim. key: its name in the texts. check: yields both sides at every place where they are compared.
 
-    The formulas that a check holds against each other are its keyword arguments, so that a wrong one can be tried.
+    The formulas that a check compares are its keyword arguments, so that a test can pass a wrong one.
     """
 
     number: int
@@ -73,7 +74,7 @@ class Row:
 
 
 def all_pairs(schedule: NoiseSchedule) -> tuple[Tensor, Tensor]:
-    """All t, s with -1 <= s < t among all timesteps, or among 1,000 evenly spread ones. (P,) int64 each."""
+    """Return all t, s with -1 <= s < t, among all timesteps or 1,000 evenly spread ones: (P,) int64 each."""
     visited = torch.tensor([-1, *some_timesteps(schedule, MOST_TIMESTEPS, first=0)])
     later, earlier = torch.tril_indices(len(visited), len(visited), offset=-1)
     return visited[later], visited[earlier]
@@ -85,7 +86,7 @@ def absolute(left: Tensor | float, right: Tensor | float) -> Found:
 
 
 def relative(left: Tensor | float, right: Tensor | float, least: float = 1e-300) -> Found:
-    """least: numbers below it are compared as if they were of that size, which is where rounding has the word."""
+    """Compare by the largest relative difference. least: smaller numbers count as this size, being mostly rounding."""
     left, right = torch.broadcast_tensors(*(torch.as_tensor(x, dtype=torch.float64) for x in (left, right)))
     size = torch.maximum(left.abs(), right.abs()).clamp(min=least)
     return _worst(left, right, (left - right).abs() / size)
@@ -97,6 +98,6 @@ def _worst(left: Tensor, right: Tensor, difference: Tensor) -> Found:
 
 
 def in_errors(left: Tensor, right: Tensor) -> Found:
-    """Means of paired draws (n,) that should be equal, in standard errors of their difference."""
+    """Compare the means of paired draws (n,), which should be equal, in standard errors of their difference."""
     rounding = ROUNDING * max(left.abs().mean().item(), right.abs().mean().item())
     return Found(left.mean().item(), right.mean().item(), abs(z_score(left - right, rounding)))
