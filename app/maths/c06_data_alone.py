@@ -1,4 +1,4 @@
-"""Chapter 6, what the data alone decide: information, the price of a Gaussian, and the area under the mmse."""
+"""Chapter 6, limits set by the data alone: information, the price of a Gaussian, and the area under the mmse."""
 
 from functools import lru_cache
 

@@ -24,7 +24,7 @@ class Control:
 
     maximum: None means the schedule's T. step: 1 makes it a slider of whole numbers. choices: each is labelled by the
     chapter's word "NAME.CHOICE", or by itself without such a word (numbers). live: whether `show` depends on it; if
-    not, moving it leaves what is shown.
+    not, moving it changes no part.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Upload:
 class Experiment:
     """One experiment of a chapter. name: of its section "see NAME" in the chapter's text.
 
-    parts: the kinds of what it shows, from top to bottom. show(scene, values, say): the parts for the controls' values
+    parts: the kind of each part, from top to bottom. show(scene, values, say): the parts for the controls' values
     by name, within a second, from closed forms or from results computed once for the checkpoint; None leaves a part as
     it is. run(scene, values, say): the parts from the network, step by step. calls(scene, values): the network calls of
     `run`, and the pictures in each. wide: stack the parts instead of placing them side by side.

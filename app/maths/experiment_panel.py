@@ -202,7 +202,7 @@ class ExperimentPanel:
         return self._noted(request, scene, sent[self.control_values], values) | self.show(scene, values)
 
     def note(self, request: gr.Request, sent: Sent) -> Shown:
-        """Note the change of a control that is not live; what is shown stays."""
+        """Note the change of a control that is not live; the parts stay."""
         scene = self.page.scene(self.services)
         noted = scene and self._noted(request, scene, sent[self.control_values], self.values(sent))
         return noted or UNCHANGED

@@ -57,7 +57,7 @@ def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene
 
 
 def keyed(*name: str | int) -> dict:
-    """Return arguments by which a redrawn component replaces its former self in the server's memory too."""
+    """Return arguments that let a redrawn component replace its former self in the server's memory too."""
     return {"key": name, "preserved_by_key": []}
 
 

@@ -4,7 +4,7 @@
     ## claim          the claim in one sentence
     ## text           formulas, explanations, and proofs in <details>
     ## see NAME       stands above the experiment NAME; its first line, a ### heading, is the experiment's title
-    ## tutorial       in the tutorial's words, and what to add to them
+    ## tutorial       quotations from the tutorial, and remarks on them
     ## words          "key: text" lines: labels of controls, axes, curves; {places} are filled
 
 A formula colours a symbol with \\textcolor{PICTURE}{x_0}; the colour names are those of app/ui/charts.py, so a symbol

@@ -67,7 +67,7 @@ class BoundForms:
 def gaussian_forms(toy: GaussianToy, std: float, schedule: NoiseSchedule) -> BoundForms:
     """Compute all three forms for the toy of chapter 2: x_0 ~ N(0, std^2), one dimension, a density as decoder.
 
-    toy: of c02_the_goal.gaussian_toy with this std and schedule. The first form is computed from its own expectations,
+    toy: c02_the_goal.gaussian_toy with this std and schedule. The first form is computed from its own expectations,
     E (x_s - slope x_t)^2 over the forward chain, not from the second.
     """
     c = step_coefficients(toy.t, toy.s, schedule)

@@ -152,7 +152,7 @@ def four_curves(
     """
     for name, pictures in (("training", training), ("held_out", held_out)):
         if not 2 <= len(pictures) <= len(generators):
-            raise ValueError(f"{name}: must be 2 to {len(generators)} pictures, one a generator, got {len(pictures)}")
+            raise ValueError(f"{name}: must be 2 to {len(generators)} pictures, one per generator, got {len(pictures)}")
     return (
         CurvePoint(
             errors_at(network, exact, training, t, generators[: len(training)]),

@@ -88,7 +88,7 @@ def test_too_few_pictures_or_generators_are_refused_at_once(name):
     for count in (1, 5):
         sets = {"training": torch.rand(3, 1, 2, 2), "held_out": torch.rand(3, 1, 2, 2)}
         sets[name] = torch.rand(count, 1, 2, 2)
-        with pytest.raises(ValueError, match=f"^{name}: must be 2 to 4 pictures, one a generator, got {count}"):
+        with pytest.raises(ValueError, match=f"^{name}: must be 2 to 4 pictures, one per generator, got {count}"):
             four_curves(exact, exact, **sets, timesteps=[1], generators=image_generators(0, 4))
 
 
