@@ -1,4 +1,4 @@
-"""DDPM Lab's page: `python app.py`. A Space starts it the same way."""
+"""Start DDPM Lab's page: `python app.py`. A Space starts it the same way."""
 
 import sys
 
@@ -6,7 +6,7 @@ from app.server.malloc import one_arena
 from app.server.options import Options, parse
 
 one_arena()
-options = parse(sys.argv[1:]) if __name__ == "__main__" else Options()  # the flags first: --help needs no page
+options = parse(sys.argv[1:]) if __name__ == "__main__" else Options()  # before the imports: --help needs no page
 
 from app.page import build_demo, launch_arguments  # noqa: E402
 from app.ui.lazy_import import import_all  # noqa: E402

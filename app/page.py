@@ -1,4 +1,4 @@
-"""Assembles the page: header, language, tabs, endpoint; and says how it is served."""
+"""Assemble the page (header, language, tabs, API endpoints) and set how it is served."""
 
 import os
 
@@ -24,7 +24,7 @@ from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 HOUR = 3600
 CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
-# The language of the document: what style.css picks sentences by, and what screen readers and fonts go by
+# Set the language of the document, which style.css, screen readers and fonts go by
 GREET = """(language) => {
     document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
     document.body.classList.add("greeted");
@@ -39,14 +39,14 @@ TO_TOP = "() => window.scrollTo({top: 0})"
 
 
 def quick(pipeline):
-    """A pipeline as fast as it gets here, in little memory: what Catalogue calls `quicken`."""
+    """Return the pipeline on its fastest engine here, in little memory: Catalogue's `quicken`."""
     return in_network_thread(lambda: pipeline.fast().without_weights())
 
 
 def build_demo(options: Options) -> gr.Blocks:
-    """The page, ready to launch."""
+    """Build the page, ready to launch."""
     if options.threads is not None:
-        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # torch asks for it when it is imported
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # torch reads it at import
     quicken = None if options.engine == "torch" else quick
     services = Services(options, Catalogue(options.checkpoints, quicken=quicken))
     with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
@@ -63,7 +63,7 @@ def build_demo(options: Options) -> gr.Blocks:
                     container=False,
                     elem_id="language",
                 )
-            # Outside of the tabs: what lies in one that is not open is not on the page, and remembers nothing
+            # Outside the tabs: a component in a tab that is not open is not on the page, and remembers nothing
             history = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
             with gr.Tabs(selected="generate", elem_id="tabs") as tabs:
                 with gr.Tab(say(DEFAULT, "tabs.generate"), id="generate") as generate_tab:
@@ -139,39 +139,42 @@ def build_demo(options: Options) -> gr.Blocks:
         gr.api(make_frontier(services), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_schedule(services), api_name="schedule")
         gr.api(make_bound(services), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
-    # The page says in its language when the line is full; Gradio's own limit is for whoever asks by other ways,
-    # and leaves room for the page's own short questions
+    # The page itself refuses, in the visitor's language, when the queue is full. Gradio's own limit is for requests
+    # that come another way; it leaves room for the page's short events
     return demo.queue(api_open=False, max_size=2 * options.queue_size)
 
 
 def launch_arguments(options: Options) -> dict:
-    """How the page is served: alike on a Space and at home; what the owner left open, the environment decides."""
-    # Gradio asks its own address whether it is up; a system proxy must not be in between
+    """Return the arguments of `demo.launch`, the same on a Space and at home; adds localhost to NO_PROXY.
+
+    The environment decides the options that are None.
+    """
+    # At startup Gradio requests its own address, which must not go through a system proxy
     os.environ["NO_PROXY"] = ",".join(filter(None, [os.environ.get("NO_PROXY"), "localhost", "127.0.0.1"]))
     return {
         "theme": theme(),
         "css": css(),
         "server_name": options.host,
         "server_port": options.port,
-        "ssr_mode": False,  # Spaces would turn it on, and then style and scripts apply at another time
+        "ssr_mode": False,  # Spaces would turn it on, which changes when style and scripts apply
         "enable_monitoring": False,
         "run_history": False,
-        "state_session_capacity": 500,  # visitors that Gradio remembers; each takes a third of a megabyte
+        "state_session_capacity": 500,  # sessions that Gradio keeps; each takes a third of a megabyte
         "favicon_path": str(ROOT / "app" / "ui" / "icon.png"),
-        "pwa": True,  # the browser can install the page as an app of its own
+        "pwa": True,  # the browser can install the page as an app
         "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
-        "max_file_size": MAX_PICTURE_BYTES,  # of a saved picture that brings its recipe back
+        "max_file_size": MAX_PICTURE_BYTES,  # of a saved picture, uploaded to restore its recipe
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }
 
 
 def _language(remembered, request: gr.Request) -> str:
-    """The language that this browser remembers, or else asks for."""
+    """Return the language stored in this browser, else the one that its Accept-Language header asks for."""
     return known_language(remembered) if remembered else language_of(request.headers.get("accept-language"))
 
 
 def _waking() -> str:
-    """What stands there until the page is filled; style.css shows it only where that takes more than a moment."""
+    """Return the notice shown until the page is filled; style.css shows it only if that takes more than a moment."""
     return f'<p role="status">{words(in_each(lambda language: say(language, "page.waking")))}</p>'
 
 
@@ -180,7 +183,7 @@ def _header(language: str) -> str:
 
 
 def _footer(language: str) -> str:
-    # Gradio opens its page of the API by its own button only, not by its address
+    # Gradio opens its API page only from its own button, not from its address
     opens = "document.querySelector('footer .show-api')?.click(); return false"
     api = f'<a href="?view=api" onclick="{opens}">{say(language, "page.footer_api")}</a>'
     return f"<p>{say(language, 'page.footer', api=api)}</p>"

@@ -1,4 +1,4 @@
-"""Errors in the reader's language: the sentence of an error's key in app/texts, filled with its values."""
+"""Errors in the visitor's language: the sentence of an error's key in app/texts, filled with its values."""
 
 import logging
 from collections.abc import Mapping
@@ -11,27 +11,28 @@ logger = logging.getLogger(__name__)
 
 
 class PageError(FieldError):
-    """Something of a field that only the page refuses: its sentence is in app/texts alone."""
+    """An error of a field that only the page raises: its sentence is in app/texts alone."""
 
     def english(self) -> str:
-        """The problem in English, without the field."""
+        """Return the problem in English, without the field."""
         return say("en", f"errors.{self.key}", **self.values)
 
 
 class Refusal(PageError):
-    """Something that the page does not do, said as a whole sentence that names its own field, if it has one."""
+    """A request that the page refuses, as a whole sentence that names its own field, if it has one."""
 
     def __init__(self, key: str, /, **values):
         super().__init__("", key, **values)
 
 
 def explain(error: ValueError, language: str, labels: Mapping[str, str] | None = None) -> str:
-    """An error as one sentence a line, in a language. Plain text: escape it where it becomes HTML.
+    """Return an error in a language, one sentence per line. Plain text: escape it before it goes into HTML.
 
-    labels: of fields that have others than the page's. An error of another program has no sentence: the log has it.
+    labels: labels of fields that differ from the page's. An error that is not a FieldError has no sentence: the page
+    shows a general one, and the log has the error.
     """
     if not isinstance(error, FieldError):
-        logger.warning("an error without a sentence of its own", exc_info=error)
+        logger.warning("Not a FieldError; the page shows a general message", exc_info=error)
         return say(language, "errors.other")
     return "\n".join(_sentence(one, language, labels or {}) for one in error.findings)
 
@@ -49,12 +50,12 @@ def _sentence(error: FieldError, language: str, labels: Mapping[str, str]) -> st
 
 
 def _places(error: FieldError, language: str, labels: Mapping[str, str]) -> dict:
-    """An error's values as its sentence takes them."""
+    """Return an error's values, worded for its sentence."""
     places = {}
     for name, value in error.values.items():
         if isinstance(value, ValueError):
             value = explain(value, language, labels)
-            if error.field:  # within its sentence, which has its own end
+            if error.field:  # goes into a sentence that has its own full stop
                 value = value.removesuffix(".").removesuffix("。")
         elif isinstance(value, tuple):
             value = say(language, "errors.separator").join(map(str, value))
@@ -69,7 +70,7 @@ def _places(error: FieldError, language: str, labels: Mapping[str, str]) -> dict
 
 
 def _label(field: str, language: str, labels: Mapping[str, str]) -> str:
-    """What the page calls a field; its own name where the page has no word for it."""
+    """Return the page's label of a field; the field's own name if the page has none."""
     known = texts(language)
     control = known.get(f"controls.{SETTINGS[field].control_name if field in SETTINGS else field}.label")
     return labels.get(field) or control or known.get(f"recipe.fields.{field}", field)

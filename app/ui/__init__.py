@@ -1,1 +1,1 @@
-"""What every screen is built from: words as HTML, pictures, charts, events, progress."""
+"""Building blocks of every tab: HTML, pictures, charts, events, links, uploads, progress."""

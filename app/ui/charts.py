@@ -1,8 +1,8 @@
-"""Vega-Lite specifications that the page draws itself: what all plots have in common, and charts made of layers.
+"""Vega-Lite charts made of layers, and the configuration that all plots of the page share.
 
-Text and axes take the colour of the page's text, so that a plot fits light and dark alike (which needs the SVG
-renderer). Colours mean the same in every plot and formula: what is picture is blue, what is noise is orange, what the
-network says or is told is purple, what is exact is green.
+Text and axes take the colour of the page's text, so that a plot fits light and dark themes (this needs the SVG
+renderer). Colours mean the same in every plot and formula: blue is picture, orange is noise, purple is what the network
+predicts or is conditioned on, green is exact.
 """
 
 import csv
@@ -18,9 +18,9 @@ from gradio.components.plot import PlotData
 
 PICTURE, NOISE, NETWORK, EXACT, PLAIN = "#3f7fc4", "#d2701c", "#a065c0", "#3d8f63", "#8a8a8a"
 HEIGHT = 170
-MARKED, DOTS = 100, 16  # a curve of at most so many steps has a dot of this size at each
+MARKED, DOTS = 100, 16  # a curve of at most MARKED steps has a dot of size DOTS at each step
 DASHES = (5, 4)
-LEGEND_ROOM = 42  # letters that a phone shows in one row of names; a Chinese one counts as two
+LEGEND_ROOM = 42  # letters that fit in one row of the legend on a phone; a Chinese one counts as two
 
 INK = {key: "currentColor" for key in ("labelColor", "titleColor", "domainColor", "tickColor", "gridColor")}
 CONFIG = {
@@ -40,7 +40,7 @@ CONFIG = {
 
 
 def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None]]) -> str:
-    """An address that holds a CSV file. Fractions to six digits; None is left empty."""
+    """Return a data: address that holds a CSV file. Floats have six significant digits; None is an empty cell."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(names)
@@ -51,10 +51,11 @@ def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis. domain: (least, most), or None for what the data need. values: of the ticks, or None for Vega's own.
+    """An axis. domain: (least, most), or None to fit the data. values: tick positions, or None for Vega's own.
 
-    labels: of the ticks, one for each of `values`, in place of their numbers. padding: pixels beyond the data. zero:
-    whether 0 is always on it. name: of the column in the CSV and of the tooltip's line, by default the title.
+    labels: tick labels in place of the numbers, one per entry of `values`. padding: pixels beyond the data. zero:
+    always include 0 (linear axes only). name: heads the column in the CSV and the line in the tooltip; by default the
+    title.
     """
 
     title: str | None = None
@@ -70,7 +71,7 @@ class Axis:
 
     @property
     def encoding(self) -> dict:
-        """Of a channel that has this axis."""
+        """The Vega-Lite encoding of a channel on this axis."""
         scale = {"nice": False, "reverse": self.reverse} | ({"type": "log"} if self.log else {"zero": self.zero})
         scale |= {"padding": self.padding} if self.padding else {}
         if self.domain is not None:
@@ -99,15 +100,16 @@ BASED = ("bar", "step", "area", "span")  # drawn from a base to y
 
 @dataclass(frozen=True)
 class Layer:
-    """Numbers to draw, of one of the kinds in MARKS.
+    """Numbers to draw as one of the kinds in MARKS.
 
-    "line", "area", "bar" and "step" (bars without gaps, of one width) go from 0; "span" is a stroke from its base to y,
-    as of an error; "below" hangs from the value that it lies below; "rug" is a stroke for each x at the plot's foot.
+    "area", "bar" and "step" (bars of equal width without gaps) reach from `base` to y, by default from 0 (see
+    Chart._floor); "span" is a stroke from `base` to y, e.g. an error bar; "below" is a triangle that marks an upper
+    bound; "rug" is a stroke at the foot of the plot for each x.
 
-    name: in the legend and in the CSV; "" keeps it out of the legend. x, y: of one length. Non-finite values are
-    dropped, and on a logarithmic axis those not above 0. width: of bars, in units of x; None for thin ones. base: the
-    least y of an area, a bar or a span. dots: the size of a mark at each point of a line; 0 for none. said: what stands
-    in the tooltip, in place of y.
+    name: in the legend and in the CSV; "" keeps it out of the legend. x, y: of equal length. Non-finite values are
+    dropped, and on a logarithmic axis values not above 0. width: of bars, in units of x; None draws thin ones. base:
+    the lower y of an area, a bar or a span, one per point. dots: size of the mark at each point of a line; 0 for none.
+    said: tooltip texts in place of y, one per point.
     """
 
     kind: str
@@ -125,9 +127,9 @@ class Layer:
 
 @dataclass(frozen=True)
 class Chart:
-    """A plot. alt: for those who do not see it. marks: (x, label) of upright lines; levels: (y, label) of flat ones.
+    """A plot. alt: text for screen readers. marks: (x, label) of vertical lines; levels: (y, label) of horizontal ones.
 
-    width: in units of the height's, where one axis is to be true to the other; by default as wide as its place.
+    height, width: in pixels. A width is needed only where both axes must have one scale; None fills the container.
     """
 
     alt: str
@@ -141,7 +143,7 @@ class Chart:
 
     @property
     def plot(self) -> PlotData:
-        """For gr.Plot."""
+        """The value for gr.Plot."""
         return PlotData(type="altair", plot=json.dumps(self.spec, ensure_ascii=False, allow_nan=False))
 
     @property
@@ -162,7 +164,7 @@ class Chart:
 
     @property
     def csv(self) -> str:
-        """An address that holds the numbers: one line a point."""
+        """The data: address of a CSV file with one row (name, x, y - base) per point."""
         rows = []
         for layer in self.layers:
             for x, y, base in zip(layer.x, layer.y, layer.base or [0.0] * len(layer.x), strict=True):
@@ -217,7 +219,7 @@ class Chart:
 
     @property
     def _named(self) -> dict[str, Layer]:
-        """The first layer of each name, in their order."""
+        """The first layer of each name, in order."""
         named: dict[str, Layer] = {}
         for layer in self.layers:
             if layer.name:
@@ -233,13 +235,13 @@ class Chart:
             return color | {"legend": None}
         color["legend"] = {} if _letters(named) <= LEGEND_ROOM else {"columns": 2}
         if not any(one.kind == "line" for one in self.layers):
-            # a stroke shows no filled mark's colour
+            # a stroke would not show the colour of a filled mark
             color["legend"] |= {"symbolType": "square", "symbolStrokeWidth": 0}
         return color
 
     @property
     def _dashes(self) -> dict:
-        """The encoding that makes the legend show dashes too; none where a name has both dashed and whole lines."""
+        """The encoding that shows dashes in the legend; {} without dashes, or if a name has both kinds of line."""
         lines = [layer for layer in self.layers if layer.kind == "line" and layer.name]
         dashed = {layer.name for layer in lines if layer.dashed}
         if not dashed or dashed & {layer.name for layer in lines if not layer.dashed}:
@@ -260,7 +262,10 @@ class Chart:
 
     @property
     def _floor(self) -> float:
-        """Where bars and areas begin."""
+        """The y at which bars and areas without a base begin: 0, or the least value on a logarithmic axis.
+
+        With a domain it is the domain's lower end, but not below 0 on a linear axis.
+        """
         if self.y.domain is not None:
             return max(0.0, self.y.domain[0]) if not self.y.log else self.y.domain[0]
         return 0.0 if not self.y.log else min(v for one in self.layers for v in one.y if self._shows(v, self.y))
@@ -286,13 +291,13 @@ class Chart:
 
 
 def blank(alt: str) -> Chart:
-    """A plot of nothing, in place of an older one, where there is nothing to show."""
+    """Return an empty plot, which replaces an older one when there is nothing to show."""
     axis = Axis(domain=(0, 1))
     return Chart(alt, axis, axis, [Layer("line", "", PLAIN, [], [])])
 
 
 def _letters(names: Iterable[str]) -> int:
-    """How long a legend of these names is, with two letters for each symbol."""
+    """Return the length of a legend of these names, in letters; a symbol counts as two."""
     return sum(2 + sum(2 if east_asian_width(letter) in "WF" else 1 for letter in name) for name in names)
 
 

@@ -1,4 +1,4 @@
-"""What the events of all tabs have in common."""
+"""Event settings and helpers that all tabs share."""
 
 import functools
 import logging
@@ -14,25 +14,26 @@ from app.texts.messages import explain
 
 logger = logging.getLogger(__name__)
 
-# What an event brings and what it answers: values by component, never by position. A component that an answer leaves
-# out stays as it is. Inputs and outputs are given to Gradio as sets
+# Handlers receive (Sent) and return (Shown) values by component, never by position. A component that is missing from
+# an answer stays as it is. Inputs and outputs are given to Gradio as sets
 Component = gr.blocks.Block
 Sent = dict[Component, Any]
 Shown = dict[Component, Any]
-UNCHANGED: Shown = gr.skip()  # every component stays as it is; Gradio takes no empty dictionary
+UNCHANGED: Shown = gr.skip()  # every component stays as it is; Gradio does not accept an empty dictionary
 
-# An event that answers at once, whatever the network does. No progress on any component: Gradio's browser side would
-# look for each of them in the tree of all components, twice an event, which took seconds
+# For an event that answers at once, whatever the network does. No progress on any component: Gradio's frontend would
+# look for each of them in the tree of all components, twice per event, which took seconds
 PRIVATE = {"queue": False, "show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
-# A dropdown says `input` twice for one choice (the option, then the list is left), and once where its list is left
-# without any. So the page itself notes what stood there when the list was entered, or was written there since, and
-# whether an option has been picked: by hand, the standing one too, or another one in any way
+# A dropdown fires `input` twice for one choice (when the option is picked, and when the list is left), and once when
+# the list is left without a choice. So the page itself notes the value that the list had when it was entered, or that
+# was written to it since (`stood`), and whether an option was picked (`picked`): by hand, even the same one, or in any
+# other way that changed the value
 NOTES = "const list = (window.lists ??= {})[ID] ??= {};"
 ENTERED = "(value) => { NOTES Object.assign(list, {stood: value, entry: document.activeElement}); }"
 WRITTEN = "(value) => { NOTES if (document.activeElement === list.entry) list.stood = value; }"
 PICKED = "() => { NOTES list.picked = true; }"
 LEFT = "(value) => { NOTES list.picked ||= list.stood !== value; list.stood = value; }"
-# Where an event's script throws, Gradio asks the server nothing
+# If an event's script throws, Gradio does not call the server
 CHOSEN = """(...sent) => {
     NOTES if (!list.picked) throw new Error("nothing was picked");
     list.picked = false;
@@ -43,9 +44,9 @@ CHOSEN = """(...sent) => {
 def on_choice(
     dropdown: gr.Dropdown, handler: Callable[..., Shown], inputs: Set[Component], outputs: Set[Component]
 ) -> gr.events.Dependency:
-    """Call a handler once for each choice of a visitor from a dropdown, which is one of the inputs.
+    """Call a handler once per choice that a visitor makes in a dropdown. The dropdown is one of the inputs.
 
-    What was chosen isn't sent back: on a slow machine that would undo the visitor's next choice.
+    The chosen value isn't sent back: on a slow machine that would undo the visitor's next choice.
     """
 
     @functools.wraps(handler)
@@ -70,13 +71,13 @@ def on_choice(
 
 
 def failure(message: str) -> gr.Error:
-    """A message on the page, for what was asked and is not done. Gradio shows it as HTML."""
+    """Return the error that shows a message on the page. The message is escaped, because Gradio shows it as HTML."""
     return gr.Error(escape(message).replace("\n", "<br>"), print_exception=False)
 
 
 @contextmanager
 def refusals(language: str, explained: Callable[[ValueError, str], str] = explain) -> Iterator[None]:
-    """What is refused inside is told on the page. explained: the refusal in this language."""
+    """Show a ValueError that is raised inside as a message on the page. explained(error, language): its text."""
     try:
         yield
     except ValueError as error:
@@ -89,7 +90,10 @@ def to_the_end(
     language: str,
     explained: Callable[[ValueError, str], str] = explain,
 ) -> Iterator[Shown]:
-    """What a run shows, look by look; where it fails, the page shows `failed` and tells why."""
+    """Yield each update of a run; if the run fails, yield `failed` and raise the message for the page.
+
+    explained(error, language): the text of a ValueError. Any other exception is logged and has a general message.
+    """
     try:
         with refusals(language, explained):
             yield from looks

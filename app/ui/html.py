@@ -1,7 +1,7 @@
-"""The HTML of what stands on the right of the page: pictures, plan and progress. Text comes in from app/texts.
+"""HTML of the page's right side: pictures, plan and progress. The texts come from app/texts.
 
-The states of the stage have one and the same outline, so that nothing jumps when one follows another. What stays on
-the page while the visitor changes the language stands there in every language; style.css shows the right one.
+All states of the stage have the same outline, so that nothing jumps when one replaces another. A sentence that stays on
+the page while the visitor changes the language is there in every language; style.css shows the right one.
 """
 
 import json
@@ -19,7 +19,7 @@ Words = dict[str, str]  # a sentence in each language
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the stage. address: of the image. alt: for those who do not see it. caption: stands below it."""
+    """A picture on the stage. address: of the image. alt: text for screen readers. caption: shown below it."""
 
     address: str
     alt: str
@@ -27,20 +27,20 @@ class Shown:
 
 
 def words(sentence: Words) -> str:
-    """A sentence in every language; the page's language decides which one shows."""
+    """Return a sentence in every language; the page's language decides which one shows."""
     spans = "".join(f'<span lang="{language}">{escape(text)}</span>' for language, text in sentence.items())
     return f'<span class="words">{spans}</span>'
 
 
 def panels(shown: list[Shown]) -> str:
-    """Sheets of pictures side by side, each with its sentence."""
+    """Return sheets of pictures side by side, each with its caption."""
     images = "".join(f'<img src="{one.address}" alt="{escape(one.alt)}">' for one in shown)
     captions = "".join(f"<p>{words(one.caption)}</p>" for one in shown)
     return f'<div class="stage"><div class="box panels">{images}</div><div class="captions">{captions}</div></div>'
 
 
 def results(pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words) -> str:
-    """Single pictures in a grid, each a link that saves it, and one link that saves them all."""
+    """Return single pictures in a grid, each a link that saves it, and one link that saves them all."""
     wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
     links = "".join(
         f'<a href="{one.address}" download="{escape(file_stem)}-{number}.png" title="{escape(one.alt)}">'
@@ -75,9 +75,10 @@ PLAY = (
 
 
 def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: str, play: str) -> str:
-    """The frames of a run to scrub and play through: strips of frames side by side, and a slider that moves them all.
+    """Return a player for the frames of a run: strips side by side, and one slider that moves them all.
 
-    Each strip's picture has its frames below each other. size: of one frame. captions: one a frame, in no language.
+    The image of each strip stacks its frames vertically. size: (width, height) of one frame. captions: one per frame,
+    the same in every language.
     """
     last = len(captions) - 1
     figures = "".join(
@@ -97,9 +98,9 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
 
 
 def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: Words) -> str:
-    """Rows of pictures on one axis of noise level. heads: of the columns. axis: what the heads are.
+    """Return rows of pictures on one axis of noise level. heads: column heads. axis: says what the heads are.
 
-    A row: its label, and a picture a column, None where it is still to come.
+    rows: a label and one picture per column each; None for a picture that does not exist yet.
     """
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, shown in rows:
@@ -113,7 +114,7 @@ CUT = "this.parentElement.style.setProperty('--cut', this.value + '%')"
 
 
 def over(left: Shown, right: Shown, names: tuple[str, str], label: str) -> str:
-    """Two pictures over each other, and a slider that says how much of each shows."""
+    """Return two pictures on top of each other, and a slider that sets how much of each shows."""
     return (
         f'<div class="over"><div class="both"><img src="{left.address}" alt="{escape(left.alt)}">'
         f'<img class="top" src="{right.address}" alt="{escape(right.alt)}">'
@@ -124,7 +125,7 @@ def over(left: Shown, right: Shown, names: tuple[str, str], label: str) -> str:
 
 
 def notice(title: Words, body: Words) -> str:
-    """A message where the pictures would be."""
+    """Return a message in place of the pictures."""
     return (
         f'<div class="stage"><div class="box notice"><div><h2>{words(title)}</h2><p>{words(body)}</p></div></div>'
         '<div class="captions"><p></p></div></div>'
@@ -132,24 +133,25 @@ def notice(title: Words, body: Words) -> str:
 
 
 def broken_link(error: str) -> str:
-    """A link whose settings cannot be used here. error: why, in the visitor's language."""
+    """Return the notice for a link whose settings cannot be used here. error: why, in the visitor's language."""
     return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error))
 
 
 def best_columns(count: int, ratio: float) -> tuple[int, float]:
-    """How many columns show `count` squares largest in a box of width : height = ratio, and the % of width they take.
+    """Return how many columns show `count` squares largest in a box of width : height = ratio, and the % of its width
+    that they take.
 
     A grid of c columns and r rows that fills the box's height takes c / (r ratio) of its width.
     """
     sizes = {
         columns: min(1 / columns, 1 / (-(-count // columns) * ratio)) for columns in range(1, count + 1)
-    }  # the side of a picture, the box's width being 1
+    }  # the side of a picture, in widths of the box
     columns = max(sizes, key=lambda columns: (sizes[columns], -columns))
     return columns, 100 * columns * sizes[columns]
 
 
 def plan_line(text: str, is_error: bool = False) -> str:
-    """What the settings will do, or what is wrong with them; one paragraph a line."""
+    """Return the HTML of what the settings will do, or of what is wrong with them: one paragraph per line of text."""
     lines = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
     return f'<div class="plan{" wrong" if is_error else ""}" role="status">{lines}</div>'
 
@@ -163,13 +165,13 @@ COPY = (
 
 
 def copy_line(text: str, label: str, button: Words, done: Words) -> str:
-    """One line of text to copy, with its button."""
+    """Return one line of text to copy, with its button."""
     field = f'<input readonly value="{escape(text)}" aria-label="{escape(label)}" onclick="this.select()">'
     return f'<div class="copy">{field}{_copy_button(button, done)}</div>'
 
 
 def copy_script(text: str, label: str, button: Words, done: Words) -> str:
-    """A script to copy, with its button."""
+    """Return a script to copy, with its button."""
     script = f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
     return f'<div class="copy script">{script}{_copy_button(button, done)}</div>'
 
@@ -182,12 +184,12 @@ def _copy_button(button: Words, done: Words) -> str:
 
 
 def idle_line(key: str, language: str) -> str:
-    """The progress line of a page on which nothing runs."""
+    """Return the progress line of a tab on which nothing runs. key: of its sentence, under "status"."""
     return _meter(in_each(lambda language: say(language, f"status.{key}")), language)
 
 
 def waiting_line(before: tuple[int, float], language: str) -> str:
-    """The progress line of a queued job. before: how many others are before it, and for how many seconds."""
+    """Return the progress line of a queued job. before: how many jobs are ahead of it, and their seconds in all."""
     count, seconds = before
     if not count:
         return idle_line("waiting", language)
@@ -199,7 +201,7 @@ def waiting_line(before: tuple[int, float], language: str) -> str:
 
 
 def progress_line(progress: Progress, language: str) -> str:
-    """The progress line of a job that runs or has ended."""
+    """Return the progress line of a job that runs or has ended."""
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
     def sentence(language: str) -> str:
@@ -212,7 +214,9 @@ def progress_line(progress: Progress, language: str) -> str:
 
 
 def _meter(sentence: Words, language: str, done: int = 0, total: int = 1) -> str:
-    """A bar and a sentence. Read aloud only when nothing runs: a sentence each quarter of a second helps nobody."""
+    """Return a bar and a sentence. Screen readers announce the sentence only when nothing runs: one every quarter of a
+    second helps nobody.
+    """
     is_running, label = 0 < done < total, say(language, "status.progress")
     return (
         f'<div class="progress"><progress value="{done}" max="{total}" aria-label="{escape(label)}"></progress>'

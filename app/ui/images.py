@@ -1,4 +1,4 @@
-"""Pixels to PNGs. Nothing here is ever smoothed: enlarging means larger squares."""
+"""Turn pixels into PNGs. Nothing here is ever smoothed: enlarging means larger squares."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ if TYPE_CHECKING:
 
 tensors = lazy_import("diffusion.pixels")
 
-GAP = 1  # between the pictures of a sheet, transparent
+GAP = 1  # pixels between the pictures of a sheet, transparent
 SAVED_SIDE = 224  # a saved picture is enlarged to about this many pixels
-SHEET_SIDE = 1200  # and all pictures of a run together to about this many
-FASTEST = 1  # zlib level: a preview lives a quarter of a second
+SHEET_SIDE = 1200  # a sheet of all pictures of a run is enlarged to about this many
+FASTEST = 1  # zlib level: a preview is shown for a quarter of a second
 
 
 def visible(x: Tensor) -> np.ndarray:
-    """(B, C, H, W) as a sampler holds it -> (B, H, W, C) uint8; what is no number is shown as 0."""
+    """Turn a sampler's (B, C, H, W) in [-1, 1] into (B, H, W, C) uint8; NaN is shown as 0, mid-grey."""
     return tensors.to_uint8(x.nan_to_num(nan=0.0))
 
 
 def picture(pixels: np.ndarray) -> Image.Image:
-    """(H, W, C) uint8 with C = 1 (grey) or 3 (RGB) -> a picture."""
+    """Return the image of (H, W, C) uint8 with C = 1 (grey) or 3 (RGB)."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
 def enlarged(image: Image.Image, side: int = SAVED_SIDE) -> Image.Image:
-    """The picture with squares for pixels, by the largest whole factor (at least 1) that keeps it within `side`."""
+    """Enlarge a picture by the largest whole factor (at least 1) that keeps it within `side`; pixels become squares."""
     factor = max(1, side // max(image.size))
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
 def sheet(images: np.ndarray, columns: int) -> Image.Image:
-    """(N, H, W, C) uint8 -> one picture, row by row, transparent between."""
+    """Arrange (N, H, W, C) uint8 row by row in one picture, transparent in between."""
     count, height, width, channels = images.shape
     rows = -(-count // columns)
     canvas = np.zeros((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, channels + 1), dtype=np.uint8)
@@ -52,19 +52,19 @@ def sheet(images: np.ndarray, columns: int) -> Image.Image:
 
 
 def square_columns(count: int) -> int:
-    """Columns of the sheet of `count` square pictures that is nearest to a square and not taller than wide."""
+    """Return the columns of the most nearly square sheet of `count` square pictures that is not taller than wide."""
     return max(1, int(np.ceil(np.sqrt(count))))
 
 
 def together(images: np.ndarray) -> Image.Image:
-    """(N, H, W, C) uint8 -> one picture at the pictures' own size: the picture itself, or a sheet of several."""
+    """Return (N, H, W, C) uint8 as one picture, not enlarged: the picture itself, or a sheet of several."""
     return picture(images[0]) if len(images) == 1 else sheet(images, square_columns(len(images)))
 
 
 def as_saved(images: np.ndarray, saved: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures as they would stand in the file `saved`, and what stands there: uint8 arrays to compare.
+    """Return pictures as the file `saved` would hold them, and what it holds: two RGBA uint8 arrays to compare.
 
-    The shapes differ where the file holds something else than such pictures, enlarged by a whole factor.
+    The shapes differ if the file holds anything but such pictures, enlarged by a whole factor.
     """
     fresh = together(images)
     factor = max(1, saved.width // fresh.width)
@@ -73,22 +73,22 @@ def as_saved(images: np.ndarray, saved: Image.Image) -> tuple[np.ndarray, np.nda
 
 
 def png(image: Image.Image, recipe: Recipe | None = None, level: int = 6) -> bytes:
-    """A picture as a PNG file, with its recipe inside if it has one."""
+    """Encode a picture as a PNG file, with its recipe inside if it has one. level: of zlib."""
     buffer = BytesIO()
     image.save(buffer, format="PNG", pnginfo=recipe and png_text(recipe), compress_level=level)
     return buffer.getvalue()
 
 
 def data_uri(content: bytes) -> str:
-    """A PNG file as an address that holds the file: nothing is stored on the server, nobody else can ask for it."""
+    """Return a data: address that holds a PNG file: nothing is stored on the server, nobody else can request it."""
     return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def tiles_of(image: Image.Image, side: int) -> tuple[np.ndarray, int] | None:
-    """The pictures on a checkpoint's samples.png, (N, side, side, C) uint8, and its columns; None where it is no such
-    sheet.
+    """Return the pictures on a checkpoint's samples.png, (N, side, side, C) uint8, and its number of columns.
 
-    Such a sheet is N pictures of side x side with two white pixels between, all enlarged by one whole factor.
+    Returns None if the size is not that of such a sheet: N pictures of side x side, two white pixels apart, all
+    enlarged by one whole factor up to 16.
     """
     gap = 2
     for scale in range(1, 17):
@@ -112,6 +112,6 @@ def tiles_of(image: Image.Image, side: int) -> tuple[np.ndarray, int] | None:
 
 
 def full_columns(count: int) -> int:
-    """Columns of a sheet that is about square or wider, with as few empty places as can be."""
+    """Return the columns of a sheet of `count` pictures that is about square or wider, with the fewest empty cells."""
     least = square_columns(count)
     return min(range(least, min(count, 2 * least) + 1), key=lambda columns: (-count % columns, columns))

@@ -1,20 +1,21 @@
-"""Modules that need torch, imported when first used: the page is up before them.
+"""Import modules that need torch on first use, so that the page is up before them.
 
-Importing torch, diffusers and what is built on them takes longer than everything that lays the page out. So what lays
-it out names them by `lazy_import`; `import_all`, called when the page is up, imports them before anybody needs them.
+Importing torch, diffusers and the modules built on them takes longer than laying out the whole page. The layout code
+therefore names them by `lazy_import`; `import_all`, called when the page is up, imports them before a visitor needs
+them.
 """
 
 import threading
 from importlib import import_module
 from types import ModuleType
 
-# One thread imports, the others wait for it: two of them inside one circle of modules may see a module half made
+# One thread imports and the others wait: two threads inside one import cycle could see a partly initialised module
 _importing = threading.RLock()
 _all: dict[str, "LazyModule"] = {}
 
 
 class LazyModule:
-    """Stands for a module: `lazy_import("diffusion.plan").plan_run` imports it, once. Safe from several threads."""
+    """A stand-in for a module: `lazy_import("diffusion.plan").plan_run` imports it, once. Thread-safe."""
 
     def __init__(self, name: str):
         self._name = name
@@ -30,12 +31,12 @@ class LazyModule:
 
 
 def lazy_import(name: str) -> LazyModule:
-    """The module of this dotted name, to be imported when something of it is first used."""
+    """Return a stand-in for the module of this dotted name, which is imported when an attribute is first used."""
     return _all.setdefault(name, LazyModule(name))
 
 
 def import_all() -> threading.Thread:
-    """Import in the background whatever `lazy_import` was asked for; returns the thread that does."""
+    """Start a thread that imports every module named by `lazy_import` so far, and return it."""
     thread = threading.Thread(target=_import_all, name="imports", daemon=True)
     thread.start()
     return thread

@@ -1,4 +1,4 @@
-"""Links to what stands on the page: to copy, and what they bring in."""
+"""Links that hold the settings on the page: show them to copy, and read them back."""
 
 import os
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -15,27 +15,27 @@ MAX_QUERY, MAX_FIELDS = 20_000, 100
 
 
 def link_line(address: str, label: str) -> str:
-    """A link to copy. label: for those who do not see what stands above it."""
+    """Return a link to copy. label: names it for screen readers."""
     return copy_line(address, label, *copy_words())
 
 
 def noted_link(address: str, label: str) -> str:
-    """The same below a line that says what it is."""
+    """Return a link to copy, below a line that says what it is."""
     return f'<p class="note">{label}</p>{link_line(address, label)}'
 
 
 def copy_words() -> list[Words]:
-    """What a button that copies says, before and after."""
+    """Return the texts of a copy button, before and after it copied."""
     return [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
 
 
 def settings_of_query(query: str) -> SamplingSettings | None:
-    """The settings in the query of an address, as a text. Raises ValueError naming the field."""
+    """Return the settings in the query text of an address; None if it has none. Raises ValueError naming the field."""
     return from_query(query_fields(query))
 
 
 def query_fields(query: str) -> dict[str, str]:
-    """The fields in the query of an address, as far as a reasonable one goes. Raises Refusal for too many."""
+    """Return the fields in the first MAX_QUERY letters of an address's query. Raises Refusal for over MAX_FIELDS."""
     try:
         return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=MAX_FIELDS))
     except ValueError:
@@ -43,7 +43,7 @@ def query_fields(query: str) -> dict[str, str]:
 
 
 def page_address(request: gr.Request) -> str:
-    """The address that a visitor opens, without its query: of the Space, or as the browser's referer says."""
+    """Return the address that a visitor opens, without its query: the Space's, else that of the browser's referer."""
     if space := os.environ.get("SPACE_ID"):
         return f"https://huggingface.co/spaces/{space}"
     parts = urlsplit(request.headers.get("referer") or "")

@@ -1,4 +1,4 @@
-"""How far a job is: one type for every kind of job, and the one loop that paces and stops them."""
+"""Progress of a job: one type for every kind of job, and the one loop that paces and stops them."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -7,15 +7,15 @@ from typing import Generic, Literal, TypeVar
 
 T = TypeVar("T")
 State = Literal["running", "done", "stopped"]
-PREVIEW_SECONDS = 0.25  # between two looks at a job
+PREVIEW_SECONDS = 0.25  # between two previews of a job
 
 
 @dataclass(frozen=True, eq=False)
 class WorkStep(Generic[T]):
-    """A step of a job is done. done, total: in the job's own unit, e.g. network calls.
+    """A finished step of a job. done, total: in the job's own unit, e.g. network calls.
 
-    make(is_last) -> what there is to show by now; called only where it is shown. is_result: show it at once, however
-    short the time since the last. seconds_left: by default, as if each unit took as long as those before.
+    make(is_last): returns the content to show; called only for steps that are shown. is_result: show this step at once,
+    however recent the last one. seconds_left: None assumes that each unit takes as long as those before.
     """
 
     done: int
@@ -27,7 +27,7 @@ class WorkStep(Generic[T]):
 
 @dataclass(frozen=True, eq=False)
 class Progress(Generic[T]):
-    """How far a job is, and what there is to show. seconds: since its first step began."""
+    """The progress of a job, and the content to show. seconds: since its first step began."""
 
     state: State
     done: int
@@ -38,9 +38,9 @@ class Progress(Generic[T]):
 
 
 def paced(steps: Iterable[WorkStep[T]], is_stopped: Callable[[], bool], every_seconds: float) -> Iterator[Progress[T]]:
-    """The first step, then at most one every `every_seconds`, every result, and the last one.
+    """Yield the progress at the first step, then at most once every `every_seconds`, at every result and at the end.
 
-    The last is "done", or "stopped" after the step in which is_stopped() became true.
+    The last state is "done", or "stopped" after the step during which is_stopped() became true.
     """
     start, shown = time.monotonic(), float("-inf")
     for step in steps:

@@ -1,4 +1,4 @@
-"""How the page looks: ink on paper, or chalk on slate; the fonts that the machine has; one accent."""
+"""The look of the page: light and dark colours, the visitor's system fonts, one blue accent."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ MONO_FONTS = ("ui-monospace", "Consolas", "Noto Sans Mono CJK SC", "monospace")
 
 
 def theme() -> gr.themes.Base:
-    """The theme of the whole page; app/ui/style.css adds what Gradio has no name for."""
+    """Return the theme of the whole page; app/ui/style.css adds what Gradio has no option for."""
     return gr.themes.Base(
         primary_hue=INK,
         secondary_hue=INK,
@@ -93,7 +93,7 @@ def theme() -> gr.themes.Base:
 
 
 def css() -> str:
-    """The page's own style sheet, with the words that Gradio would say in the browser's language, not the page's."""
+    """Return the page's own style sheet, including texts that Gradio would show in the browser's language."""
     words = "".join(
         f'html:lang({language}) [data-testid="upload-text"]::after {{ content: "{say(language, "page.drop")}"; }}\n'
         for language in LANGUAGES

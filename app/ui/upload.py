@@ -1,4 +1,4 @@
-"""A file that a visitor has dropped, as the browser sent it."""
+"""Read a file that a visitor has dropped on the page."""
 
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,15 @@ from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 
 class AsSent(GradioRootModel):
-    """Whatever was sent for the file, for `uploaded` to look at: Gradio's own check ends in an error without words."""
+    """The value that was sent for a file, which `uploaded` checks: Gradio's own check fails without a message."""
 
     root: Any = None
 
 
 def uploaded(sent) -> bytes:
-    """The file that a browser uploaded, from what its component sends. Raises FieldError for anything else.
+    """Return an uploaded file, at most MAX_PICTURE_BYTES + 1 bytes of it, from the value that its component sends.
 
-    Only what lies in the folder of uploads is read, whatever path was sent.
+    Only files in Gradio's upload folder are read, whatever path was sent. Raises FieldError for anything else.
     """
     try:
         path = Path(sent["path"]).resolve()
