@@ -1,7 +1,7 @@
-"""From a control to its setting and back, and what the control shows: one codec a setting.
+"""Convert a control's value to its setting and back, and say what the control shows: one codec per setting.
 
-Most controls hold their setting as it is (`Codec`). The others speak another language than the settings: a page has
-"some of each class" for a tuple of labels, and the trained betas for none.
+Most controls hold their setting as it is (`Codec`). The others use other values than the settings: "some of each class"
+for a tuple of labels, and the trained betas for None.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ USUAL_BETAS = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02} 
 
 
 class Codec:
-    """A control that holds its setting as it is. values: a control's name -> its value, whatever a browser sent."""
+    """A control that holds its setting as it is.
+
+    In every method `values` maps a control's name to its value as the browser sent it, unchecked.
+    """
 
     def __init__(self, setting: Setting):
         self.setting = setting
@@ -35,32 +38,32 @@ class Codec:
     # Values ----------------------------------------------------------------------------------------------------------
 
     def first(self, checkpoint: Checkpoint | None, limits: Limits) -> Any:
-        """What the control holds at first."""
+        """Return the control's initial value."""
         setting = self.setting
         value = setting.default if setting.control.default is None else setting.control.default
         most = setting.offered(limits)[1]
         return min(value, most) if is_number(value) and most is not None else value
 
     def fact(self, values: Mapping, checkpoint: Checkpoint | None) -> Any:
-        """What the control says of its setting, as `When` asks for it."""
+        """Return the value of the setting that `When` tests."""
         return values.get(self.name)
 
     def fields(self, values: Mapping, checkpoint: Checkpoint) -> dict[str, Any]:
-        """The fields of the settings that the control decides. Raises FieldError."""
+        """Return the fields of the settings that the control determines. Raises FieldError."""
         value = values[self.name]
         if self.setting.default is None:
             _given(self.name, value)
         return {self.setting.name: whole(value) if self.setting.is_whole else value}
 
     def shown(self, settings: SamplingSettings, checkpoint: Checkpoint) -> Any:
-        """What the control holds to describe a run: the inverse of `fields`. Raises Refusal where nothing does."""
+        """Return the control's value for a run: the inverse of `fields`. Raises Refusal if no value describes it."""
         value = getattr(settings, self.setting.name)
         return self.first(checkpoint, Limits()) if value is None else value
 
     # Words -----------------------------------------------------------------------------------------------------------
 
     def props(self, language: str, checkpoint: Checkpoint | None, limits: Limits) -> dict[str, Any]:
-        """The choices or limits of the component."""
+        """Return the choices or limits of the component, as its keyword arguments."""
         kind = self.setting.control_kind
         if kind in ("radio", "dropdown"):
             return {"choices": self.choices(language, checkpoint)}
@@ -72,24 +75,24 @@ class Codec:
         return {"minimum": least, "maximum": most} | ({"precision": 0} if self.setting.is_whole else {})
 
     def choices(self, language: str, checkpoint: Checkpoint | None) -> list[tuple[str, str]]:
-        """(display name, value) of each choice."""
+        """Return (display name, value) of each choice."""
         return [(self.choice_words(value, language), value) for value in self.setting.choices]
 
     def choice_words(self, value: str, language: str) -> str:
-        """What the page calls a choice: as the texts do, else as the program does."""
+        """Return the display name of a choice: from the texts, else the setting's own title for it."""
         return texts(language).get(f"controls.{self.name}.{value}", self.setting.titles.get(value, value))
 
     def places(self, language: str, checkpoint: Checkpoint | None, limits: Limits) -> dict[str, Any]:
-        """The values in the sentences about the setting."""
+        """Return the values for the placeholders in the texts about the setting."""
         least, most = self.setting.offered(limits)
         return {"least": least, "most": most, "choices": ", ".join(self.setting.choices)}
 
     def example(self, checkpoint: Checkpoint | None, catalogue: Catalogue) -> str:
-        """Values to begin with on an axis."""
+        """Return example values for an axis over this setting, as text."""
         return self.setting.axis.example or ", ".join(self.setting.choices or ("yes", "no"))
 
     def value_words(self, value, checkpoint: Checkpoint, language: str) -> str:
-        """A value as it stands at the head of a row or column of a grid."""
+        """Return a value as text for the head of a grid's row or column."""
         if isinstance(value, bool):
             return say(language, "grids.yes" if value else "grids.no")
         if self.setting.choices:
@@ -99,7 +102,7 @@ class Codec:
 
 
 class CheckpointCodec(Codec):
-    """The checkpoint's control, whose choices only the catalogue knows."""
+    """The control of the checkpoint; its choices come from the catalogue."""
 
     def fields(self, values, checkpoint):
         return {"checkpoint": checkpoint.name}
@@ -115,7 +118,7 @@ class CheckpointCodec(Codec):
 
 
 class ClassesCodec(Codec):
-    """Classes: some of each, one, or none."""
+    """The control of the classes: some of each, one, or none."""
 
     def first(self, checkpoint, limits):
         return MIXED
@@ -159,7 +162,7 @@ class ClassesCodec(Codec):
 
 
 class BetasCodec(Codec):
-    """One of the three controls of the noise schedule, which hold the trained values where the settings have none."""
+    """One of the three controls of the noise schedule. It holds the trained value where the setting is None."""
 
     def first(self, checkpoint, limits):
         return trained_betas(checkpoint)[self.name]
@@ -170,7 +173,7 @@ class BetasCodec(Codec):
     def props(self, language, checkpoint, limits):
         props = super().props(language, checkpoint, limits)
         trained = getattr(checkpoint, self.name, None)
-        if trained is not None and "step" in props:  # a slider reaches the trained value, wherever that is
+        if trained is not None and "step" in props:  # the slider's range must include the trained value
             props |= {"minimum": min(props["minimum"], trained), "maximum": max(props["maximum"], trained)}
         return props
 
@@ -180,7 +183,7 @@ class BetasCodec(Codec):
 
 
 class ShapeCodec(BetasCodec):
-    """The shape of the noise schedule: the trained one is marked, or stands for betas that were given one by one."""
+    """The shape of the noise schedule. The trained one is marked; trained betas listed one by one are a choice too."""
 
     def choices(self, language, checkpoint):
         trained = checkpoint.beta_schedule if checkpoint else None
@@ -205,13 +208,13 @@ KINDS = {
 CODECS: dict[str, Codec] = {
     name: KINDS[setting.control.codec if setting.control else "plain"](setting) for name, setting in SETTINGS.items()
 }
-"""By the setting's name."""
+"""Codecs by the setting's name."""
 CONTROLS: dict[str, Codec] = {codec.name: codec for codec in CODECS.values() if codec.setting.control}
-"""By the control's name, in the settings' order."""
+"""Codecs of the settings that have a control, by the control's name, in the settings' order."""
 
 
 def trained_betas(checkpoint: Checkpoint | None) -> dict:
-    """The controls of the noise schedule, as trained; the usual numbers where the training had none."""
+    """Return the values of the noise schedule's controls as trained; the usual values where the training has none."""
     if checkpoint is None:
         return dict(USUAL_BETAS)
     trained = {name: getattr(checkpoint, name) for name in BETAS}
@@ -220,7 +223,11 @@ def trained_betas(checkpoint: Checkpoint | None) -> dict:
 
 
 def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | None:
-    """The classes of `count` pictures: "mixed" takes each class in turn, "none" gives none, else a class's number."""
+    """Return the classes of `count` pictures. choice: "mixed" takes each class in turn, "none" gives None, else the
+    number of a class, as text.
+
+    Returns None if the checkpoint has no classes. Raises Refusal for any other choice.
+    """
     if not classes or choice == NO_CLASS:
         return None
     if choice == MIXED:
@@ -231,14 +238,14 @@ def class_label(choice, count: int, classes: int) -> int | tuple[int, ...] | Non
 
 
 def _own_betas(values: Mapping, checkpoint: Checkpoint) -> dict:
-    """The run's own betas; none where the controls are as trained."""
+    """Return the run's own betas; {} if the controls hold the trained ones."""
     trained = trained_betas(checkpoint)
     schedule = _given("beta_schedule", values["beta_schedule"])
     if schedule == ONE_BY_ONE == trained["beta_schedule"]:
         return {}
     if schedule == COSINE:
         return {} if trained["beta_schedule"] == COSINE else {"beta_schedule": COSINE}
-    # A slider's arithmetic may hand back 0.020000000000000004; what equals the trained value is the trained value
+    # A slider's arithmetic can send 0.020000000000000004: a value that is equal up to rounding is the trained value
     ends = {
         field: trained[field] if _close(values[field], trained[field]) else _given(field, values[field])
         for field in ("beta_start", "beta_end")
@@ -248,14 +255,14 @@ def _own_betas(values: Mapping, checkpoint: Checkpoint) -> dict:
 
 
 def _given(field: str, value):
-    """A value that the settings may leave out, but a control may not."""
+    """Return a value that the settings can omit but a control cannot. Raises FieldError if it is None."""
     if value is None:
         raise FieldError(field, "missing")
     return value
 
 
 def whole(value):
-    """JavaScript has no integers: 50.0 is one. Anything else is left for the settings to refuse."""
+    """Turn a whole float into an int, since JavaScript has no integers. The settings refuse any other wrong value."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
@@ -264,7 +271,7 @@ def _close(a, b: float) -> bool:
 
 
 def is_number(value) -> bool:
-    """Whether it is a finite number that a float can hold."""
+    """Return whether the value is an int or float, and finite as a float."""
     try:
         return type(value) in (int, float) and math.isfinite(value)
     except OverflowError:

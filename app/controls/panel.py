@@ -1,4 +1,4 @@
-"""The controls of one run: laid out in parts, given words, limits and values together. Several tabs have them."""
+"""The controls of one run: laid out in parts, with texts, limits and values set together. Several tabs have them."""
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence, Set
@@ -13,7 +13,7 @@ from app.texts import DEFAULT, say
 from app.ui.events import PRIVATE, Component, Sent, Shown
 from diffusion.samplers.registry import SAMPLERS
 
-# What each kind of control is on the page. A slider's own reset knows the first checkpoint's value only
+# The component of each kind of control. A slider's own reset button would only know the first checkpoint's value
 KINDS: dict[str, tuple[Callable, dict]] = {
     "slider": (gr.Slider, {"buttons": []}),
     "number": (gr.Number, {}),
@@ -21,20 +21,21 @@ KINDS: dict[str, tuple[Callable, dict]] = {
     "dropdown": (gr.Dropdown, {"filterable": False}),
     "checkbox": (gr.Checkbox, {}),
 }
-# What another control hides or greys out, and what the schedule's way back sets
+# Controls that another control hides or greys out, and those that the noise schedule's reset sets
 ADAPTED = tuple(name for name, codec in CONTROLS.items() if codec.setting.when or isinstance(codec, BetasCodec))
-# What the runs of a comparison share
+# Controls that both runs of a comparison share
 OF_BOTH = tuple(name for name, codec in CONTROLS.items() if codec.setting.control.group in ("seed", "count"))
-# The timesteps follow the sampler; what was chosen by hand stays, and what a link or a picture brought
+# A spacing that is some sampler's default follows the sampler; any other one, chosen by hand or from a link or picture,
+# stays
 SUITED = "(sampler, spacing) => Object.values(SPACINGS).includes(spacing) ? SPACINGS[sampler] : spacing"
 
 
 class RunControls:
-    """`controls` holds what a run is made of, by name.
+    """The controls of one run; `controls` holds them by name.
 
-    Handlers take values as the browser sent them (preprocess=False): the settings check them all, and say which one is
-    wrong in the visitor's language, which Gradio's own checks cannot. shared: controls that were laid out elsewhere,
-    and are a part of this run too.
+    Handlers take values as the browser sent them (preprocess=False): the settings check them all and report the wrong
+    one in the visitor's language, which Gradio's own checks cannot do. shared: controls that were laid out elsewhere
+    and belong to this run too.
     """
 
     def __init__(self, services: Services, shared: Mapping[str, gr.components.Component] | None = None):
@@ -49,29 +50,29 @@ class RunControls:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def lay_out_basics(self) -> None:
-        """Checkpoint, class, sampler and steps."""
+        """Lay out checkpoint, class, sampler and steps."""
         self._lay_out("basics")
 
     def lay_out_seed(self) -> None:
-        """The seed alone."""
+        """Lay out the seed alone."""
         self._lay_out("seed")
 
     def lay_out_count(self) -> None:
-        """The number of pictures alone."""
+        """Lay out the number of pictures alone."""
         self._lay_out("count")
 
     def lay_out_guidance(self) -> None:
-        """The guidance scale alone."""
+        """Lay out the guidance scale alone."""
         self._lay_out("guidance")
 
     def lay_out_schedule(self) -> None:
-        """The noise schedule, with its own way back."""
+        """Lay out the noise schedule, with a button that resets it."""
         with self.group("schedule"):
             self._lay_out("schedule")
             self.reset = gr.Button(say(DEFAULT, "buttons.reset"), size="sm")
 
     def lay_out_sampler(self) -> None:
-        """The sampler in detail."""
+        """Lay out the details of the sampler."""
         with self.group("sampler"):
             self._lay_out("sampler")
         sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
@@ -81,12 +82,12 @@ class RunControls:
         )
 
     def group(self, name: str) -> gr.Accordion:
-        """A closed group of controls, to fill."""
+        """Lay out a closed group, to be filled with controls."""
         self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False)
         return self.groups[name]
 
     def _lay_out(self, group: str) -> None:
-        """The controls of a group, in their places."""
+        """Lay out the controls of a group, in order of their place."""
         controls = [codec for codec in CONTROLS.values() if codec.setting.control.group == group]
         for codec in sorted(controls, key=lambda codec: codec.setting.control.place):
             name, (kind, own) = codec.name, KINDS[codec.setting.control_kind]
@@ -107,25 +108,25 @@ class RunControls:
 
     @property
     def worded(self) -> set[Component]:
-        """What has words of its own: the outputs of `rewrite`."""
+        """The components with texts: the outputs of `rewrite`."""
         return {*self.own.values(), *self.groups.values(), self.reset}
 
     @property
     def adapted(self) -> set[Component]:
-        """The controls whose meaning hangs on others: the outputs of `adapt`."""
+        """The controls that depend on others: the outputs of `adapt`."""
         return {self.own[name] for name in ADAPTED if name in self.own}
 
     def on_edit(
         self, handler: Callable, inputs: Set[Component], outputs: Set[Component], more: Sequence = (), **how
     ) -> None:
-        """Call a handler after every change but that of the checkpoint, and after the events in `more`."""
+        """Call a handler after every change except of the checkpoint, and after the events in `more`."""
         how = {"trigger_mode": "always_last"} | how
         gr.on([*self._edits, *more], handler, inputs, outputs, **how)
         self._suited.then(handler, inputs, outputs, **how)
 
     @property
     def _edits(self) -> list:
-        """The events of every change but those of the checkpoint, and of the sampler, which the timesteps follow."""
+        """The change events of every control except checkpoint and sampler (`_suited` handles the sampler)."""
         return [
             control.change if isinstance(control, gr.Slider | gr.Number) else control.input
             for name, control in self.controls.items()
@@ -133,11 +134,11 @@ class RunControls:
         ]
 
     def values(self, sent: Sent) -> dict:
-        """A control's name -> the value that was sent for it."""
+        """Return the value that was sent for each control, by name."""
         return {name: sent[control] for name, control in self.controls.items()}
 
     def rewrite(self, language: str, values: dict, with_values: bool | Collection[str] = False) -> Shown:
-        """Every word in a language; with_values: all controls, or those it names, are set to `values`, not left."""
+        """Return all texts in a language. with_values: also set all controls, or those it names, to `values`."""
         checkpoint = self.services.checkpoint(values["checkpoint"])
         props = control_props(language, checkpoint, self.services.options)
         props["checkpoint"] = checkpoint_props(language, self.services.catalogue)
@@ -152,7 +153,7 @@ class RunControls:
         return shown | {self.reset: gr.update(value=say(language, "buttons.reset"))}
 
     def adapt(self, values: dict, changed: dict | None = None) -> Shown:
-        """Hide what means nothing beside these values; set what is `changed`."""
+        """Hide or grey out controls that do not apply with these values; set the controls in `changed`."""
         meanings = control_meanings(values, self.services.checkpoint(values["checkpoint"]))
         changed = changed or {}
         return {
@@ -162,6 +163,6 @@ class RunControls:
         }
 
     def trained(self, values: dict) -> dict:
-        """The noise schedule of the checkpoint in `values`, as trained."""
+        """Return the trained noise schedule of the checkpoint in `values`; {} if that cannot be used."""
         checkpoint = self.services.checkpoint(values["checkpoint"])
         return trained_betas(checkpoint) if checkpoint else {}

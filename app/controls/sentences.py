@@ -1,16 +1,16 @@
-"""What a run will do, in words, before it does it. Pure functions."""
+"""Describe in words what a run will do. Pure functions."""
 
 from app.texts import percent, say
 from diffusion.plan import Plan
 from diffusion.settings import SamplingSettings
 
-NEAR_ONE = 0.005  # a mismatch within this of 1 is none
+NEAR_ONE = 0.005  # a ratio of noise levels within this of 1 is no mismatch
 
-Reading = tuple[str, dict] | None  # a key of the texts with its values; None where there is nothing to say
+Reading = tuple[str, dict] | None  # a key of the texts with its values; None if there is nothing to say
 
 
 def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> str:
-    """What a run will do, before it does it. seconds: how long it will take, where that is known."""
+    """Return what a run will do, in words. seconds: its expected duration, if known."""
     settings = plan.settings
     first, last = plan.run_pairs[0][0], plan.run_pairs[-1][0]
     sentence = say(
@@ -30,14 +30,17 @@ def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> st
 
 
 def duration(seconds: float, language: str) -> str:
-    """A length of time in words, as exactly as a guess deserves."""
+    """Return a duration in words, rounded as an estimate deserves."""
     if seconds < 90:
         return say(language, "plan.seconds", count=f"{seconds:.1g}" if seconds < 10 else round(seconds))
     return say(language, "plan.minutes", count=f"{seconds / 60:.2g}")
 
 
 def mismatch(plan: Plan) -> Reading:
-    """What the network is told of the noise that it gets, on other betas than its own."""
+    """Return how the noise level that the network is conditioned on differs from the actual one.
+
+    None on the trained betas, where they are the same.
+    """
     if plan.on_trained_betas:
         return None
     ratio = plan.noise_levels.mismatch
@@ -50,10 +53,10 @@ def mismatch(plan: Plan) -> Reading:
 
 
 def file_stem(settings: SamplingSettings) -> str:
-    """The beginning of the names of a run's files."""
+    """Return the beginning of the names of a run's files."""
     return f"{settings.checkpoint}-{settings.sampler}-{settings.seed}"
 
 
 def images_count(count: int, language: str) -> str:
-    """So many pictures."""
+    """Return a number of pictures in words."""
     return say(language, "plan.images_one") if count == 1 else say(language, "plan.images_many", count=count)

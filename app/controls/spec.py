@@ -1,4 +1,4 @@
-"""What each control of a run shows: its words, its choices and limits, and whether it means anything just now."""
+"""What each control of a run shows: its texts, its choices and limits, and whether it applies now."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ from diffusion.setting_spec import Limits
 
 
 def control_props(language: str, checkpoint: Checkpoint | None, options: Options) -> dict[str, dict]:
-    """Words, choices and limits of every control but the checkpoint's, for a checkpoint."""
+    """Return texts, choices and limits of every control except the checkpoint's, for a checkpoint."""
     limits = limits_of(checkpoint, options)
     return {
         name: codec.props(language, checkpoint, limits) | _words(codec, language, checkpoint, limits)
@@ -21,7 +21,7 @@ def control_props(language: str, checkpoint: Checkpoint | None, options: Options
 
 
 def checkpoint_props(language: str, catalogue: Catalogue) -> dict:
-    """Words and choices of the checkpoint's control: every folder; one that cannot be used says so."""
+    """Return texts and choices of the checkpoint's control: every folder; one that cannot be used is marked."""
     choices = []
     for name in catalogue.names():
         shown = say_name(language, "checkpoints", name)
@@ -32,7 +32,7 @@ def checkpoint_props(language: str, catalogue: Catalogue) -> dict:
 
 
 def control_meanings(values: Mapping, checkpoint: Checkpoint | None) -> dict[str, dict]:
-    """Which controls mean something beside what the others hold: hidden, or greyed out, where they do not."""
+    """Return which controls apply, given the values of the others. A control that does not is hidden or greyed out."""
     facts = facts_of(values, checkpoint)
     return {
         name: {"interactive" if codec.setting.when.is_greyed else "visible": codec.setting.applies(facts)}
@@ -42,7 +42,7 @@ def control_meanings(values: Mapping, checkpoint: Checkpoint | None) -> dict[str
 
 
 def field_words(field: str, language: str) -> str:
-    """The name of a field of the settings, as its control has it."""
+    """Return the label of a field of the settings, with its unit if it has one."""
     codec = CODECS[field]
     label = texts(language).get(f"controls.{codec.name}.label", codec.name)
     unit = codec.setting.control.unit if codec.setting.control else ""
@@ -50,12 +50,12 @@ def field_words(field: str, language: str) -> str:
 
 
 def sampler_title(name: str, language: str) -> str:
-    """What the page calls a sampler: as the texts do, else as its scripts do."""
+    """Return the display name of a sampler: from the texts, else the setting's own title for it."""
     return CODECS["sampler"].choice_words(name, language)
 
 
 def _words(codec: Codec, language: str, checkpoint: Checkpoint | None, limits: Limits) -> dict[str, str]:
-    """The label and the sentence of a control; of a setting that has no texts yet, its name and its description."""
+    """Return label and info text of a control; for a setting without texts, its name and description."""
     key = f"controls.{codec.name}.info"
     places = codec.places(language, checkpoint, limits)
     info = say(language, key, **places) if key in texts(language) else codec.setting.description

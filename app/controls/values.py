@@ -1,4 +1,4 @@
-"""From what stands in the controls to the settings of a run, and back to what a control may show."""
+"""Convert the values of the controls to the settings of a run, and back."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 def limits_of(checkpoint: Checkpoint | None, options: Options) -> Limits:
-    """What a checkpoint and this server leave of the settings' ranges."""
+    """Return the limits of a checkpoint and of this server on the settings' ranges."""
     known = {"num_train_timesteps": checkpoint.num_train_timesteps} if checkpoint else {}
     return Limits(max_images=options.max_images, **known)
 
 
 def first_values(checkpoint: Checkpoint | None, limits: Limits) -> dict[str, Any]:
-    """What the controls hold at first: every control but the checkpoint's own."""
+    """Return the initial values of all controls except the checkpoint's own."""
     return {name: codec.first(checkpoint, limits) for name, codec in CONTROLS.items() if name != "checkpoint"}
 
 
@@ -35,12 +35,12 @@ DEFAULTS = first_values(None, Limits())  # without any checkpoint
 
 
 def defaults(checkpoint: Checkpoint, options: Options) -> dict[str, Any]:
-    """What the controls of a checkpoint hold at first: every control but the checkpoint's own."""
+    """Return the initial values of all controls for a checkpoint, except the checkpoint's own."""
     return first_values(checkpoint, limits_of(checkpoint, options))
 
 
 def facts_of(values: Mapping, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """What `When` may ask of the run that the controls describe. values: whatever a browser sent."""
+    """Return the facts that `When` can test about the run that the controls describe. values: as sent, unchecked."""
     said = {codec.setting.name: codec.fact(values, checkpoint) for codec in CONTROLS.values()}
     trained = trained_betas(checkpoint) if checkpoint else {}
     said["has_own_betas"] = any(values[name] != value for name, value in trained.items())
@@ -48,9 +48,9 @@ def facts_of(values: Mapping, checkpoint: Checkpoint | None) -> dict[str, Any]:
 
 
 def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> SamplingSettings:
-    """The run that the controls describe. A control that means nothing beside the others is not looked at.
+    """Return the settings of the run that the controls describe. Controls that do not apply are ignored.
 
-    values: a control's name -> its value, whatever a browser sent. Raises FieldError.
+    values: a control's name -> its value as the browser sent it, unchecked. Raises FieldError.
     """
     facts = facts_of(values, checkpoint)
     held = [codec for codec in CONTROLS.values() if codec.setting.holds(facts)]
@@ -60,7 +60,7 @@ def settings_of(values: Mapping, checkpoint: Checkpoint, options: Options) -> Sa
         if codec not in of_class:
             fields |= codec.fields(values, checkpoint)
     settings = SamplingSettings(**fields)
-    check_images(settings, options)  # before a class is named for each of them
+    check_images(settings, options)  # before a class label is made for each picture
     for_class = {}
     for codec in of_class:
         for_class |= codec.fields(values, checkpoint)
@@ -72,7 +72,7 @@ def _is_of_class(setting) -> bool:
 
 
 def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the controls hold to describe a run: the inverse of settings_of. Raises Refusal for what has no control."""
+    """Return the controls' values for a run: the inverse of settings_of. Raises Refusal if they cannot describe it."""
     for name, setting in SETTINGS.items():
         if setting.control is None and (value := getattr(settings, name)) != setting.default:
             raise Refusal("no_control", field=name, got=shortened(value))
@@ -84,13 +84,13 @@ def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict[str,
 
 
 def plan_run(services: Services, values: Mapping) -> tuple[DDPMLabPipeline, Plan]:
-    """The run that the controls describe, checked against the checkpoint and this server. Raises FieldError."""
+    """Plan the run that the controls describe, checked against the checkpoint and this server. Raises FieldError."""
     checkpoint = services.catalogue.checkpoint(values["checkpoint"])
     return services.plan(settings_of(values, checkpoint, services.options))
 
 
 def linked_values(services: Services, settings: SamplingSettings) -> dict:
-    """What the controls hold for settings that came from outside. Raises ValueError where they do not fit here."""
+    """Return the controls' values for settings from outside. Raises ValueError if this server cannot run them."""
     checkpoint = services.catalogue.checkpoint(settings.checkpoint or services.catalogue.default())
     settings = settings.replace(checkpoint=checkpoint.name)
     check_images(settings, services.options)

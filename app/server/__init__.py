@@ -1,1 +1,1 @@
-"""What all visitors share: checkpoints, the queue, the network's thread, and what is kept of a session."""
+"""State and resources that all visitors share: checkpoints, the queue, the network's thread, and sessions."""

@@ -1,4 +1,4 @@
-"""Which checkpoints there are, what is known of each, and their pipelines: read when first asked for, then kept."""
+"""The checkpoints of a folder, their facts and their pipelines: read when first requested, then kept."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ checkpoints, features = lazy_import("diffusion.checkpoint"), lazy_import("diffus
 pipelines = lazy_import("diffusion.pipeline")
 
 MAX_JSON = 4_000_000
-FAVOURITE = "pixel-faces"  # opens the page where it is there: quick, in colour, and judged at a glance
+FAVOURITE = "pixel-faces"  # the page opens with it if it exists: quick, in colour, and easy to judge by eye
 NAME = re.compile(CHECKPOINT_NAME)
 PARTS = (
     "model_index.json", "unet", "scheduler", "reference/reference.json", "reference/features.json", "training.json",
@@ -40,10 +40,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the page needs to know of a checkpoint that can be used.
+    """The facts that the page needs about a usable checkpoint.
 
-    class_names: one a class, empty for a network without labels. beta_schedule, beta_start, beta_end: as trained; None
-    where the training had no such number (betas given one by one; cosine has no range). sha256: see checkpoint_sha256.
+    class_names: one per class, empty for a network without labels. beta_schedule, beta_start, beta_end: as trained;
+    None where the training has no such value (betas listed one by one; cosine has no range). image_shape: (C, H, W).
+    sha256: see checkpoint_sha256.
     """
 
     name: str
@@ -63,12 +64,12 @@ class Checkpoint:
 
 
 class Catalogue:
-    """The checkpoints below a folder. Safe to use from many threads.
+    """The checkpoints in a folder. Thread-safe.
 
-    A folder that is added, replaced or taken away while the page runs is seen at the next look. `keep` pipelines stay
-    in memory, the ones used last. quicken: makes a pipeline faster; it works in the background on each one that was
-    read and that no engine computes yet, and from then on its result stands here in the pipeline's place. Who had the
-    pipeline keeps it as it was.
+    A checkpoint that is added, replaced or removed while the page runs is noticed at the next call. The `keep` most
+    recently used pipelines stay in memory. quicken: returns a faster pipeline; called in the background for each
+    pipeline that was read and does not run on a fast engine yet. The result replaces the pipeline here; callers that
+    hold the old pipeline are unaffected.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class Catalogue:
         self._spaces: OrderedDict[tuple, FeatureSpace] = OrderedDict()
 
     def names(self) -> list[str]:
-        """The checkpoint folders that are there now, good ones and bad ones."""
+        """Return the names of the checkpoint folders that exist now, usable or not, in order."""
         try:
             folders = [path.name for path in self.folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
         except OSError:
@@ -93,7 +94,7 @@ class Catalogue:
         return sorted(folders)
 
     def checkpoint(self, name: str) -> Checkpoint:
-        """What is known of a checkpoint. Raises FieldError (one sentence) where it cannot be used or is not there."""
+        """Return the facts of a checkpoint. Raises FieldError (one sentence) if it is unusable or does not exist."""
         with self._lock:
             signature = self._signature(name)
             known = self._known.get(name)
@@ -105,12 +106,12 @@ class Catalogue:
         return known[1]
 
     def pipeline(self, name: str) -> DDPMLabPipeline:
-        """The pipeline of a checkpoint. Raises FieldError (one sentence), as `checkpoint` does."""
+        """Return the pipeline of a checkpoint. Raises FieldError (one sentence), as `checkpoint` does."""
         with self._lock:
             return self._load(name, self._signature(name))
 
     def quick_pipeline(self, name: str) -> DDPMLabPipeline:
-        """`pipeline`, after it was made as fast as it gets."""
+        """Return the pipeline of a checkpoint once `quicken` has finished with it. Raises as `pipeline` does."""
         with self._lock:
             key = (name, self._signature(name))
             self._load(*key)
@@ -120,9 +121,9 @@ class Catalogue:
         return self.pipeline(name)
 
     def feature_space(self, name: str) -> FeatureSpace | None:
-        """The space in which distances to a checkpoint's data are measured; None where it brings none.
+        """Return the space in which distances to a checkpoint's data are measured; None if the checkpoint has none.
 
-        Raises FieldError (one sentence) for one that cannot be read.
+        Raises FieldError (one sentence) if the space cannot be read or the checkpoint cannot be used.
         """
         if not features.has_feature_space(self.checkpoint(name).folder):
             return None
@@ -138,11 +139,11 @@ class Catalogue:
             return self._spaces[key]
 
     def pipelines(self) -> Callable[[str], DDPMLabPipeline]:
-        """`pipeline`, looked up once a name: for many runs that belong together, which may name more than are kept."""
+        """Return `pipeline` with one lookup per name: for runs that belong together and can name more than are kept."""
         return cache(self.pipeline)
 
     def error_of(self, name: str) -> FieldError | None:
-        """Why a checkpoint cannot be used, or None."""
+        """Return why a checkpoint cannot be used, or None if it can."""
         try:
             self.checkpoint(name)
         except FieldError as error:
@@ -150,7 +151,10 @@ class Catalogue:
         return None
 
     def default(self) -> str | None:
-        """The favourite or else the first checkpoint that can be used, else the first of all, or None without any."""
+        """Return the name of the first usable checkpoint, FAVOURITE before all others.
+
+        If none is usable, return the first one's name; None if there are no checkpoints.
+        """
         names = sorted(self.names(), key=lambda name: name != FAVOURITE)
         return next((name for name in names if self.error_of(name) is None), names[0] if names else None)
 
@@ -183,7 +187,7 @@ class Catalogue:
 
     def _replace(self, key: tuple) -> None:
         with self._lock:
-            pipeline = self._pipelines.get(key)  # forgotten meanwhile where more were asked for than are kept
+            pipeline = self._pipelines.get(key)  # None if newer ones have displaced it meanwhile
         try:
             if pipeline is not None:
                 quick = self._quicken(pipeline)
@@ -191,15 +195,15 @@ class Catalogue:
                     if self._pipelines.get(key) is pipeline:
                         self._pipelines[key] = quick
         except Exception:
-            logger.exception("a pipeline stays as slow as it is")
+            logger.exception("Could not build the fast engine for %s; using PyTorch", key[0])
         finally:
-            del pipeline  # and with it what a quick one does not need
+            del pipeline  # frees the parts that the fast pipeline does not need
             give_back()
             with self._lock:
                 self._quickening.pop(key, None)
 
     def _signature(self, name: str) -> tuple:
-        """Changes when a file of the checkpoint does. Raises PageError for a name that is none of `names()`."""
+        """Return a value that changes with the checkpoint's files. Raises PageError for a name not in `names()`."""
         if not isinstance(name, str) or name not in self.names():
             raise PageError("checkpoint", "unknown_checkpoint", name=str(name)[:80])
         files = []
@@ -210,7 +214,10 @@ class Catalogue:
 
 
 def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
-    """The facts of a checkpoint: from its pipeline, weights or none, and from the JSON beside it where that fits."""
+    """Return the facts of a checkpoint, from its pipeline (with or without weights) and the JSON files beside it.
+
+    Values in the JSON files that do not fit are ignored.
+    """
     config = pipeline.scheduler.config
     schedule = None if config.get("trained_betas") is not None else config["beta_schedule"]
     has_range = schedule not in (None, "squaredcos_cap_v2")
@@ -231,7 +238,7 @@ def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
 
 
 def read_json(path: Path) -> dict:
-    """A JSON object; an empty one where there is none that can be read."""
+    """Return the JSON object in a file; {} if the file is missing, unreadable, no object or over MAX_JSON bytes."""
     try:
         if path.stat().st_size > MAX_JSON:
             return {}
@@ -258,8 +265,8 @@ def _check_name(name: str) -> None:
 
 @lru_cache(maxsize=1000)
 def _log(problem: str) -> None:
-    """Log, once, what a library said of a file: the page has no words for it, and asks at every edit."""
-    logger.warning("a checkpoint cannot be used: %s", problem)
+    """Log a library's message about a file once: the page has no text for it, and checks again at every edit."""
+    logger.warning("Cannot use a checkpoint: %s", problem)
 
 
 def _forget(things: OrderedDict, keep: int) -> None:

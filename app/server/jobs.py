@@ -1,4 +1,4 @@
-"""A visitor's job on the page, from the click on its button to its last look: begin, stream, stop, end."""
+"""Run a visitor's job, from the click on its button to its last update: begin, stream, stop, end."""
 
 from collections.abc import Callable, Iterator, Sequence, Set
 
@@ -12,7 +12,7 @@ from app.texts.messages import Refusal, explain
 from app.ui.events import PRIVATE, Component, Sent, Shown, refusals, to_the_end
 from app.ui.html import idle_line, progress_line, waiting_line
 
-# Queued, though it is quick: Gradio shows the error of an event only if it went through the queue
+# Queued although it is quick: Gradio shows the error of an event only if the event went through the queue
 CLICK = {"preprocess": False, **PRIVATE, "queue": True, "concurrency_limit": None}
 # Waits for its turn on the network
 NETWORK_EVENT = {
@@ -24,7 +24,8 @@ NETWORK_EVENT = {
 class JobEvents:
     """The buttons and the progress line that the jobs of one tab share; `wire` connects a kind of job to its button.
 
-    starts: disabled while a job runs, as is everything in `resting`. language(sent): of the page.
+    starts: buttons that are disabled while a job runs, as is everything in `resting`. language(sent): the page's
+    language. explained(error, language): the text of a refusal.
     """
 
     def __init__(
@@ -55,27 +56,27 @@ class JobEvents:
     ) -> gr.events.Dependency:
         """Plan a job at each click on a button, then run it when the network is free; returns the event of its run.
 
-        plan(request, sent): refuses by a FieldError. outputs: of the job's `show`. cleared, ended: what else changes at
-        its begin and at its end, however it ends. is_rendered: the components may be gone when it ends (gr.render), and
-        then Gradio knows of no event after it.
+        plan(request, sent): returns the job, or raises FieldError to refuse it. outputs: of the job's `show`. cleared,
+        ended: further changes when the job begins, and when it ends in any way. is_rendered: the components may be gone
+        when the job ends (gr.render), and then Gradio cannot find an event that follows it.
         """
         cleared, ended = cleared or {}, ended or {}
         buttons = {*self.starts, self.stop, *self._resting}
         rested = self._buttons(is_running=False) | ended
 
         def begin(request: gr.Request, sent: Sent) -> Shown:
-            """Refuse at once what cannot run, else put it into the queue and say that it is coming."""
+            """Refuse a job that cannot run; else queue it and show that it waits."""
             language = self._language(sent)
             with refusals(language, self._explained):
                 before = self.services.enter_queue(self.ticket(request), plan(request, sent))
             return self._buttons(is_running=True) | {self.progress: waiting_line(before, language)} | cleared
 
         def run(request: gr.Request) -> Iterator[Shown]:
-            """The job, look by look; holds the network until it ends."""
+            """Yield the updates of the job; hold the network until it ends."""
             yield from self._run(request, rested)
 
         def rest(request: gr.Request) -> Shown:
-            """The run could not begin, or broke off."""
+            """Reset the tab after a run that could not begin, or broke off."""
             self.services.queue.leave(self.ticket(request))
             return rested
 
@@ -106,12 +107,12 @@ class JobEvents:
                 self.services.queue.leave(ticket, place)
 
     def halt(self, request: gr.Request) -> Shown:
-        """Stop was pressed: the job ends after the step at hand, and what is there stays."""
+        """Stop the job after its current step; its output so far stays."""
         self.services.queue.stop(self.ticket(request))
         return {self.stop: gr.update(interactive=False)}
 
     def ticket(self, request: gr.Request) -> Ticket:
-        """Of this visitor's job on the tab."""
+        """Return the ticket of this visitor's job on the tab."""
         return Ticket(request.session_hash, self.tab)
 
     def _buttons(self, is_running: bool) -> Shown:

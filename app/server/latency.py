@@ -1,4 +1,4 @@
-"""How long a run will take on this machine: a + b n seconds a network call of n pictures, learnt from the machine."""
+"""Estimate how long a run takes on this machine: a + b n seconds per network call of n pictures, a and b measured."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 torch = lazy_import("torch")
 
-FEW, MANY = 1, 8  # pictures of the two calls that are timed at first
-TRUST = 0.5  # in the newest run, against all before
+FEW, MANY = 1, 8  # pictures in the two calls of the first measurement
+TRUST = 0.5  # weight of the newest run against all before it
 
 
 class Latency:
-    """For each checkpoint by name, a and b. Safe from several threads."""
+    """The a and b of each checkpoint, by name. Thread-safe."""
 
     def __init__(self, clock=time.perf_counter):
         self._clock = clock
@@ -30,17 +30,17 @@ class Latency:
         self._engines: dict[str, str] = {}
 
     def expected_seconds(self, name: str, plan: Plan) -> float | None:
-        """Of this run on an idle machine; None while nothing was measured."""
+        """Return the seconds of a run on an idle machine; None before the checkpoint was measured."""
         return self.seconds_of(name, plan.calls, plan.evaluations)
 
     def seconds_of(self, name: str, calls: int, evaluations: int) -> float | None:
-        """Of so many network calls with so many pictures in all."""
+        """Return the seconds of `calls` network calls with `evaluations` pictures in all; None if unmeasured."""
         with self._lock:
             known = self._seconds.get(name)
         return None if known is None else calls * known[0] + evaluations * known[1]
 
     def measure(self, name: str, pipeline: DDPMLabPipeline) -> None:
-        """Time two network calls, once a checkpoint and engine; waits for its turn on the network."""
+        """Time two network calls, once per checkpoint and engine; wait for a turn on the network."""
         if self._engines.get(name) == pipeline.engine.name:
             return
         few, many = in_network_thread(
@@ -52,7 +52,7 @@ class Latency:
             self._engines[name] = pipeline.engine.name
 
     def learn(self, name: str, plan: Plan, seconds: float) -> None:
-        """A run of all its steps took so long."""
+        """Adjust the estimate after a complete run that took `seconds`."""
         expected = self.expected_seconds(name, plan)
         if not expected:
             return
@@ -62,7 +62,7 @@ class Latency:
 
 
 def _seconds_of_a_call(pipeline: DDPMLabPipeline, count: int, clock) -> float:
-    """The faster of two; the first one also wakes the threads."""
+    """Return the time of the faster of two calls: the first one also wakes the threads."""
     x = torch.zeros(count, *pipeline.image_shape)
     label = 0 if pipeline.classes else None
     denoiser = pipeline.denoiser(pipeline.plan(SamplingSettings(num_images=count, class_label=label)))

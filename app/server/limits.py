@@ -1,4 +1,4 @@
-"""What this server makes in one request at the most."""
+"""Limits of this server on one request."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def check_images(settings: SamplingSettings, options: Options) -> None:
-    """Raises Refusal where a request asks for more pictures than this server makes at once."""
+    """Check the number of pictures. Raises Refusal if it is more than this server makes at once."""
     if settings.num_images > options.max_images:
         raise Refusal("images", most=options.max_images, got=settings.num_images)
 
 
 def check_cost(options: Options, *plans: Plan | Job) -> None:
-    """Raises Refusal where runs are together larger than this server allows in one request."""
+    """Check the size of runs together. Raises Refusal if it is more than this server allows in one request."""
     check_evaluations(options, sum(plan.evaluations for plan in plans))
 
 
 def check_evaluations(options: Options, asked: int) -> None:
-    """The same for so many pictures that go through the network."""
+    """Check a number of pictures that go through the network. Raises Refusal if it is more than `max_cost`."""
     if asked > options.max_cost:
         raise Refusal("cost", asked=f"{asked:,}", most=f"{options.max_cost:,}")

@@ -1,7 +1,7 @@
-"""How the C library keeps memory: in one arena, and not what a run has left behind.
+"""Make glibc keep less memory: one arena for all threads, and freed memory returned to the system after a run.
 
-glibc gives each thread an arena of its own and keeps in each what was freed: a page with some thirty threads, of which
-one computes, ends up at 100 MB more than it uses. Does nothing where the C library is another one.
+By default glibc gives each thread an arena of its own and keeps freed memory in it: a page with some thirty threads, of
+which one computes, holds 100 MB more than it uses. Does nothing with another C library.
 """
 
 import ctypes
@@ -13,12 +13,12 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
 def one_arena() -> None:
-    """For the whole process. Threads that there are already keep theirs."""
+    """Use one arena for the whole process. Threads that exist already keep theirs."""
     if hasattr(_libc, "mallopt"):
         _libc.mallopt(ARENA_MAX, 1)
 
 
 def give_back() -> None:
-    """What was freed goes back to the system; it takes a millisecond."""
+    """Return freed memory to the system; takes a millisecond."""
     if hasattr(_libc, "malloc_trim"):
         _libc.malloc_trim(0)

@@ -1,4 +1,4 @@
-"""The network's thread: one job at a time, streamed to whoever shows it; and a thread for what answers at once."""
+"""The network's thread, which runs one job at a time and streams its progress; and a thread for quick computations."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -17,13 +17,14 @@ CPU_PLACES, CPU_SECONDS = 12, 20
 
 # One thread for all jobs: OpenMP keeps a pool of threads for each thread that calls it
 _network_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix=NETWORK)
-# Another for what answers at once, so that many sliders at a time are no load: it waits for no job, and none for it
+# Another for computations that answer at once, so that moving many sliders at a time is no load: it waits for no job,
+# and no job waits for it
 _cpu_executor = ThreadPoolExecutor(max_workers=1, thread_name_prefix="cpu")
 _cpu_places = threading.BoundedSemaphore(CPU_PLACES)
 
 
 def in_cpu_thread(work: Callable[[], T]) -> T:
-    """Return what `work` returns, computed after those before it. Raises Refusal if too many wait."""
+    """Return `work()`, computed after the calls before it. Raises Refusal if too many of them still wait."""
     if not _cpu_places.acquire(timeout=CPU_SECONDS):
         raise Refusal("busy")
     try:
@@ -33,17 +34,17 @@ def in_cpu_thread(work: Callable[[], T]) -> T:
 
 
 def in_network_thread(work: Callable[[], T]) -> T:
-    """Return what `work` returns, computed when the network is free."""
+    """Return `work()`, computed when the network is free."""
     return _network_executor.submit(work).result()
 
 
 def stream(
     steps: Callable[[], Iterator[WorkStep[T]]], is_stopped: Callable[[], bool], every_seconds: float
 ) -> Iterator[Progress[T]]:
-    """The progress of a job, computed in the network's thread: showing it does not delay the network.
+    """Compute a job in the network's thread and yield its progress: showing it does not delay the network.
 
-    See `paced` for which steps are shown; where several arrive before the caller asks, only the newest is. Closing the
-    generator ends the work within a step. Raises what the work raises.
+    See `paced` for the steps that are shown; of several that arrive before the caller asks, only the newest is yielded.
+    Closing the generator ends the work within a step. Raises the exceptions of the work.
     """
     arrived: SimpleQueue = SimpleQueue()
     closed = threading.Event()
@@ -70,5 +71,5 @@ def stream(
             yield progress
     finally:
         closed.set()
-        running.exception()  # waits for the step at hand
+        running.exception()  # waits for the current step
         give_back()

@@ -1,4 +1,4 @@
-"""What whoever starts the app decides, from the command line."""
+"""Options of the app, from its command line."""
 
 import argparse
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 class Options:
     """The flags of app.py.
 
-    max_cost: pictures that may go through the network in one request (steps x pictures, twice that under guidance).
+    max_cost: pictures that can go through the network in one request (steps x pictures, twice that under guidance).
     engine: "fast" computes the network on a GPU or by ONNX Runtime as soon as it can, "torch" by PyTorch on the CPU.
     host, port, threads: None leaves the decision to the environment, Gradio and torch.
     """
@@ -27,7 +27,7 @@ class Options:
 
 
 def parse(arguments: list[str]) -> Options:
-    """The options of a command line. Ends the program with a sentence on standard error where one is wrong."""
+    """Parse a command line. Exits with a sentence on standard error if an option is wrong."""
     default = Options()
     parser = argparse.ArgumentParser(prog="app.py", description="DDPM Lab: the page.")
     parser.add_argument(
@@ -73,7 +73,7 @@ def parse(arguments: list[str]) -> Options:
 def _folder(text: str) -> Path:
     folder = Path(text).resolve()
     if not folder.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is no folder")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return folder
 
 

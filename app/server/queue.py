@@ -1,4 +1,4 @@
-"""Who waits for the network, in their order, and the jobs that wait with them."""
+"""The queue of jobs that wait for the network."""
 
 import threading
 import time
@@ -12,11 +12,11 @@ from app.ui.progress import PREVIEW_SECONDS, Progress, WorkStep
 
 T = TypeVar("T")
 
-FORGOTTEN_SECONDS = 3600  # a job whose turn never came: its visitor had left
+FORGOTTEN_SECONDS = 3600  # after which a job that never began is dropped: its visitor had left
 
 
 class Ticket(NamedTuple):
-    """Whose job on which tab."""
+    """The key of a job in the queue: the visitor's session and the tab."""
 
     session: str | None
     tab: str
@@ -24,9 +24,10 @@ class Ticket(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Job(Generic[T]):
-    """What a click asked for, planned once. steps() runs in the network's thread; show(progress) -> what changes.
+    """A job that a click requested, planned once. steps() runs in the network's thread.
 
-    seconds: expected on an idle machine; 0 where unknown.
+    show(progress): returns the components that change. seconds: expected on an idle machine; 0 if unknown.
+    every_seconds: between two previews, see `paced`.
     """
 
     language: str
@@ -38,7 +39,11 @@ class Job(Generic[T]):
 
 @dataclass(eq=False)
 class Place:
-    """A job in the queue. job: planned when the visitor asked for it. is_stopped: whether it is to end early."""
+    """A job in the queue. job: planned when the visitor asked for it. is_stopped: whether it should end early.
+
+    seconds: expected on an idle machine. joined, began: readings of the queue's clock in seconds; began is None while
+    the job waits.
+    """
 
     seconds: float
     joined: float
@@ -60,9 +65,9 @@ class Queue:
         self._places: OrderedDict[Ticket, Place] = OrderedDict()
 
     def join(self, ticket: Ticket, seconds: float | None, job: Job | None = None) -> tuple[int, float]:
-        """Put a job at the end; returns how many are before it, and the seconds that those will still take.
+        """Put a job at the end; return how many jobs are ahead of it, and the seconds that those will still take.
 
-        A job that already has this ticket is stopped.
+        A job that already has this ticket is stopped and removed.
         """
         now = self._clock()
         with self._lock:
@@ -75,7 +80,7 @@ class Queue:
         return before
 
     def begin(self, ticket: Ticket) -> Place | None:
-        """Start the job of this ticket; None if there is none, or it has begun."""
+        """Start the job of this ticket and return its place; None if there is none, or it has begun already."""
         with self._lock:
             place = self._places.get(ticket)
             if place is None or place.began is not None:
@@ -84,13 +89,13 @@ class Queue:
         return place
 
     def leave(self, ticket: Ticket, place: Place | None = None) -> None:
-        """Remove the job of this ticket; place: only if it is still this one."""
+        """Remove the job of this ticket; given a place, only if the ticket still has this one."""
         with self._lock:
             if place is None or self._places.get(ticket) is place:
                 self._places.pop(ticket, None)
 
     def stop(self, ticket: Ticket) -> None:
-        """Make the job of this ticket end after the step at hand."""
+        """Make the job of this ticket end after its current step."""
         with self._lock:
             if place := self._places.get(ticket):
                 place.is_stopped = True

@@ -1,4 +1,4 @@
-"""What the parts of the page share: options, checkpoints, the speed of the machine, and the queue."""
+"""Services that all parts of the page share: options, checkpoints, the speed of the machine, and the queue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Services:
-    """One for the whole server. Of a visitor it keeps the queued jobs alone; a feature keeps what it needs itself."""
+    """One per server. Of a visitor it holds only the queued jobs; each feature keeps its own state per session."""
 
     options: Options
     catalogue: Catalogue
@@ -28,25 +28,28 @@ class Services:
     queue: Queue = field(default_factory=Queue)
 
     def checkpoint(self, name) -> Checkpoint | None:
-        """What is known of a checkpoint; None where it cannot be used or is not there."""
+        """Return the facts of a checkpoint; None if it cannot be used or does not exist."""
         try:
             return self.catalogue.checkpoint(name)
         except ValueError:
             return None
 
     def plan(self, settings: SamplingSettings) -> tuple[DDPMLabPipeline, Plan]:
-        """A run that names its checkpoint, checked against it and against this server. Raises FieldError."""
+        """Plan a run that names its checkpoint; check it against the checkpoint and the server's cost limit.
+
+        Raises FieldError.
+        """
         pipeline = self.catalogue.pipeline(settings.checkpoint)
         plan = pipeline.plan(settings)
         check_cost(self.options, plan)
         return pipeline, plan
 
     def expected_seconds(self, *plans: Plan) -> float:
-        """Of these runs one after the other on an idle machine; those not known count nothing."""
+        """Return the seconds of these runs in sequence on an idle machine; runs without an estimate count as 0."""
         return sum(self.latency.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
 
     def enter_queue(self, ticket: Ticket, job: Job) -> tuple[int, float]:
-        """Put a visitor's job into the queue; returns how many are before it, and for how many seconds.
+        """Put a visitor's job into the queue; return how many jobs are ahead of it, and their seconds in all.
 
         Raises Refusal if the queue is full.
         """

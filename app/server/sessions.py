@@ -1,4 +1,4 @@
-"""What the server keeps of a visitor: little, of few, and of each his own."""
+"""Values that the server keeps per session, for a limited number of sessions."""
 
 import threading
 from collections import OrderedDict
@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class BySession(Generic[T]):
-    """One thing a session; only those of the newest `size` are kept, so that nobody fills the memory. Thread-safe."""
+    """One value per session; only those of the newest `size` sessions are kept, which bounds memory. Thread-safe."""
 
     def __init__(self, size: int):
         self._size = size
@@ -17,7 +17,7 @@ class BySession(Generic[T]):
         self._things: OrderedDict[str, T] = OrderedDict()
 
     def keep(self, session: str | None, thing: T) -> None:
-        """Put this visitor's thing in the place of the one before."""
+        """Store the session's value in place of its previous one, as the newest."""
         with self._lock:
             self._things.pop(str(session), None)
             self._things[str(session)] = thing
@@ -25,17 +25,17 @@ class BySession(Generic[T]):
                 self._things.popitem(last=False)
 
     def of(self, session: str | None) -> T | None:
-        """This visitor's thing; None where there is none any more."""
+        """Return the session's value; None if there is none, or none any more."""
         return self._things.get(str(session))
 
     def own(self, session: str | None, make: Callable[[], T]) -> T:
-        """This visitor's thing, made where there is none, and now the newest."""
+        """Return the session's value, made if there is none, and mark it as the newest."""
         thing = self.of(session)
         thing = make() if thing is None else thing
         self.keep(session, thing)
         return thing
 
     def drop(self, session: str | None) -> None:
-        """This visitor has left."""
+        """Remove the value of a session that has ended."""
         with self._lock:
             self._things.pop(str(session), None)

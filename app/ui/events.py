@@ -101,6 +101,6 @@ def to_the_end(
         yield failed
         raise
     except Exception:
-        logger.exception("a run failed")
+        logger.exception("A run failed")
         yield failed
         raise failure(say(language, "errors.server")) from None
