@@ -1,1 +1,1 @@
-"""Compare: two runs side by side from the same first noise."""
+"""The Compare tab: two runs side by side from the same initial noise."""

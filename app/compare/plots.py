@@ -1,4 +1,4 @@
-"""How two runs part, as a plot and as CSV. Pure functions."""
+"""The divergence of two runs, as a plot and as CSV. Pure functions."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from diffusion.experiments.comparison import Divergence
 
 
 def divergence(divergences: Sequence[Divergence], language: str) -> Chart:
-    """How far two runs are apart, over log SNR: from noise on the left to the pictures on the right."""
+    """Plot the distance between two runs over log SNR: from noise on the left to the pictures on the right."""
     x, dots = [one.log_snr for one in divergences], DOTS if len(divergences) <= MARKED else 0
     layers = []
     for field, color in (("x_0_hat", PICTURE), ("x_t", NOISE)):
@@ -19,6 +19,6 @@ def divergence(divergences: Sequence[Divergence], language: str) -> Chart:
 
 
 def divergence_csv(divergences: Sequence[Divergence]) -> str:
-    """The same as an address that holds a CSV file."""
+    """Return the distances as a data: address that holds a CSV file."""
     rows = [(*one.numbers, one.log_snr, one.x_t, one.x_0_hat) for one in divergences]
     return csv_address(("step_of_a", "step_of_b", "log_snr", "rms_x_t", "rms_x_0_hat"), rows)

@@ -1,4 +1,4 @@
-"""Comparisons worth seeing: the settings of two runs, in what they differ from the defaults. Texts: "presets.NAME"."""
+"""Comparisons worth seeing: the settings of two runs that differ from the defaults. Texts: "presets.NAME"."""
 
 from dataclasses import dataclass
 
@@ -35,7 +35,7 @@ DEFAULT_PRESET = "ddpm-ddim"
 def preset_settings(
     name: str, checkpoint: Checkpoint, seed: int = 0, num_images: int = 4
 ) -> tuple[SamplingSettings, SamplingSettings]:
-    """The two runs of a preset on a checkpoint. Raises FieldError where there is none of that name."""
+    """Return the settings of a preset's two runs on a checkpoint. Raises FieldError if the preset does not exist."""
     check_preset(name)
     return tuple(
         _settings(fields, checkpoint, seed, num_images) for fields in (PRESETS[name].first, PRESETS[name].second)
@@ -43,7 +43,7 @@ def preset_settings(
 
 
 def check_preset(name: str) -> None:
-    """Raises FieldError where there is none of that name."""
+    """Check that a preset exists. Raises FieldError if not."""
     if name not in PRESETS:
         raise FieldError("preset", "one_of", choices=", ".join(PRESETS), got=shortened(name))
 

@@ -1,4 +1,4 @@
-"""What the Compare tab shows, from numbers to HTML. Pure functions."""
+"""Turn numbers into the HTML of the Compare tab. Pure functions."""
 
 from html import escape
 
@@ -20,7 +20,7 @@ ROWS = ("x_t", "x_0_hat")
 
 
 def plan_lines(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | None], language: str) -> str:
-    """What both runs will do, and what they share."""
+    """Return what both runs will do, and which noise they share."""
     lines = [
         f"{name}: {plan_sentence(plan, language, expected)}"
         for name, plan, expected in zip(NAMES, plans, seconds, strict=True)
@@ -36,7 +36,7 @@ def _shared(plans: tuple[Plan, Plan]) -> str:
 
 
 def strips_of(view: ComparisonView, language: str) -> str:
-    """Both runs at matching steps, as far as they are."""
+    """Return both runs at matching steps, as far as they have come."""
     rows = []
     for name, cells, numbers in zip(NAMES, view.cells, zip(*(c[0] for c in view.columns), strict=True), strict=True):
         for kind in ROWS:
@@ -60,7 +60,10 @@ def outcome(
     made_by: tuple[Description, Description],
     language: str,
 ) -> str:
-    """The final pictures over each other, what each run cost, and links that save both with their recipes."""
+    """Return the final pictures on top of each other, the cost of each run, and links that save both.
+
+    The picture of a complete run carries its recipe. Returns "" if a run was stopped before its first step.
+    """
     shown, facts = [], []
     for k, name in enumerate(NAMES):
         plan, images = plans[k], view.x_t[k]
@@ -88,5 +91,5 @@ def outcome(
 
 
 def preset_words(name: str, language: str) -> str:
-    """What to see in a preset."""
+    """Return the hint on what to look for in a preset."""
     return f'<p class="hint">{escape(say(language, f"presets.{name}.see"))}</p>'

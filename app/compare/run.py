@@ -1,4 +1,4 @@
-"""Two runs side by side in the network's thread: how they look at matching steps, and how far they have parted."""
+"""Two runs side by side in the network's thread: their states at matching steps, and their divergence."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,12 +16,12 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
 from diffusion.sampling import Step
 
-COLUMNS = 8  # of the strips
+COLUMNS = 8  # of the strips, at most
 
 
 @dataclass(frozen=True, eq=False)
 class StripCell:
-    """A run where a column of the strips stands. t: of the step; x_t (before it), x_0_hat: (B, H, W, C) uint8."""
+    """A run at one column of the strips. t: of the step; x_t (before the step), x_0_hat: (B, H, W, C) uint8."""
 
     t: int
     x_t: np.ndarray
@@ -32,9 +32,10 @@ class StripCell:
 class ComparisonView:
     """Both runs after a step of one of them. The first of each pair belongs to the first run.
 
-    columns: (steps' numbers, log SNR) of the strips, from noisy to clean; cells: of each run, None where it is not yet.
-    seconds: spent in each run. divergences: so far, one a matching pair of steps. x_t: the states, uint8, at the end.
-    apart: root mean square between the newest guesses x_0_hat of both, at the end, where both have one.
+    numbers: steps done; steps: in all. seconds: spent in each run. columns: (numbers of both runs' steps, from 0; log
+    SNR) of the strips, from noisy to clean; cells: of each run, one per column, None for steps still to come.
+    divergences: so far, one per matching pair of steps. x_t: the final states, (B, H, W, C) uint8; None before the end.
+    apart: root mean square between the newest x_0_hat of both runs, at the end; None if one of them has none.
     """
 
     numbers: tuple[int, int]
@@ -48,7 +49,7 @@ class ComparisonView:
 
 
 def check_comparison(services: Services, a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan) -> None:
-    """Raises FieldError if two runs may not run side by side on this server."""
+    """Check that two runs can run side by side on this server. Raises FieldError if not."""
     check_pair(a, plan_a, b, plan_b)
     check_cost(services.options, plan_a, plan_b)
 
@@ -57,7 +58,10 @@ def watch_comparison(
     a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan,
     is_stopped: Callable[[], bool] = lambda: False, every_seconds: float = PREVIEW_SECONDS,
 ) -> Iterator[Progress[ComparisonView]]:  # fmt: skip
-    """Two runs side by side in the network's thread; see `stream`. Raises FieldError if they do not fit together."""
+    """Compute two runs side by side in the network's thread and yield their progress; see `stream`.
+
+    Raises FieldError if they do not fit together.
+    """
     check_pair(a, plan_a, b, plan_b)
     return stream(lambda: comparison_steps(a, plan_a, b, plan_b), is_stopped, every_seconds)
 
@@ -65,7 +69,7 @@ def watch_comparison(
 def comparison_steps(
     a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Plan
 ) -> Iterator[WorkStep[ComparisonView]]:
-    """The steps of two runs side by side, in this thread."""
+    """Compute two runs side by side in this thread and yield their steps."""
     total = len(plan_a.run_pairs), len(plan_b.run_pairs)
     columns = strip_columns(plan_a, plan_b)
     cells: tuple[list[StripCell | None], list[StripCell | None]] = ([None] * len(columns), [None] * len(columns))
@@ -95,12 +99,18 @@ def comparison_steps(
 
 
 def _seconds_left(seconds: Sequence[float], numbers: tuple[int, int], total: tuple[int, int]) -> float:
-    """As if every step to come took as long as those before it in its run; a run that has not begun counts nothing."""
+    """Estimate the seconds left, as if every step took as long as the earlier ones of its run.
+
+    A run that has not begun counts as 0.
+    """
     return sum(s / done * (of - done) for s, done, of in zip(seconds, numbers, total, strict=True) if done)
 
 
 def strip_columns(plan_a: Plan, plan_b: Plan) -> tuple[tuple[tuple[int, int], float], ...]:
-    """The matching steps that the strips show, evenly over the run with fewer steps, both its ends among them."""
+    """Return the matching steps that the strips show, and their log SNR (see ComparisonView).
+
+    They are spread evenly over the run with fewer steps, and include its first and last step.
+    """
     matches = matching_steps(plan_a, plan_b)
     count = min(len(matches), COLUMNS)
     chosen = sorted({round(k * (len(matches) - 1) / max(1, count - 1)) for k in range(count)})

@@ -1,4 +1,4 @@
-"""Compare: two runs side by side from the same first noise."""
+"""The Compare tab: two runs side by side from the same initial noise."""
 
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlencode
@@ -32,7 +32,7 @@ SIDES = ("a", "b")
 
 
 class CompareTab:
-    """The tab's components, and its handlers. Both runs have controls of their own, but for seed and count."""
+    """The tab's components and handlers. Each run has controls of its own; seed and count are shared."""
 
     def __init__(self, services: Services, language: gr.Radio):
         self.services = services
@@ -90,7 +90,7 @@ class CompareTab:
 
     @property
     def inputs(self) -> set[Component]:
-        """What every handler is told: language, preset, and the controls of both runs."""
+        """The inputs of the handlers: language, preset, and the controls of both runs."""
         return {self.language, self.preset} | self.forms[0].inputs | self.forms[1].inputs
 
     @property
@@ -101,7 +101,7 @@ class CompareTab:
 
     @property
     def shown(self) -> set[Component]:
-        """Where a comparison shows itself."""
+        """The components that show a comparison."""
         return {self.progress, self.strips, self.outcome, self.plot}
 
     @property
@@ -134,11 +134,11 @@ class CompareTab:
         return known_language(sent[self.language])
 
     def values(self, sent: Sent) -> list[dict]:
-        """Both runs' values."""
+        """Return the values of both runs' controls."""
         return [form.values(sent) for form in self.forms]
 
     def plans(self, values: list[dict]) -> list:
-        """(pipeline, plan) of both runs. Raises ValueError: which run, which field, and its range."""
+        """Return (pipeline, plan) of both runs. Raises PartError, a ValueError that names the run and the problem."""
         found = []
         for side, of_run in zip(render.NAMES, values, strict=True):
             try:
@@ -148,7 +148,7 @@ class CompareTab:
         return found
 
     def open(self, language: str, query: str = "") -> Shown:
-        """The whole tab: as a link says, or with the first comparison on the first checkpoint that can be used."""
+        """Return the whole tab: as a link says, or with the default preset on the default checkpoint."""
         try:
             preset, values = self._linked(query)
         except ValueError as error:
@@ -159,10 +159,10 @@ class CompareTab:
         return min(NUM_IMAGES, self.services.options.max_images)
 
     def _linked(self, query: str) -> tuple[str, list[dict] | None]:
-        """The comparison and both runs' values that an address names, or else the first on the first checkpoint.
+        """Return the preset and both runs' values that an address names; by default DEFAULT_PRESET.
 
-        ?tab=compare&preset=NAME is a comparison on its own; no values where no checkpoint can be used. Raises
-        ValueError naming the field.
+        ?tab=compare&preset=NAME names a preset without values: its runs are then on the default checkpoint. The values
+        are None if no checkpoint can be used. Raises ValueError naming the field.
         """
         fields = query_fields(query)
         preset = fields.get("preset", DEFAULT_PRESET) if fields.get("tab") == "compare" else DEFAULT_PRESET
@@ -184,7 +184,7 @@ class CompareTab:
         }
 
     def rewrite(self, language: str, preset, values: list[dict], with_values: bool = False, address: str = "") -> Shown:
-        """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
+        """Return all texts of the tab in a language; with_values also sets preset and controls to the given values."""
         preset = preset if isinstance(preset, str) and preset in PRESETS else DEFAULT_PRESET
         shown: Shown = {}
         for form, of_run in zip(self.forms, values, strict=True):
@@ -202,7 +202,7 @@ class CompareTab:
         return shown | self.tell(language, values, address)
 
     def tell(self, language: str, values: list[dict], address: str = "") -> Shown:
-        """What both runs will do, or what is wrong with them; and the link to them."""
+        """Return what both runs will do, or what is wrong with them; and the link to them."""
         if not self.services.catalogue.names():
             return {self.plan: "", self.link: ""}
         try:
@@ -220,7 +220,7 @@ class CompareTab:
         return noted_link(f"{address}?{urlencode(fields)}", say(language, "compare.link"))
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
-        """Another comparison: its settings on the checkpoint, seed and number of pictures of the first run."""
+        """Show another preset: its settings on the checkpoint of the first run, with the seed and count as they are."""
         language, preset, values = self._language(sent), sent[self.preset], self.values(sent)
         checkpoint = self.services.checkpoint(values[0]["checkpoint"])
         if checkpoint is None or not isinstance(preset, str) or preset not in PRESETS:
@@ -233,9 +233,10 @@ class CompareTab:
 
     def _choose_checkpoint(self, side: int):
         def choose(sent: Sent) -> Shown:
-            """Another checkpoint for one run: its limits and defaults; what both share stays.
+            """Show another checkpoint for one run, with its limits and defaults.
 
-            What stays is not sent back: on a slow machine it would undo what the visitor has changed meanwhile.
+            Shared controls, sampler, spacing and a possible number of steps stay. Their values are not sent back: on a
+            slow machine that would undo what the visitor has changed meanwhile.
             """
             form, of_run = self.forms[side], self.values(sent)[side]
             checkpoint = self.services.checkpoint(of_run["checkpoint"])
@@ -254,7 +255,7 @@ class CompareTab:
 
     def _adapt(self, side: int):
         def adapt(request: gr.Request, sent: Sent) -> Shown:
-            """A control of one run was changed."""
+            """Update one run's controls and the plan after a change."""
             values, language = self.values(sent), self._language(sent)
             return self.forms[side].adapt(values[side]) | self.tell(language, values, page_address(request))
 
@@ -271,7 +272,7 @@ class CompareTab:
         return reset
 
     def plan_job(self, request: gr.Request, sent: Sent) -> "Job[ComparisonView]":
-        """Compare was pressed."""
+        """Plan the job of the button Compare: both runs side by side."""
         language = self._language(sent)
         (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
         comparisons.check_comparison(self.services, a, plan_a, b, plan_b)

@@ -1,1 +1,1 @@
-"""Generate: one run, watched step by step, with its recipe."""
+"""The Generate tab: one run, watched step by step, with its recipe."""

@@ -1,4 +1,4 @@
-"""What each control does to the run at hand: one sentence a control, with the run's own numbers in it."""
+"""Explain what each control does to the planned run: one sentence per control, with the run's own numbers."""
 
 from collections.abc import Callable
 
@@ -15,7 +15,7 @@ from diffusion.settings import SETTINGS
 
 
 def explanations(plan: Plan, language: str) -> list[tuple[str, str]]:
-    """(name of the control, sentence) for each control that has a say in this run."""
+    """Return (name of the control, sentence) for each control that has an effect on this run."""
     said = [(field, sentence(plan)) for field, sentence in SENTENCES.items()]
     said += [(field, _other(plan, field, language)) for field in SETTINGS if _is_other(field)]
     return [
@@ -24,13 +24,13 @@ def explanations(plan: Plan, language: str) -> list[tuple[str, str]]:
 
 
 def _is_other(field: str) -> bool:
-    """Whether a control has neither a sentence of its own here nor a part in another one's."""
+    """Return whether a control has no sentence of its own here and no part in another control's sentence."""
     control = SETTINGS[field].control
     return control is not None and control.codec != "checkpoint" and not control.told_by and field not in SENTENCES
 
 
 def _other(plan: Plan, field: str, language: str) -> Reading:
-    """The text of the setting, filled with its value; without a text what its description says."""
+    """Return the setting's text with its value; without a text, its description. None if it does not apply."""
     setting, facts = SETTINGS[field], plan.settings.facts
     if facts[field] is None or not setting.holds(facts):
         return None
@@ -41,7 +41,7 @@ def _other(plan: Plan, field: str, language: str) -> Reading:
 
 
 def _middle(plan: Plan) -> tuple[int, int, StepCoefficients]:
-    """The step in the middle of the run."""
+    """Return t, s and the coefficients of the step t -> s in the middle of the run."""
     t, s = plan.run_pairs[(len(plan.run_pairs) - 1) // 2]
     return t, s, step_coefficients(torch.tensor(t), torch.tensor(s), plan.schedule)
 
@@ -112,4 +112,4 @@ SENTENCES: dict[str, Callable[[Plan], Reading]] = {
     "seed": _seed,
     "clip_sample": _clip,
 }
-"""Those that take more than the value of their setting, in the order of the page."""
+"""Sentences that need more than the value of their setting, in the order of the page."""

@@ -14,25 +14,25 @@ from app.ui.images import data_uri, full_columns, png, sheet, visible
 if TYPE_CHECKING:
     from diffusion.sampling import Step
 
-FRAMES = 24  # of a film at the most: enough to see it happen, and under a megabyte
-FRAME_PIXELS = 2**15  # of the pictures in one frame; those beyond are left out
-EPS_RANGE = 2.5  # standard deviations from black to white: 99% of the noise
+FRAMES = 24  # at most per film: enough to follow the run, and under a megabyte
+FRAME_PIXELS = 2**15  # numbers (pixels x channels) per frame; pictures beyond that are left out
+EPS_RANGE = 2.5  # black is -2.5 and white is 2.5 standard deviations: 99% of the noise
 KINDS = ("x_t", "x_0_hat", "eps_hat")
-ANIMATION_SIDE, FRAME_MS, LAST_MS = 640, 110, 1600  # about so many pixels wide; how long frames last
-PAPER = (250, 249, 247)  # between the pictures of an animation
+ANIMATION_SIDE, FRAME_MS, LAST_MS = 640, 110, 1600  # approximate width in pixels; duration of each frame, and the last
+PAPER = (250, 249, 247)  # colour between the pictures of an animation
 
 
 def frame_steps(steps: int, most: int = FRAMES) -> frozenset[int]:
-    """Which of the steps 1..steps become frames: evenly spaced, the first and the last among them."""
+    """Return which of the steps 1..steps become frames: evenly spaced, including the first and the last."""
     count = min(steps, most)
     return frozenset(1 + round(k * (steps - 1) / max(1, count - 1)) for k in range(count))
 
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """One step of the run. step: its number, from 1; t: where the network was asked. (B, H, W, C) uint8 each.
+    """One step of the run. step: its number, from 1. t: timestep at which the step begins.
 
-    x_t is the state after the step; eps_hat runs from black at -2.5 to white at 2.5.
+    x_t, x_0_hat, eps_hat: (B, H, W, C) uint8. x_t is the state after the step; eps_hat is black at -2.5, white at 2.5.
     """
 
     step: int
@@ -43,7 +43,7 @@ class Frame:
 
     @classmethod
     def of(cls, number: int, step: Step) -> Frame:
-        """The frame of a step of the sampler."""
+        """Return the frame of a step of the sampler."""
         _, channels, height, width = step.x_s.shape
         count = max(1, FRAME_PIXELS // (channels * height * width))
         tensors = (step.x_s, step.x_0_hat, step.eps_hat / EPS_RANGE)
@@ -51,17 +51,17 @@ class Frame:
 
 
 def strip(frames: list[Frame], kind: str) -> str:
-    """All frames of one kind below each other, as one picture: a PNG data address."""
+    """Stack all frames of one kind (see KINDS) vertically in one picture; return its PNG as a data: address."""
     return data_uri(png(Image.fromarray(np.concatenate([np.asarray(_sheet(getattr(f, kind))) for f in frames]))))
 
 
 def frame_size(frames: list[Frame]) -> tuple[int, int]:
-    """Width and height of one frame, in its own pixels."""
+    """Return width and height of one frame, in its own pixels."""
     return _sheet(frames[0].x_t).size
 
 
 def animation(frames: list[Frame]) -> bytes:
-    """The film as a GIF file that repeats: x_t on the left, x_0_hat on the right."""
+    """Encode the film as a GIF file that repeats: x_t on the left, x_0_hat on the right."""
     pictures = [_beside(_sheet(frame.x_t), _sheet(frame.x_0_hat)) for frame in frames]
     factor = max(1, ANIMATION_SIDE // pictures[0].width)
     first, *rest = (p.resize((p.width * factor, p.height * factor), Image.Resampling.NEAREST) for p in pictures)

@@ -1,4 +1,4 @@
-"""Numbers to plots and to CSV. Pure functions; see app/ui/charts.py for what the colours mean."""
+"""Plots and CSV of a planned run. Pure functions; see app/ui/charts.py for the meaning of the colours."""
 
 from collections.abc import Iterator
 
@@ -9,17 +9,17 @@ from app.ui.charts import DOTS, MARKED, NETWORK, NOISE, PICTURE, Axis, Chart, La
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 
-POINTS = 120  # of a curve: as many as can be told apart on the page
+POINTS = 120  # per curve: more cannot be told apart on the page
 T = Axis("t", has_grid=False)
 
 
 def schedule_plots(plan: Plan, language: str) -> list[Chart]:
-    """Before a run: how much of the pictures is signal and noise at each t, the betas, and what the network is told."""
+    """Return the plots shown before a run: signal and noise at each t, the betas, and the network's noise levels."""
     return [amplitudes(plan, language), betas(plan, language), log_snrs(plan, language)]
 
 
 def amplitudes(plan: Plan, language: str) -> Chart:
-    """sqrt(alpha-bar) and sqrt(1 - alpha-bar) over t, with the steps of the run."""
+    """Plot sqrt(alpha-bar) and sqrt(1 - alpha-bar) over t, with the steps of the run."""
     names = {say(language, "plots.signal"): PICTURE, say(language, "plots.noise"): NOISE}
     layers = []
     for schedule, is_trained in _schedules(plan):
@@ -37,7 +37,7 @@ def amplitudes(plan: Plan, language: str) -> Chart:
 
 
 def betas(plan: Plan, language: str) -> Chart:
-    """beta over t, on a logarithmic axis."""
+    """Plot beta over t, on a logarithmic axis."""
     name, layers = say(language, "plots.beta"), []
     for schedule, is_trained in _schedules(plan):
         grid = _grid(len(schedule))
@@ -47,7 +47,7 @@ def betas(plan: Plan, language: str) -> Chart:
 
 
 def log_snrs(plan: Plan, language: str) -> Chart:
-    """log SNR of the pictures that the network gets, and the one that it was trained on where it is told to be."""
+    """Plot the log SNR of the pictures that the network gets, and the log SNR that it is conditioned on, over t."""
     levels = plan.noise_levels
     keep = _grid(len(levels.t))
     layers = []
@@ -59,7 +59,7 @@ def log_snrs(plan: Plan, language: str) -> Chart:
 
 
 def schedule_csv(plan: Plan) -> str:
-    """What the plots show, at every timestep: an address that holds a CSV file."""
+    """Return a data: address that holds a CSV file of what the plots show, at every timestep."""
     levels = plan.noise_levels
     told = dict(zip(levels.t.tolist(), (-2 * levels.conditioned).tolist(), strict=True))
     columns = {
@@ -75,7 +75,7 @@ def schedule_csv(plan: Plan) -> str:
 
 
 def _schedules(plan: Plan) -> Iterator[tuple[NoiseSchedule, bool]]:
-    """The schedules to draw, and whether one is there for comparison alone; the run's own comes last, on top."""
+    """Yield (schedule, is_trained): the trained one for comparison if it differs, then the run's own, drawn on top."""
     if not plan.on_trained_betas:
         yield plan.trained, True
     yield plan.schedule, False

@@ -1,4 +1,4 @@
-"""What a run will do, before any sampling: a sentence, plots, and what each control does to it."""
+"""Show what a run will do before any sampling: a sentence, plots, and the effect of each control."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -21,18 +21,18 @@ sentences, views = lazy_import("app.controls.sentences"), lazy_import("app.gener
 
 
 class Preview:
-    """The components that say and show what the settings will do."""
+    """The components that show what the settings will do."""
 
     def __init__(self, services: Services):
         self.services = services
         self.plots, self.captions = [], []
 
     def lay_out_plan(self) -> None:
-        """The sentence."""
+        """Lay out the sentence."""
         self.plan = gr.HTML(apply_default_css=False)
 
     def lay_out_plots(self) -> None:
-        """The plots, each with its caption."""
+        """Lay out the plots, each with its caption."""
         with gr.Row(elem_id="plots"):
             for caption in _captions(DEFAULT):
                 with gr.Column(min_width=0):
@@ -40,7 +40,7 @@ class Preview:
                     self.captions.append(gr.HTML(caption, apply_default_css=False))
 
     def lay_out_explanations(self) -> None:
-        """What each control does."""
+        """Lay out the explanations of what each control does."""
         self.explanations = gr.HTML(apply_default_css=False, elem_id="explanations")
 
     @property
@@ -54,11 +54,11 @@ class Preview:
         return {self.plan, *self.plots, self.explanations}
 
     def rewrite(self, language: str) -> Shown:
-        """The captions in a language."""
+        """Return the captions in a language."""
         return dict(zip(self.captions, _captions(language), strict=True))
 
     def tell(self, language: str, values: dict) -> "tuple[Shown, tuple[DDPMLabPipeline, Plan] | None]":
-        """What the settings will do, or what is wrong with them; and their run, None where they cannot run."""
+        """Return what the settings will do, or what is wrong with them; and their run, None if they cannot run."""
         run, said = self._planned(language, values)
         if run is None:
             return {self.plan: said}, None
@@ -67,7 +67,7 @@ class Preview:
         return shown | dict(zip(self.plots, plots, strict=True)), run
 
     def plan_line(self, language: str, values: dict) -> str:
-        """The line that says what the settings will do, or what is wrong with them."""
+        """Return the line that says what the settings will do, or what is wrong with them."""
         return self._planned(language, values)[1]
 
     def _planned(self, language: str, values: dict) -> "tuple[tuple[DDPMLabPipeline, Plan] | None, str]":
@@ -82,6 +82,6 @@ class Preview:
 
 
 def _captions(language: str) -> list[str]:
-    """What stands below each plot."""
+    """Return the caption below each plot."""
     names = ("amplitudes", "betas", "levels")
     return [f'<p class="note">{escape(say(language, f"plots.{name}"))}</p>' for name in names]

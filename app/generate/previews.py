@@ -1,4 +1,4 @@
-"""The pictures that a checkpoint brings along: some of its data, and some that it drew."""
+"""The pictures in a checkpoint's folder: some of its data, and some of its samples."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -16,12 +16,15 @@ MAX_PIXELS = 4_000_000
 
 
 def samples_uri(checkpoint: Checkpoint) -> str | None:
-    """samples.png as an address to show, without its white lines; None where there is none that can be read."""
+    """Return samples.png as a data: address, without its white lines; None if it is missing or cannot be read."""
     return _from_file(_samples, checkpoint.folder / "samples.png", checkpoint)
 
 
 def data_uri_of(checkpoint: Checkpoint) -> str | None:
-    """A sheet of test pictures, a class a row as on samples.png; None where there are none that can be read."""
+    """Return a sheet of test pictures as a data: address, one class per row as on samples.png.
+
+    None if the pictures are missing or cannot be read.
+    """
     return _from_file(_data, checkpoint.folder / "reference" / "test.npz", checkpoint)
 
 

@@ -1,4 +1,4 @@
-"""The recipe of a run, in and out: a link, a Python script, a saved picture, and the runs of this browser."""
+"""Export and import the recipe of a run: a link, a Python script, a saved picture, and the runs of this browser."""
 
 from dataclasses import dataclass
 from html import escape
@@ -35,7 +35,7 @@ MAX_QUERY, MAX_FIELDS = 20_000, 100
 
 
 class RecipePanel:
-    """The components of the group "recipe", and the handlers that need no control of the tab."""
+    """The components of the group "recipe", and the handlers that need none of the tab's controls."""
 
     def __init__(self, services: Services, remembered: gr.BrowserState):
         self.services = services
@@ -57,11 +57,11 @@ class RecipePanel:
 
     @property
     def worded(self) -> set[Component]:
-        """What `rewrite` gives words to."""
+        """The outputs of `rewrite`."""
         return {self.file_words, self.verify_button, self.link_words, self.python_words, self.history}
 
     def rewrite(self, language: str) -> Shown:
-        """The labels in a language."""
+        """Return the texts in a language."""
         return {
             self.file_words: heading(language, "file"),
             self.verify_button: gr.update(value=say(language, "buttons.verify")),
@@ -73,7 +73,7 @@ class RecipePanel:
     # Out -------------------------------------------------------------------------------------------------------------
 
     def describe(self, address: str, language: str, pipeline: "DDPMLabPipeline", plan: "Plan") -> Shown:
-        """The link and the script of a run. address: of the page."""
+        """Return the link and the script of a run. address: of the page."""
         settings = plan.settings
         address = f"{address}?{to_query(settings)}"
         script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint)
@@ -83,13 +83,13 @@ class RecipePanel:
         }
 
     def remember(self, known, language: str, settings: SamplingSettings) -> Shown:
-        """A run was finished: the browser's list with it in front, and the dropdown."""
+        """Add a finished run to the front of the browser's list, and update the dropdown."""
         query = to_query(settings)
         queries = [query, *(other for other in _queries(known) if other != query)][:HISTORY]
         return {self.remembered: queries} | self.recall(language, queries)
 
     def recall(self, language: str, known) -> Shown:
-        """The dropdown of the runs that the browser remembers."""
+        """Return the dropdown of the runs that the browser remembers; entries that cannot be read are dropped."""
         choices = []
         for number, query in enumerate(_queries(known), 1):
             try:
@@ -107,7 +107,7 @@ class RecipePanel:
     # In --------------------------------------------------------------------------------------------------------------
 
     def read(self, sent, language: str) -> tuple[dict, str]:
-        """The controls' values for a saved picture, and what to say of it. Raises ValueError."""
+        """Return the controls' values for a saved picture, and the message about it. Raises ValueError."""
         recipe, _ = read_png(uploaded(sent))
         values = linked_values(self.services, recipe.settings)
         made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
@@ -117,7 +117,7 @@ class RecipePanel:
         return values, message(said)
 
     def verification(self, sent) -> "Verification":
-        """What makes the pictures of a saved file again. Raises FieldError."""
+        """Plan the run that makes the pictures of a saved file again. Raises FieldError."""
         if sent is None:
             raise Refusal("no_file")
         recipe, saved = read_png(uploaded(sent))
@@ -133,7 +133,7 @@ class RecipePanel:
 
 @dataclass(frozen=True, eq=False)
 class Verification:
-    """A saved picture, and the run that should make it again. sha256: of the checkpoint that is here now."""
+    """A saved picture, and the run that should make it again. sha256: of the checkpoint as it is on this server now."""
 
     recipe: Recipe
     saved: Image
@@ -142,7 +142,7 @@ class Verification:
     plan: "Plan"
 
     def verdict(self, progress: Progress[RunView], language: str) -> str:
-        """How the pictures of the ended run agree with the saved one, as HTML."""
+        """Return how the pictures of the ended run agree with the saved one, as HTML."""
         return message(*self._verdict(progress, language))
 
     def _verdict(self, progress: Progress[RunView], language: str) -> tuple[str, bool]:
@@ -159,15 +159,15 @@ class Verification:
 
 
 def heading(language: str, part: str) -> str:
-    """What stands above a part of the panel: "file", "link" or "python"."""
+    """Return the heading of a part of the panel: "file", "link" or "python"."""
     return f"<p><b>{say(language, f'recipe.{part}')}</b><br>{say(language, f'recipe.{part}_info')}</p>"
 
 
 def message(text: str, is_good: bool = True) -> str:
-    """What stands below the file."""
+    """Return the message below the file."""
     return f'<p class="said{"" if is_good else " wrong"}" role="status">{escape(text)}</p>'
 
 
 def _queries(known) -> list[str]:
-    """What a browser sent as its list; anything else in it is dropped."""
+    """Return the queries in the list that a browser sent; anything else in it is dropped."""
     return [query for query in known[:HISTORY] if isinstance(query, str)] if isinstance(known, list) else []

@@ -1,4 +1,4 @@
-"""What the stage and the lines above it show, from numbers to HTML. Pure functions."""
+"""Turn numbers into the HTML of the stage and of what surrounds it. Pure functions."""
 
 import base64
 from html import escape
@@ -20,11 +20,11 @@ from diffusion.denoisers import Description
 from diffusion.plan import Plan
 from diffusion.sharing.recipe import Recipe
 
-PREVIEW_PIXELS = 2**16  # of a preview; pictures beyond that are not previewed
+PREVIEW_PIXELS = 2**16  # per preview; pictures beyond that are not previewed
 
 
 def opening(checkpoint: Checkpoint, language: str) -> str:
-    """Before any run: what the checkpoint learned from, and what it draws."""
+    """Return the stage before any run: pictures of the checkpoint's training data, and samples that it made."""
 
     def data_name(language: str) -> str:
         return say_name(language, "checkpoints", checkpoint.data_name)
@@ -43,7 +43,7 @@ def opening(checkpoint: Checkpoint, language: str) -> str:
 
 
 def running(progress: Progress[RunView], language: str) -> str:
-    """While a run goes on: x_t and the predicted x_0 side by side."""
+    """Return the stage during a run: x_t and x_0_hat side by side."""
     view, shown = progress.content, []
     for key, images in (("x_t", view.x_t), ("x_0_hat", view.x_0_hat)):
         _, height, width, _ = images.shape
@@ -57,16 +57,17 @@ def running(progress: Progress[RunView], language: str) -> str:
 def finished(
     progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, made_by: Description, language: str
 ) -> str:
-    """After a run: each picture to look at and to save. After Stop it is the guess of that moment.
+    """Return the stage after a run: each picture to look at and to save. After Stop these are the guesses x_0_hat.
 
-    A picture of a whole run carries its recipe, with its own seed; a guess carries none, for no settings make it.
+    A picture of a complete run carries its recipe, with its own seed; a guess carries none, since no settings produce
+    it.
     """
     settings = plan.settings
     view, is_done = progress.content, progress.state == "done"
     images = view.x_t if is_done else view.x_0_hat
 
     def recipe(start: int, stop: int) -> Recipe | None:
-        """Of the pictures start..stop-1 of the run."""
+        """Return the recipe of the pictures start..stop-1 of the run; None if it was stopped."""
         part = settings.part(start, stop)
         return Recipe.of(part, images[start:stop], checkpoint.sha256, len(images), made_by) if is_done else None
 
@@ -94,7 +95,7 @@ def finished(
 
 
 def film_of(progress: Progress[RunView], language: str) -> str:
-    """The run's frames, to scrub and play through."""
+    """Return the film of the run, to scrub and play through."""
     frames = list(progress.content.film)
     strips = []
     for kind in KINDS:
@@ -105,7 +106,7 @@ def film_of(progress: Progress[RunView], language: str) -> str:
 
 
 def animated(frames: list[Frame], stem: str, language: str) -> str:
-    """The film as an animation, which is also a link that saves it."""
+    """Return the film as an animation, which is also a link that saves it."""
     address = "data:image/gif;base64," + base64.b64encode(animation(frames)).decode("ascii")
     caption = in_each(lambda language: say(language, "film.save"))
     image = f'<img src="{address}" alt="{escape(say(language, "film.alt_animation"))}">'
@@ -113,18 +114,18 @@ def animated(frames: list[Frame], stem: str, language: str) -> str:
 
 
 def broken(error: str) -> str:
-    """A checkpoint that cannot be used. error: why, in the visitor's language."""
+    """Return the stage of a checkpoint that cannot be used. error: why, in the visitor's language."""
     return notice(in_each(lambda language: say(language, "broken.title")), in_each(lambda _: error))
 
 
 def empty(folder: str) -> str:
-    """A folder without checkpoints."""
+    """Return the stage of a folder without checkpoints."""
     title = in_each(lambda language: say(language, "empty.title"))
     return notice(title, in_each(lambda language: say(language, "empty.body", folder=folder)))
 
 
 def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
-    """What a run will do, as plots, and sentence by sentence."""
+    """Return what a run will do: as plots, and as the HTML of one sentence per control."""
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in explanations(plan, language))
     csv = f'<a href="{schedule_csv(plan)}" download="ddpm-lab-schedule.csv">{escape(say(language, "plots.csv"))}</a>'
     heading = f"<h2>{escape(say(language, 'explanations.heading'))}</h2>"

@@ -1,4 +1,4 @@
-"""A run of the sampler as a job: how it looks after a step, and its film."""
+"""A run of the sampler as a job: its view after each step, and its film."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class RunView:
     """A run after a step. x_t, x_0_hat: (B, H, W, C) uint8.
 
-    is_finite: whether every number of x_t is; those that are not are shown as 0. film: of the whole run, after its last
+    is_finite: whether every number of x_t is; for the others see `visible`. film: of the whole run, after its last
     step only.
     """
 
@@ -34,12 +34,12 @@ class RunView:
 
     @classmethod
     def of(cls, step: Step, film: tuple[Frame, ...] = ()) -> RunView:
-        """The view after a step of the sampler."""
+        """Return the view after a step of the sampler."""
         return cls(visible(step.x_s), visible(step.x_0_hat), bool(step.x_s.isfinite().all()), film)
 
 
 def run_steps(pipeline: DDPMLabPipeline, plan: Plan) -> Iterator[WorkStep[RunView]]:
-    """The steps of a run, in this thread."""
+    """Compute a run in this thread and yield its steps."""
     total = len(plan.run_pairs)
     film, in_film = [], frame_steps(total)
     for number, step in enumerate(pipeline.steps(plan), 1):
@@ -60,5 +60,5 @@ def watch_run(
     is_stopped: Callable[[], bool] = lambda: False,
     every_seconds: float = PREVIEW_SECONDS,
 ) -> Iterator[Progress[RunView]]:
-    """A run in the network's thread; see `stream`."""
+    """Compute a run in the network's thread and yield its progress; see `stream`."""
     return stream(lambda: run_steps(pipeline, plan), is_stopped, every_seconds)

@@ -1,4 +1,4 @@
-"""Generate: choose a checkpoint and the settings of a run, and watch it."""
+"""The Generate tab: choose a checkpoint and the settings of a run, and watch it."""
 
 from typing import TYPE_CHECKING
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 views = lazy_import("app.generate.render")
 
-FILMS = 20  # of the last runs, to ask for one as a file
+FILMS = 20  # kept on the server, one per session, to save as an animation
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
 
 class GenerateTab:
-    """The tab's components, and its handlers. Of what the browser sends for the controls see RunControls."""
+    """The tab's components and handlers. See RunControls for the values that the browser sends for the controls."""
 
     def __init__(self, services: Services, language: gr.Radio, remembered: gr.BrowserState):
         self.services = services
@@ -81,17 +81,17 @@ class GenerateTab:
 
     @property
     def inputs(self) -> set[Component]:
-        """What every handler is told: the language and the controls."""
+        """The inputs of the handlers: the language and the controls."""
         return {self.language} | self.form.inputs
 
     @property
     def worded(self) -> set[Component]:
-        """Everything whose words depend on language and checkpoint: the outputs of `rewrite`."""
+        """The components whose texts depend on language and checkpoint: the outputs of `rewrite`."""
         return self.form.worded | self.recipe.worded | {*self.buttons.values()} | self.preview.worded | self.told
 
     @property
     def told(self) -> set[Component]:
-        """What says and shows, before any sampling, what a run will do: the outputs of `tell`."""
+        """The components that show what a run will do, before any sampling: the outputs of `tell`."""
         return self.preview.told | {self.recipe.link, self.recipe.python}
 
     @property
@@ -129,9 +129,9 @@ class GenerateTab:
         events.wire(panel.verify_button, self.plan_verification, inputs, shown | {panel.said}, **how)
 
     def wire_measure(self, event):
-        """After an event that shows another checkpoint; returns the event of having told how fast it is here.
+        """Measure the speed after an event that shows another checkpoint; return the event that then shows the time.
 
-        What is told is of the settings as they stand then: measuring takes its time, and visitors don't wait for it.
+        The time is for the settings at that moment: measuring takes a while, and visitors don't wait for it.
         """
         inputs = {self.form.controls["checkpoint"], self.language}
         how = {"trigger_mode": "always_last", "preprocess": False}
@@ -141,7 +141,7 @@ class GenerateTab:
     def _wire_recipe(self, raw: dict) -> None:
         panel = self.recipe
         restored = on_choice(panel.history, self.restore_link, {self.language, panel.history}, self.whole)
-        # A menu: the controls can be changed from here on, and the same run be chosen once more
+        # The dropdown is a menu that keeps no value: once the controls have changed, the same run can be chosen again
         restored.then(None, None, panel.history, js="() => null", **PRIVATE)
         panel.file.upload(self.restore_file, {self.language, panel.file}, self.whole | {panel.said}, **raw)
         panel.file.clear(lambda: {panel.said: ""}, None, {panel.said}, **PRIVATE)
@@ -149,7 +149,10 @@ class GenerateTab:
     # Handlers --------------------------------------------------------------------------------------------------------
 
     def open(self, language: str, name: str | None = None, query: str = "", address: str = "") -> Shown:
-        """The whole tab as a link says, or on a checkpoint with its defaults; by default the first that can be used."""
+        """Return the whole tab with the settings of a link, or with a checkpoint's defaults.
+
+        name: of the checkpoint; by default the catalogue's default. query: of the link. address: of the page.
+        """
         catalogue = self.services.catalogue
         try:
             if settings := settings_of_query(query):
@@ -169,7 +172,7 @@ class GenerateTab:
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
 
     def _at_rest(self, language: str, stage: str) -> Shown:
-        """Nothing runs, and there is no film."""
+        """Return the tab's state when nothing runs and there is no film."""
         return {
             self.progress: idle_line("ready", language),
             self.stage: stage,
@@ -179,24 +182,24 @@ class GenerateTab:
         }
 
     def rewrite(self, language: str, values: dict, address: str = "", with_values: bool = False) -> Shown:
-        """Every word of the tab in a language, with the controls as they are or (with_values) set to `values`."""
+        """Return all texts of the tab in a language; with_values also sets the controls to `values`."""
         buttons = {one: gr.update(value=say(language, f"buttons.{name}")) for name, one in self.buttons.items()}
         controls = self.form.rewrite(language, values, with_values)
         words = self.preview.rewrite(language) | self.recipe.rewrite(language)
         return controls | buttons | words | self.tell(language, values, address)
 
     def restored(self, language: str, values: dict, address: str = "") -> Shown:
-        """The whole tab with these values in its controls."""
+        """Return the whole tab with these values in its controls."""
         stage = views.opening(self.services.catalogue.checkpoint(values["checkpoint"]), language)
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
 
     def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
-        """An earlier run was chosen."""
+        """Restore an earlier run that was chosen from the history."""
         language, query = self._language(sent), sent[self.recipe.history]
         return self.open(language, query=query, address=page_address(request)) if isinstance(query, str) else UNCHANGED
 
     def restore_file(self, request: gr.Request, sent: Sent) -> Shown:
-        """A saved picture was dropped: its settings come back, or the page says why not."""
+        """Restore the settings of a saved picture that was dropped, or show why that is not possible."""
         language = self._language(sent)
         try:
             values, said = self.recipe.read(sent[self.recipe.file], language)
@@ -205,7 +208,7 @@ class GenerateTab:
         return self.restored(language, values, page_address(request)) | {self.recipe.said: said}
 
     def tell(self, language: str, values: dict, address: str = "") -> Shown:
-        """What the settings will do, or what is wrong with them; the rest stays as it is where those cannot run.
+        """Return what the settings will do, or what is wrong with them. If they cannot run, all else stays unchanged.
 
         address: of the page, for the link to these settings.
         """
@@ -213,7 +216,7 @@ class GenerateTab:
         return shown if run is None else shown | self.recipe.describe(address, language, *run)
 
     def measure(self, sent: Sent) -> Shown:
-        """A checkpoint is on the page: find out how fast it is here, or say why it cannot be used."""
+        """Measure how fast the checkpoint on the page is here, or show why it cannot be used."""
         name = sent[self.form.controls["checkpoint"]]
         checkpoint = self.services.checkpoint(name)
         if checkpoint is None:
@@ -222,15 +225,15 @@ class GenerateTab:
         return UNCHANGED
 
     def tell_time(self, sent: Sent) -> Shown:
-        """What the settings will do, once more: by now it is known how long that takes."""
+        """Return what the settings will do, now with the time that it takes."""
         return {self.preview.plan: self.preview.plan_line(self._language(sent), self.form.values(sent))}
 
     def choose(self, request: gr.Request, sent: Sent) -> Shown:
-        """Another checkpoint was chosen: its own limits, defaults and pictures; the language stays."""
+        """Show another checkpoint, with its own limits, defaults and pictures; the language stays."""
         return self.open(self._language(sent), self.form.values(sent)["checkpoint"], address=page_address(request))
 
     def adapt(self, request: gr.Request, sent: Sent) -> Shown:
-        """A control was changed: hide what means nothing now, and say and show what the settings will do."""
+        """After a change, hide or grey out controls that do not apply, and show what the settings will do."""
         values = self.form.values(sent)
         return self.form.adapt(values) | self.tell(self._language(sent), values, page_address(request))
 
@@ -247,7 +250,7 @@ class GenerateTab:
     # Jobs ------------------------------------------------------------------------------------------------------------
 
     def plan_run(self, request: gr.Request, sent: Sent) -> Job[RunView]:
-        """Generate was pressed."""
+        """Plan the job of the button Generate: the run that the controls describe."""
         language, known = self._language(sent), sent[self.recipe.remembered]
         pipeline, plan = plan_run(self.services, self.form.values(sent))
         shown = self._shown(request, language, pipeline, plan)
@@ -262,7 +265,7 @@ class GenerateTab:
         return Job(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 
     def plan_verification(self, request: gr.Request, sent: Sent) -> Job[RunView]:
-        """Verify was pressed: the run of a saved file's recipe, and how its pictures agree."""
+        """Plan the job of the button Verify: run the recipe of a saved file and compare the pictures."""
         language = self._language(sent)
         verification = self.recipe.verification(sent[self.recipe.file])
         pipeline, plan = verification.pipeline, verification.plan
@@ -276,7 +279,7 @@ class GenerateTab:
         return Job(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 
     def _shown(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"):
-        """What the stage and the film show of a run."""
+        """Return the function that shows a run's progress on the stage and in the film."""
         checkpoint = self.services.catalogue.checkpoint(plan.settings.checkpoint)
         made_by = pipeline.denoiser(plan).description
 
@@ -292,7 +295,7 @@ class GenerateTab:
         return show
 
     def animate(self, request: gr.Request, sent: Sent) -> Shown:
-        """The last run of this visitor as an animation."""
+        """Show this visitor's last run as an animation."""
         language = self._language(sent)
         frames = self.films.of(request.session_hash)
         if frames is None:
