@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from diffusion.sampling import Step
 
 FRAMES = 24  # at most per film: enough to follow the run, and under a megabyte
-FRAME_PIXELS = 2**15  # numbers (pixels x channels) per frame; pictures beyond that are left out
+FRAME_PIXELS = 2**15  # numbers (pixels x channels) per frame and kind; pictures beyond that are left out
 EPS_RANGE = 2.5  # black is -2.5 and white is 2.5 standard deviations: 99% of the noise
 KINDS = ("x_t", "x_0_hat", "eps_hat")
 ANIMATION_SIDE, FRAME_MS, LAST_MS = 640, 110, 1600  # approximate width in pixels; duration of each frame, and the last

@@ -24,7 +24,10 @@ _cpu_places = threading.BoundedSemaphore(CPU_PLACES)
 
 
 def in_cpu_thread(work: Callable[[], T]) -> T:
-    """Return `work()`, computed after the calls before it. Raises Refusal if too many of them still wait."""
+    """Return `work()`, computed after the calls before it.
+
+    Raises Refusal if CPU_PLACES of them are still pending after CPU_SECONDS.
+    """
     if not _cpu_places.acquire(timeout=CPU_SECONDS):
         raise Refusal("busy")
     try:
