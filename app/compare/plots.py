@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from app.texts import say
-from app.ui.charts import DOTS, MARKED, NOISE, PICTURE, Axis, Chart, Layer, csv_address
+from app.ui.charts import DOTS, MARKED, NOISE, PICTURE, Axis, Chart, Layer
+from app.ui.csv_files import csv_address
 from diffusion.experiments.comparison import Divergence
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from app.explore.grids import Grid, padded
 from app.explore.run import Found
-from app.ui.charts import csv_address
+from app.ui.csv_files import csv_address
 from app.ui.images import enlarged, full_columns, sheet, visible
 from diffusion.experiments.axes import Axis
 from diffusion.settings import SETTINGS

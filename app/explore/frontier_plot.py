@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 from app.controls.spec import sampler_title
 from app.texts import say
-from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_address
+from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer
+from app.ui.csv_files import csv_address
 from diffusion.experiments.frontier import Point
 from diffusion.samplers.registry import SAMPLERS
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import torch
 
 from app.texts import say
-from app.ui.charts import DOTS, MARKED, NETWORK, NOISE, PICTURE, Axis, Chart, Layer, csv_address
+from app.ui.charts import DOTS, MARKED, NETWORK, NOISE, PICTURE, Axis, Chart, Layer
+from app.ui.csv_files import csv_address
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
 

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 engines, scripts = lazy_import("diffusion.engines.base"), lazy_import("diffusion.sharing.script")
 
 HISTORY = 20  # runs that a browser remembers
-MAX_QUERY, MAX_FIELDS = 20_000, 100
 
 
 class RecipePanel:

@@ -149,10 +149,7 @@ class GenerateTab:
     # Handlers --------------------------------------------------------------------------------------------------------
 
     def open(self, language: str, name: str | None = None, query: str = "", address: str = "") -> Shown:
-        """Return the whole tab with the settings of a link, or with a checkpoint's defaults.
-
-        name: of the checkpoint; by default the catalogue's default. query: of the link. address: of the page.
-        """
+        """Return the whole tab with a link's settings (query), or with the defaults of a checkpoint, by name."""
         catalogue = self.services.catalogue
         try:
             if settings := settings_of_query(query):

@@ -5,16 +5,15 @@ renderer). Colours mean the same in every plot and formula: blue is picture, ora
 predicts or is conditioned on, green is exact.
 """
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from unicodedata import east_asian_width
-from urllib.parse import quote
 
 from gradio.components.plot import PlotData
+
+from app.ui.csv_files import csv_address
 
 PICTURE, NOISE, NETWORK, EXACT, PLAIN = "#3f7fc4", "#d2701c", "#a065c0", "#3d8f63", "#8a8a8a"
 HEIGHT = 170
@@ -37,16 +36,6 @@ CONFIG = {
         "padding": 0, "offset": 6,
     },
 }  # fmt: skip
-
-
-def csv_address(names: Iterable[str], rows: Iterable[Iterable[float | str | None]]) -> str:
-    """Return a data: address that holds a CSV file. Floats have six significant digits; None is an empty cell."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow(f"{value:.6g}" if isinstance(value, float) else value for value in row)
-    return "data:text/csv;charset=utf-8," + quote(text.getvalue(), safe=",-.")
 
 
 @dataclass(frozen=True)
