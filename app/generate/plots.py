@@ -44,7 +44,7 @@ def betas(plan: Plan, language: str) -> Chart:
         grid = _grid(len(schedule))
         layers.append(Layer("line", name, NOISE, grid, schedule.betas[grid].tolist(), dashed=is_trained))
     y = Axis(log=True, values=[10.0**-k for k in range(7)], name=" ")
-    return Chart(say(language, "plots.alt_betas"), T, y, layers)
+    return Chart(say(language, "plots.alt_betas"), T, y, layers, names_one=True)
 
 
 def log_snrs(plan: Plan, language: str) -> Chart:

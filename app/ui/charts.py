@@ -119,6 +119,7 @@ class Chart:
     """A plot. alt: text for screen readers. marks: (x, label) of vertical lines; levels: (y, label) of horizontal ones.
 
     height, width: in pixels. A width is needed only where both axes must have one scale; None fills the container.
+    names_one: whether a single name has a legend too.
     """
 
     alt: str
@@ -129,6 +130,7 @@ class Chart:
     levels: Sequence[tuple[float, str]] = ()
     height: int = HEIGHT
     width: int | None = None
+    names_one: bool = False
 
     @property
     def plot(self) -> PlotData:
@@ -220,7 +222,7 @@ class Chart:
         named = self._named
         scale = {"domain": list(named), "range": [layer.color for layer in named.values()]}
         color: dict = {"field": "name", "type": "nominal", "scale": scale}
-        if len(named) == 1:
+        if len(named) == 1 and not self.names_one:
             return color | {"legend": None}
         color["legend"] = {} if _letters(named) <= LEGEND_ROOM else {"columns": 2}
         if not any(one.kind == "line" for one in self.layers):
