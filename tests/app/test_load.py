@@ -12,8 +12,8 @@ from gradio_client import Client
 from PIL import Image
 
 from diffusion.settings import SamplingSettings
+from tests.app.api.test_endpoint import get, post
 from tests.app.running import running_app
-from tests.app.test_endpoint import get, post
 
 VISITORS = 20
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.maths.book import CHAPTERS
-from tests.app.test_endpoint import get, post
+from tests.app.api.test_endpoint import get, post
 
 FIELDS = (
     "checkpoint", "sampler", "num_inference_steps", "seed", "num_images", "class_label", "guidance_scale", "eta",

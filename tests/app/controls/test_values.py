@@ -134,13 +134,13 @@ def test_a_request_has_a_size(catalogue, clothes):
 
 def test_the_plan_says_what_a_run_does(catalogue, clothes):
     values = values_of(clothes, num_inference_steps=20, num_images=3)
-    plan = Services(OPTIONS, catalogue).plan(values)[1]
+    plan = plan_run(Services(OPTIONS, catalogue), values)[1]
     english, chinese = plan_sentence(plan, "en"), plan_sentence(plan, "zh")
     for sentence in (english, chinese):
         for number in ("20", "999", "60", percent(plan.signal_left)):
             assert number in sentence
     assert "twice" not in english
-    guided = Services(OPTIONS, catalogue).plan(values | {"guidance_scale": 2.0, "beta_end": 0.1})[1]
+    guided = plan_run(Services(OPTIONS, catalogue), values | {"guidance_scale": 2.0, "beta_end": 0.1})[1]
     assert "twice" in plan_sentence(guided, "en") and "120" in plan_sentence(guided, "en")
     assert "not those of the training" in plan_sentence(guided, "en")
 

@@ -10,7 +10,7 @@ import altair
 import numpy as np
 import pytest
 
-from app.controls.sentences import mismatch
+from app.controls.sentences import duration, mismatch
 from app.generate import plots
 from app.generate import render as views
 from app.generate.explanations import explanations
@@ -164,4 +164,4 @@ def test_expected_time_is_that_of_the_run(catalogue):
 
 @pytest.mark.parametrize(("seconds", "said"), [(0.234, "0.2 s"), (8.6, "9 s"), (42.3, "42 s"), (600, "10 min")])
 def test_a_guess_is_said_as_exactly_as_it_deserves(seconds, said):
-    assert views.duration(seconds, "en").endswith(said)
+    assert duration(seconds, "en").endswith(said)
