@@ -15,7 +15,7 @@ def divergence(divergences: Sequence[Divergence], language: str) -> Chart:
     for field, color in (("x_0_hat", PICTURE), ("x_t", NOISE)):
         y = [getattr(one, field) for one in divergences]
         layers.append(Layer("line", say(language, f"plots.apart_{field}"), color, x, y, dots=dots))
-    axes = Axis("log SNR", has_grid=False), Axis(say(language, "plots.rms"), zero=True)
+    axes = Axis("log SNR", has_grid=False), Axis(say(language, "plots.rms"), zero=True, nice=True)
     return Chart(say(language, "plots.alt_divergence"), *axes, layers)
 
 

@@ -34,7 +34,7 @@ def amplitudes(plan: Plan, language: str) -> Chart:
     layers.append(Layer("rug", "", "", visited, [0.0] * len(visited), opacity=0.8 if few else 0.25))
     if few:
         layers.append(Layer("point", "", PICTURE, visited, plan.schedule.alphas_cumprod[visited].sqrt().tolist()))
-    return Chart(say(language, "plots.alt_amplitudes"), T, Axis(name=" "), layers)
+    return Chart(say(language, "plots.alt_amplitudes"), T, Axis(name=" ", nice=True), layers)
 
 
 def betas(plan: Plan, language: str) -> Chart:
@@ -43,7 +43,7 @@ def betas(plan: Plan, language: str) -> Chart:
     for schedule, is_trained in _schedules(plan):
         grid = _grid(len(schedule))
         layers.append(Layer("line", name, NOISE, grid, schedule.betas[grid].tolist(), dashed=is_trained))
-    y = Axis(log=True, values=[10.0**-k for k in range(7)], name=" ")
+    y = Axis(log=True, values=[10.0**-k for k in range(7)], name=" ", nice=True)
     return Chart(say(language, "plots.alt_betas"), T, y, layers, names_one=True)
 
 
@@ -56,7 +56,7 @@ def log_snrs(plan: Plan, language: str) -> Chart:
         y, dots = (-2 * log_sigma[keep]).tolist(), DOTS if len(keep) <= MARKED else 0
         name = say(language, f"plots.{key}")
         layers.append(Layer("line", name, color, levels.t[keep].tolist(), y, dashed=key == "told", dots=dots))
-    return Chart(say(language, "plots.alt_levels"), T, Axis("log SNR"), layers)
+    return Chart(say(language, "plots.alt_levels"), T, Axis("log SNR", nice=True), layers)
 
 
 def schedule_csv(plan: Plan) -> str:

@@ -43,8 +43,8 @@ class Axis:
     """An axis. domain: (least, most), or None to fit the data. values: tick positions, or None for Vega's own.
 
     labels: tick labels in place of the numbers, one per entry of `values`. padding: pixels beyond the data. zero:
-    always include 0 (linear axes only). name: heads the column in the CSV and the line in the tooltip; by default the
-    title.
+    always include 0 (linear axes only). nice: extend to round numbers. name: heads the column in the CSV and the line
+    in the tooltip; by default the title.
     """
 
     title: str | None = None
@@ -56,12 +56,13 @@ class Axis:
     padding: int = 0
     has_grid: bool = True
     zero: bool = False
+    nice: bool = False
     name: str | None = None
 
     @property
     def encoding(self) -> dict:
         """The Vega-Lite encoding of a channel on this axis."""
-        scale = {"nice": False, "reverse": self.reverse} | ({"type": "log"} if self.log else {"zero": self.zero})
+        scale = {"nice": self.nice, "reverse": self.reverse} | ({"type": "log"} if self.log else {"zero": self.zero})
         scale |= {"padding": self.padding} if self.padding else {}
         if self.domain is not None:
             scale["domain"] = list(self.domain)
