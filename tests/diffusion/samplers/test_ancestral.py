@@ -54,6 +54,11 @@ def state(t, prediction_type="epsilon", dtype=torch.float32):
 PRECISIONS = [pytest.param(torch.float32, 1e-5, id="as-shipped"), pytest.param(torch.float64, 1e-9, id="float64-table")]
 
 
+def step_counts(dtype):
+    """Every S where ours and theirs agree to 1e-9; as shipped, where rounding alone is added, the first and a few."""
+    return [S for S in range(1, 1001) if dtype == torch.float64 or S <= 50 or S % 19 == 0 or 1000 % S == 0]
+
+
 def with_table(scheduler, dtype):
     if dtype == torch.float64:
         scheduler.alphas_cumprod = LINEAR.alphas_cumprod
@@ -65,7 +70,7 @@ def with_table(scheduler, dtype):
 @pytest.mark.parametrize("variance", ["posterior", "beta"])
 def test_a_step_is_diffusers_ddpm_step_for_every_step_count(variance, clip, dtype, tolerance):
     stock = with_table(DDPMScheduler(variance_type=VARIANCE_TYPES[variance], clip_sample=clip), dtype)
-    for S in range(1, 1001):
+    for S in step_counts(dtype):
         timesteps = visited_timesteps(S, 1000)
         stock.set_timesteps(timesteps=timesteps)
         for t, s in some(pairs(timesteps)):
@@ -85,7 +90,8 @@ def test_a_step_is_diffusers_ddpm_step_for_every_step_count(variance, clip, dtyp
 def test_a_step_is_diffusers_ddim_step_wherever_that_knows_the_next_timestep(eta, clip, dtype, tolerance):
     """With `leading` it does for every step count (it takes t - T // S for the next one), with `trailing` where S
     divides T."""
-    for spacing, counts in (("leading", range(1, 1001)), ("trailing", [S for S in range(1, 1001) if 1000 % S == 0])):
+    divisors = [S for S in range(1, 1001) if 1000 % S == 0]
+    for spacing, counts in (("leading", step_counts(dtype)), ("trailing", divisors)):
         stock = with_table(DDIMScheduler(timestep_spacing=spacing, clip_sample=clip), dtype)
         for S in counts:
             stock.set_timesteps(S)
