@@ -30,7 +30,7 @@ def quiet(pipeline):
 
 @pytest.mark.parametrize("clip", [True, False])
 @pytest.mark.parametrize(("variance", "theirs"), [("posterior", "fixed_small"), ("beta", "fixed_large")])
-@pytest.mark.parametrize(("spacing", "S"), [("leading", 7), ("leading", 50), ("leading", 333), ("linspace", 64)])
+@pytest.mark.parametrize(("spacing", "S"), [("leading", 7), ("leading", 50), ("leading", 143), ("linspace", 64)])
 def test_runs_agree_with_diffusers_ddpm_pipeline(unet, spacing, S, variance, theirs, clip):
     scheduler = DDPMScheduler(timestep_spacing=spacing, variance_type=theirs, clip_sample=clip)
     stock = quiet(DDPMPipeline(unet, scheduler))
@@ -50,7 +50,7 @@ def test_runs_agree_with_diffusers_ddpm_pipeline(unet, spacing, S, variance, the
 
 
 @pytest.mark.parametrize("eta", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize(("spacing", "S"), [("leading", 7), ("leading", 50), ("leading", 333), ("trailing", 40)])
+@pytest.mark.parametrize(("spacing", "S"), [("leading", 7), ("leading", 50), ("leading", 143), ("trailing", 40)])
 def test_runs_agree_with_diffusers_ddim_pipeline(unet, spacing, S, eta):
     stock = quiet(DDIMPipeline(unet, DDIMScheduler(timestep_spacing=spacing)))
     expected = stock(

@@ -471,10 +471,15 @@ def test_a_wrong_value_in_a_link_is_named_and_the_first_result_shown(tab):
     assert blocks[NAMES[0], "whose-noise", "part 0"].value
 
 
+@pytest.fixture(scope="module")
+def panels(tab):
+    """The panel of every experiment: laying one out takes longer than an edit."""
+    return [(experiment, panel_of(tab, experiment.name)) for _, experiment in EXPERIMENTS]
+
+
 @pytest.mark.parametrize("value", [float("nan"), 10**9, 10**400, None, "x", [], {}])
-def test_nothing_that_is_sent_for_a_dial_ends_in_an_error(tab, value):
-    for _, experiment in EXPERIMENTS:
-        panel = panel_of(tab, experiment.name)
+def test_nothing_that_is_sent_for_a_control_ends_in_an_error(panels, value):
+    for experiment, panel in panels:
         first = {control.name: control.value for control in experiment.controls}
         for control in experiment.controls:
             if isinstance(control, Upload) and value is None:
