@@ -1,5 +1,6 @@
 """Assemble the page (header, language, tabs, API endpoints) and set how it is served."""
 
+import json
 import os
 
 import gradio as gr
@@ -24,16 +25,17 @@ from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 HOUR = 3600
 CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
-# Set the language of the document, which style.css, screen readers and fonts go by
+# Set the language of the document, which the styles, screen readers and fonts go by
+TAGS = json.dumps(in_each(lambda language: say(language, "page.tag")))
 GREET = """(language) => {
-    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+    document.documentElement.lang = TAGS[language];
     document.body.classList.add("greeted");
-}"""
+}""".replace("TAGS", TAGS)
 SPEAK = """(language) => {
-    document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
+    document.documentElement.lang = TAGS[language];
     document.title = document.querySelector("#header h1")?.textContent ?? document.title;
     document.body.classList.add("ready");
-}"""
+}""".replace("TAGS", TAGS)
 
 TO_TOP = "() => window.scrollTo({top: 0})"
 

@@ -54,8 +54,7 @@ def chapter_words(name: str, language: str) -> ChapterWords:
         sections[heading.strip()] = body.strip()
     lines = [line for line in sections.pop("words", "").splitlines() if line.strip()]
     pairs = (line.partition(": ") for line in lines)
-    if language == "zh":
-        sections = {heading: _kept_together(body) for heading, body in sections.items()}
+    sections = {heading: _kept_together(body) for heading, body in sections.items()}
     return ChapterWords(title.removeprefix("# ").strip(), sections, {key.strip(): value for key, _, value in pairs})
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from app.texts import LANGUAGES, say
+from app.texts import DEFAULT, LANGUAGES, say
 
 INK = gr.themes.Color(
     name="ink",
@@ -98,4 +98,11 @@ def css() -> str:
         f'html:lang({language}) [data-testid="upload-text"]::after {{ content: "{say(language, "page.drop")}"; }}\n'
         for language in LANGUAGES
     )
-    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8") + words
+    others = "".join(f":not(:lang({language}))" for language in LANGUAGES if language != DEFAULT)
+    # A sentence is there in every language, and the document's language picks one
+    picked = "".join(
+        f"html{others if language == DEFAULT else f':lang({language})'} "
+        f'.words > [lang]:not([lang|="{language}"]) {{ display: none; }}\n'
+        for language in LANGUAGES
+    )
+    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8") + words + picked

@@ -42,7 +42,9 @@ def test_every_text_that_the_program_names_is_there():
 
 def test_chinese_texts_are_chinese():
     own = {key for key, text in texts("zh").items() if re.search(r"[\u4e00-\u9fff]", text)}
-    same = {"page.language", "controls.reverse_variance.beta"} | {f"controls.sampler.{name}" for name in SAMPLERS}
+    same = {"page.language", "page.tag", "controls.reverse_variance.beta"} | {
+        f"controls.sampler.{name}" for name in SAMPLERS
+    }
     marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas"}
     assert set(texts("zh")) - own <= same | marks
 
