@@ -100,10 +100,12 @@ def test_a_second_visitor_waits_in_line_and_the_controls_still_answer(open_page)
 
 def test_nothing_jumps(open_page):
     page = open_page()
+    expect(plan(page)).to_contain_text("Takes about")  # the sentence above may be a row longer with it
     box = "box => { const r = box.getBoundingClientRect(); return [r.x, r.y, r.width, r.height].map(Math.round) }"
-    opened = page.locator(".stage .box").evaluate(box)
     choose_checkpoint(page, "slow")
     set_number(page, "Steps", "20")
+    expect(plan(page)).to_contain_text("Takes about")
+    opened = page.locator(".stage .box").evaluate(box)
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.locator(".stage .panels img[alt*='guessed']")).to_be_visible(timeout=RUN_SECONDS)
     running = page.locator(".stage .box").evaluate(box)
