@@ -119,7 +119,12 @@ def batches_from(
         pin_memory=pin_memory,
         worker_init_fn=_leave_ctrl_c_to_the_training,
     )
-    return iter(loader)
+    # A worker that is still starting has not reached its init function: it inherits the block, and Ctrl-C waits here
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return iter(loader)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 def _leave_ctrl_c_to_the_training(worker: int) -> None:
