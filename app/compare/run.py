@@ -62,7 +62,6 @@ def watch_comparison(
 
     Raises FieldError if they do not fit together.
     """
-    check_pair(a, plan_a, b, plan_b)
     return stream(lambda: comparison_steps(a, plan_a, b, plan_b), is_stopped, every_seconds)
 
 

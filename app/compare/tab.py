@@ -8,7 +8,7 @@ import gradio as gr
 from app.compare.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
 from app.controls.panel import OF_BOTH, START_VALUES, RunControls
 from app.controls.values import controls_of, defaults, linked_values, plan_run
-from app.server.jobs import Job, JobEvents
+from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
@@ -271,7 +271,7 @@ class CompareTab:
 
         return reset
 
-    def plan_job(self, request: gr.Request, sent: Sent) -> "Job[ComparisonView]":
+    def plan_job(self, request: gr.Request, sent: Sent) -> "QueuedJob[ComparisonView]":
         """Plan the job of the button Compare: both runs side by side."""
         language = self._language(sent)
         (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
@@ -291,4 +291,4 @@ class CompareTab:
             }
 
         seconds = self.services.expected_seconds(plan_a, plan_b)
-        return Job(language, lambda: comparisons.comparison_steps(a, plan_a, b, plan_b), show, seconds)
+        return QueuedJob(language, lambda: comparisons.comparison_steps(a, plan_a, b, plan_b), show, seconds)

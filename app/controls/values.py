@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from app.controls.codecs import CONTROLS, trained_betas
-from app.server.limits import check_cost, check_images
+from app.server.limits import check_images
 from app.server.options import Options
 from app.texts.messages import Refusal
 from diffusion.errors import shortened
@@ -94,5 +94,5 @@ def linked_values(services: Services, settings: SamplingSettings) -> dict:
     checkpoint = services.catalogue.checkpoint(settings.checkpoint or services.catalogue.default())
     settings = settings.replace(checkpoint=checkpoint.name)
     check_images(settings, services.options)
-    check_cost(services.options, services.catalogue.pipeline(checkpoint.name).plan(settings))
+    services.plan(settings)
     return controls_of(settings, checkpoint)

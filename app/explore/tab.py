@@ -11,7 +11,7 @@ from app.explore.frontier_panel import FrontierPanel
 from app.explore.grid_panel import GridPanel
 from app.explore.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
 from app.explore.run import PREVIEW_SECONDS, VISITORS, Known, Results, explore_steps
-from app.server.jobs import Job, JobEvents
+from app.server.jobs import JobEvents, QueuedJob
 from app.server.limits import check_cost
 from app.server.services import Services
 from app.server.sessions import BySession
@@ -23,7 +23,7 @@ from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 
 if TYPE_CHECKING:
-    from diffusion.experiments.grid import Job as PicturesJob
+    from diffusion.experiments.grid import Job
 
 explore_views = lazy_import("app.explore.render")
 
@@ -134,14 +134,14 @@ class ExploreTab:
     def _frontier(self, own: dict, values: dict) -> Frontier:
         return frontier_of(own, values, self.services.catalogue, self.services.options)
 
-    def _to_run(self, jobs: "Sequence[PicturesJob]", known: Known) -> "list[PicturesJob]":
+    def _to_run(self, jobs: "Sequence[Job]", known: Known) -> "list[Job]":
         """Return each job without a known result once. Raises ValueError if they cost too much."""
         found = known.of(jobs)
         to_run = list({job.key: job for job in jobs if job.key not in found}.values())
         check_cost(self.services.options, *to_run)
         return to_run
 
-    def _expected_seconds(self, jobs: "Sequence[PicturesJob]") -> float | None:
+    def _expected_seconds(self, jobs: "Sequence[Job]") -> float | None:
         latency = self.services.latency
         each = [latency.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
         return None if None in each else sum(each)
@@ -265,7 +265,7 @@ class ExploreTab:
 
     # Running ---------------------------------------------------------------------------------------------------------
 
-    def plan_grid(self, request: gr.Request, sent: Sent) -> Job[Results]:
+    def plan_grid(self, request: gr.Request, sent: Sent) -> QueuedJob[Results]:
         """Plan the job of the Explore button: the grid, cell by cell."""
         language, grid = self._language(sent), self._grid(*self.values(sent))
 
@@ -275,7 +275,7 @@ class ExploreTab:
 
         return self._job(request, language, grid.jobs, show)
 
-    def plan_frontier(self, request: gr.Request, sent: Sent) -> Job[Results]:
+    def plan_frontier(self, request: gr.Request, sent: Sent) -> QueuedJob[Results]:
         """Plan the job of the Measure button: the frontier, point by point."""
         language, frontier = self._language(sent), self._frontier(*self.values(sent))
         count = None
@@ -289,11 +289,11 @@ class ExploreTab:
 
         return self._job(request, language, frontier.jobs, show)
 
-    def _job(self, request: gr.Request, language: str, jobs: "Sequence[PicturesJob]", show) -> Job[Results]:
+    def _job(self, request: gr.Request, language: str, jobs: "Sequence[Job]", show) -> QueuedJob[Results]:
         known = self.explored.own(request.session_hash, Known)
         to_run = self._to_run(jobs, known)
         seconds = self.services.expected_seconds(*(plan for job in to_run for plan in job.plans))
-        return Job(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
+        return QueuedJob(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
 
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
         """Update what both buttons would do, after a job has ended."""

@@ -10,7 +10,7 @@ from app.generate.film import Frame
 from app.generate.preview import Preview
 from app.generate.recipe_panel import RecipePanel, message
 from app.generate.run import RunView, run_steps
-from app.server.jobs import NETWORK_EVENT, Job, JobEvents
+from app.server.jobs import NETWORK_EVENT, JobEvents, QueuedJob
 from app.server.services import Services
 from app.server.sessions import BySession
 from app.texts import DEFAULT, known_language, say
@@ -246,7 +246,7 @@ class GenerateTab:
 
     # Jobs ------------------------------------------------------------------------------------------------------------
 
-    def plan_run(self, request: gr.Request, sent: Sent) -> Job[RunView]:
+    def plan_run(self, request: gr.Request, sent: Sent) -> QueuedJob[RunView]:
         """Plan the job of the button Generate: the run that the controls describe."""
         language, known = self._language(sent), sent[self.recipe.remembered]
         pipeline, plan = plan_run(self.services, self.form.values(sent))
@@ -259,9 +259,9 @@ class GenerateTab:
                 self.services.latency.learn(plan.settings.checkpoint, plan, progress.seconds)
             return shown(progress) | self.recipe.remember(known, language, plan.settings)
 
-        return Job(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
+        return QueuedJob(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 
-    def plan_verification(self, request: gr.Request, sent: Sent) -> Job[RunView]:
+    def plan_verification(self, request: gr.Request, sent: Sent) -> QueuedJob[RunView]:
         """Plan the job of the button Verify: run the recipe of a saved file and compare the pictures."""
         language = self._language(sent)
         verification = self.recipe.verification(sent[self.recipe.file])
@@ -273,7 +273,7 @@ class GenerateTab:
                 return shown(progress)
             return shown(progress) | {self.recipe.said: verification.verdict(progress, language)}
 
-        return Job(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
+        return QueuedJob(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 
     def _shown(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"):
         """Return the function that shows a run's progress on the stage and in the film."""

@@ -9,7 +9,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Part, Parts, Upload
 from app.maths.pages import Page, chapter_link, control_key, keyed, markdown
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords
-from app.server.jobs import Job, JobEvents
+from app.server.jobs import JobEvents, QueuedJob
 from app.server.limits import check_evaluations
 from app.server.network import in_cpu_thread
 from app.server.services import Services
@@ -223,7 +223,7 @@ class ExperimentPanel:
             self.link: chapter_link(request, self.page, self.chapter, scene, control_values),
         }
 
-    def plan_job(self, request: gr.Request, sent: Sent) -> Job[Parts]:
+    def plan_job(self, request: gr.Request, sent: Sent) -> QueuedJob[Parts]:
         """Plan the job of the Run button. Raises ValueError if a value is wrong or the job costs too much."""
         scene = Scene.of(self.services, self.page.generate)
         values = self.checked(self.values(sent), scene)
@@ -234,7 +234,7 @@ class ExperimentPanel:
         def show(progress: Progress[Parts]) -> Shown:
             return self._in_place(self._rendered(progress.content))
 
-        return Job(
+        return QueuedJob(
             self.page.language,
             lambda: self.experiment.run(scene, values, self.page.text.say),
             show,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence, Set
 import gradio as gr
 
 from app.server.network import NETWORK, stream
-from app.server.queue import Job, Ticket
+from app.server.queue import QueuedJob, Ticket
 from app.server.services import Services
 from app.texts import language_of
 from app.texts.messages import Refusal, explain
@@ -47,7 +47,7 @@ class JobEvents:
     def wire(
         self,
         button: gr.Button,
-        plan: Callable[[gr.Request, Sent], Job],
+        plan: Callable[[gr.Request, Sent], QueuedJob],
         inputs: Set[Component],
         outputs: Set[Component],
         cleared: Shown | None = None,
@@ -89,7 +89,7 @@ class JobEvents:
     def _run(self, request: gr.Request, rested: Shown) -> Iterator[Shown]:
         ticket = self.ticket(request)
         place = self.services.queue.begin(ticket)
-        job: Job | None = place and place.job
+        job: QueuedJob | None = place and place.job
         language = job.language if job else language_of(request.headers.get("accept-language"))
         failed = {self.progress: idle_line("failed", language)} | rested
 

@@ -23,7 +23,7 @@ class Ticket(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Job(Generic[T]):
+class QueuedJob(Generic[T]):
     """A job that a click requested, planned once. steps() runs in the network's thread.
 
     show(progress): returns the components that change. seconds: expected on an idle machine; 0 if unknown.
@@ -47,7 +47,7 @@ class Place:
 
     seconds: float
     joined: float
-    job: Job | None = None
+    job: QueuedJob | None = None
     began: float | None = None
     is_stopped: bool = False
 
@@ -64,7 +64,7 @@ class Queue:
         self._lock = threading.Lock()
         self._places: OrderedDict[Ticket, Place] = OrderedDict()
 
-    def join(self, ticket: Ticket, seconds: float | None, job: Job | None = None) -> tuple[int, float]:
+    def join(self, ticket: Ticket, seconds: float | None, job: QueuedJob | None = None) -> tuple[int, float]:
         """Put a job at the end; return how many jobs are ahead of it, and the seconds that those will still take.
 
         A job that already has this ticket is stopped and removed.

@@ -9,7 +9,7 @@ from app.server.checkpoints import Catalogue, Checkpoint
 from app.server.latency import Latency
 from app.server.limits import check_cost
 from app.server.options import Options
-from app.server.queue import Job, Queue, Ticket
+from app.server.queue import Queue, QueuedJob, Ticket
 from app.texts.messages import Refusal
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Services:
         """Return the seconds of these runs in sequence on an idle machine; runs without an estimate count as 0."""
         return sum(self.latency.expected_seconds(plan.settings.checkpoint, plan) or 0.0 for plan in plans)
 
-    def enter_queue(self, ticket: Ticket, job: Job) -> tuple[int, float]:
+    def enter_queue(self, ticket: Ticket, job: QueuedJob) -> tuple[int, float]:
         """Put a visitor's job into the queue; return how many jobs are ahead of it, and their seconds in all.
 
         Raises Refusal if the queue is full.

@@ -6,7 +6,7 @@ import gradio as gr
 import pytest
 
 from app.server.checkpoints import Catalogue
-from app.server.jobs import Job, JobEvents
+from app.server.jobs import JobEvents, QueuedJob
 from app.server.options import Options
 from app.server.services import Services
 from app.ui.progress import WorkStep
@@ -29,12 +29,14 @@ class Tab:
                 self.start, self.plan, {self.asked}, {self.shown}, {self.film: ""}, {self.film: "over"}, **how
             )
 
-    def plan(self, request, sent) -> Job:
+    def plan(self, request, sent) -> QueuedJob:
         asked = sent[self.asked]
         if asked == "wrong":
             raise FieldError("seed", "missing")
         self.planned.append(asked)
-        return Job("en", self.steps, lambda progress: {self.shown: f"{asked} {progress.content}"}, every_seconds=0.0)
+        return QueuedJob(
+            "en", self.steps, lambda progress: {self.shown: f"{asked} {progress.content}"}, every_seconds=0.0
+        )
 
     def steps(self):
         for done in range(1, 4):

@@ -3,7 +3,7 @@
 import pytest
 
 from app.server.checkpoints import Catalogue
-from app.server.jobs import Job
+from app.server.jobs import QueuedJob
 from app.server.options import Options
 from app.server.queue import FORGOTTEN_SECONDS, Queue, Ticket
 from app.server.services import Services
@@ -14,8 +14,8 @@ from diffusion.settings import SamplingSettings
 A, B, C, D, GONE = (Ticket(name, "generate") for name in ("a", "b", "c", "d", "gone"))
 
 
-def job(seconds: float) -> Job:
-    return Job("en", lambda: iter(()), lambda progress: {}, seconds)
+def job(seconds: float) -> QueuedJob:
+    return QueuedJob("en", lambda: iter(()), lambda progress: {}, seconds)
 
 
 class Clock:
