@@ -6,7 +6,7 @@ sentences here are those of the library and the command line; the web page has i
 
 import re
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 # Key -> the problem in English, shown after "field: ". Values are texts, numbers, a tuple of choices, or an error.
 SENTENCES = {
@@ -211,6 +211,16 @@ def together(findings: list[FieldError]) -> FieldError:
     error.findings = tuple(findings)
     error.args = ("\n".join(map(str, findings)),)
     return error
+
+
+class CheckedModel(BaseModel):
+    """A pydantic model whose fields are refused by a FieldError."""
+
+    def __init__(self, **fields):
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise of_validation(error) from None
 
 
 def of_validation(error: ValidationError) -> FieldError:

@@ -13,6 +13,7 @@ from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.timestep_matching import conditioned_timesteps
 from diffusion.trajectory import pairs, visited_timesteps
+from diffusion.words import COSINE
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,7 @@ def run_schedule(settings: SamplingSettings, scheduler_config: Mapping, trained:
         if scheduler_config.get("trained_betas") is not None:
             raise FieldError("beta_schedule", "given_betas")
         beta_schedule = scheduler_config["beta_schedule"]
-        if beta_schedule == "squaredcos_cap_v2":
+        if beta_schedule == COSINE:
             raise FieldError("beta_start, beta_end", "trained_no_range")
     beta_start = scheduler_config["beta_start"] if settings.beta_start is None else settings.beta_start
     beta_end = scheduler_config["beta_end"] if settings.beta_end is None else settings.beta_end

@@ -8,10 +8,10 @@ import json
 from collections.abc import Callable
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, field_validator, model_validator
 from pydantic_core import PydanticKnownError
 
-from diffusion.errors import FieldError, of_validation, shortened
+from diffusion.errors import CheckedModel, FieldError, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
 from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
@@ -36,7 +36,7 @@ def _none_as_trained(field: str) -> Callable:
     return lambda plan: None if plan.on_trained_betas else getattr(plan.settings, field)
 
 
-class SamplingSettings(BaseModel):
+class SamplingSettings(CheckedModel):
     """A run: which pictures a checkpoint's sampler makes. Types are strict (no bool for a number, no text for one).
 
     Raises FieldError with one line per field, "field: what is wrong, got value".
@@ -164,12 +164,6 @@ class SamplingSettings(BaseModel):
     ] = Field(
         1.0, ge=0, le=100, description="1: the conditional network; 0: the unconditional one; above 1: exaggerated."
     )
-
-    def __init__(self, **fields):
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise of_validation(error) from None
 
     @field_validator("class_label", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ from app.server.malloc import give_back
 from app.texts.messages import PageError
 from app.ui.lazy_import import lazy_import
 from diffusion.errors import FieldError
-from diffusion.words import CHECKPOINT_NAME
+from diffusion.words import CHECKPOINT_NAME, COSINE
 
 if TYPE_CHECKING:
     from diffusion.metrics.features import FeatureSpace
@@ -220,7 +220,7 @@ def describe(folder: Path, pipeline: DDPMLabPipeline) -> Checkpoint:
     """
     config = pipeline.scheduler.config
     schedule = None if config.get("trained_betas") is not None else config["beta_schedule"]
-    has_range = schedule not in (None, "squaredcos_cap_v2")
+    has_range = schedule not in (None, COSINE)
     reference = read_json(folder / "reference" / "reference.json")
     data_name = reference.get("data")
     return Checkpoint(

@@ -16,9 +16,9 @@ from urllib.parse import urlencode
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from diffusion.errors import FieldError, of_validation
+from diffusion.errors import CheckedModel, FieldError
 from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Word = Annotated[str, Field(max_length=40)]
 
 
-class Recipe(BaseModel):
+class Recipe(CheckedModel):
     """The recipe of the pictures in one PNG. Raises FieldError with one line per field.
 
     settings: of the run that makes exactly these pictures (a single one has its own seed). batch: pictures that went
@@ -52,12 +52,6 @@ class Recipe(BaseModel):
     threads: int = Field(ge=1, le=4096)
     precision: Word
     versions: dict[Word, Word] = Field(max_length=8)
-
-    def __init__(self, **fields):
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise of_validation(error) from None
 
     @classmethod
     def of(

@@ -19,7 +19,7 @@ FIELD = """    noise_scale: Annotated[
     ] = Field(1.0, ge=0, le=2, description="How much of the fresh noise is added.")
 
 """
-BELOW_THE_FIELDS = "    def __init__(self, **fields):"
+BELOW_THE_FIELDS = '    @field_validator("class_label", mode="before")'
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field
 
-from diffusion.errors import of_validation
+from diffusion.errors import CheckedModel
 
 
-class DataConfig(BaseModel):
+class DataConfig(CheckedModel):
     """Where the pictures are and how they are read. Raises FieldError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -34,9 +34,3 @@ class DataConfig(BaseModel):
         None, description="Column of the labels in a Hub data set; by default found by its type."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Decides which pictures are held out.")
-
-    def __init__(self, **fields):
-        try:
-            super().__init__(**fields)
-        except ValidationError as error:
-            raise of_validation(error) from None
