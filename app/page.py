@@ -20,7 +20,7 @@ from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, 
 from app.ui.events import PRIVATE, UNCHANGED, Sent, Shown
 from app.ui.html import words
 from app.ui.links import page_address
-from app.ui.theme import css, theme
+from app.ui.theme import css, head, theme
 from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 HOUR = 3600
@@ -156,6 +156,7 @@ def launch_arguments(options: Options) -> dict:
     return {
         "theme": theme(),
         "css": css(),
+        "head": head(),
         "server_name": options.host,
         "server_port": options.port,
         "ssr_mode": False,  # Spaces would turn it on, which changes when style and scripts apply
@@ -164,7 +165,7 @@ def launch_arguments(options: Options) -> dict:
         "state_session_capacity": 500,  # sessions that Gradio keeps; each takes a third of a megabyte
         "favicon_path": str(ROOT / "app" / "ui" / "icon.png"),
         "pwa": True,  # the browser can install the page as an app
-        "footer_links": ["api"],  # hidden by style.css; without it ?view=api shows nothing
+        "footer_links": ["api"],  # hidden by ui/style.css; without it ?view=api shows nothing
         "max_file_size": MAX_PICTURE_BYTES,  # of a saved picture, uploaded to restore its recipe
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }
@@ -176,7 +177,7 @@ def _language(remembered, request: gr.Request) -> str:
 
 
 def _waking() -> str:
-    """Return the notice shown until the page is filled; style.css shows it only if that takes more than a moment."""
+    """Return the notice shown until the page is filled; ui/style.css shows it only if that takes more than a moment."""
     return f'<p role="status">{words(in_each(lambda language: say(language, "page.waking")))}</p>'
 
 

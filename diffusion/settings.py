@@ -77,8 +77,8 @@ class SamplingSettings(CheckedModel):
         DecidesLevels(),
     ] = Field(
         "trailing",
-        description="Which timesteps: all but leading start at T-1, whatever S; even, quadratic and linspace end at 0; "
-        "leading, linspace and trailing are diffusers' own.",
+        description="Which timesteps: even, quadratic, power and trailing start at T-1, linspace from S = 2 on; then "
+        "even, quadratic and linspace end at 0. leading, linspace and trailing are diffusers' own.",
     )
     start_step: Annotated[int, DecidesLevels()] = Field(
         0, ge=0, lt=2**31, description="Steps skipped at the noisy end, in [0, num_inference_steps)."

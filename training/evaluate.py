@@ -15,7 +15,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,44 +30,62 @@ from diffusion.trajectory import TimestepSpacing
 from training.bits import measure_bits
 from training.card import write_evaluation
 from training.data import DataError, Pictures
-from training.features import data_of, fit_features
+from training.features import IMAGES, data_of, fit_features
 from training.report import as_markdown
-from training.samples import CACHE, draw_samples, drawn_classes, processes
+from training.samples import CACHE, SHARD, draw_samples, drawn_classes, processes
 from training.snapshots import contact_sheet
 from training.states import write_json
 
 PARTS = ("fid", "bits", "accuracy", "neighbours")
-HEADLINE, SMALL, QUICK = 10_000, 2_048, 1_000
 GUIDANCE = 2.0
-GUIDED = 1_000
 SHOWN = 12
 SEED = 0
 SPACING: TimestepSpacing = "trailing"  # the default of a run; recorded in the JSON and the card
 FILE = "evaluation.json"
 
 
-def protocols(total_steps: int, quick: bool) -> list[tuple[str, int, int]]:
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures to draw: of the headline, of the other distances, with --quick, with guidance.
+
+    to_learn: pictures that a missing feature network learns from. shard: samples drawn at once.
+    """
+
+    headline: int = 10_000
+    small: int = 2_048
+    quick: int = 1_000
+    guided: int = 1_000
+    to_learn: int = IMAGES
+    shard: int = SHARD
+
+
+FULL = Counts()
+
+
+def protocols(total_steps: int, quick: bool, counts: Counts = FULL) -> list[tuple[str, int, int]]:
     """Return (sampler, steps, N) of each distance to measure, the cheapest first."""
     if quick:
-        return [("ddim", min(50, total_steps), QUICK)]
+        return [("ddim", min(50, total_steps), counts.quick)]
     return [
-        ("ddim", min(50, total_steps), SMALL),
-        ("ddim", min(50, total_steps), HEADLINE),
-        ("ddpm", total_steps, SMALL),
+        ("ddim", min(50, total_steps), counts.small),
+        ("ddim", min(50, total_steps), counts.headline),
+        ("ddpm", total_steps, counts.small),
     ]
 
 
 class Evaluation:
     """Measurements of one checkpoint: each part yields its evaluation.json entry, again whenever it knows more."""
 
-    def __init__(self, checkpoint: Path, cache: Path = CACHE, quick: bool = False, seed: int = SEED):
-        self.checkpoint, self.cache, self.quick, self.seed = checkpoint, cache, quick, seed
+    def __init__(
+        self, checkpoint: Path, cache: Path = CACHE, quick: bool = False, seed: int = SEED, counts: Counts = FULL
+    ):
+        self.checkpoint, self.cache, self.quick, self.seed, self.counts = checkpoint, cache, quick, seed, counts
         self.pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
-        self.space = feature_space(checkpoint)
+        self.space = feature_space(checkpoint, counts.to_learn)
 
-    def samples(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> np.ndarray:
-        """Return (N, H, W, C) uint8 samples of this checkpoint, each of a random class if it has classes."""
-        settings = SamplingSettings(
+    def settings(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> SamplingSettings:
+        """Return the settings of a protocol's samples."""
+        return SamplingSettings(
             sampler=sampler,
             num_inference_steps=steps,
             timestep_spacing=SPACING,
@@ -76,12 +94,17 @@ class Evaluation:
             class_label=0 if self.pipeline.classes else None,
             guidance_scale=guidance_scale,
         )
-        return draw_samples(self.checkpoint, settings, self.cache, self.seed if self.pipeline.classes else None)
+
+    def samples(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> np.ndarray:
+        """Return (N, H, W, C) uint8 samples of this checkpoint, each of a random class if it has classes."""
+        settings = self.settings(sampler, steps, count, guidance_scale)
+        classes_seed = self.seed if self.pipeline.classes else None
+        return draw_samples(self.checkpoint, settings, self.cache, classes_seed, shard=self.counts.shard)
 
     def fid(self) -> Iterator[list[dict]]:
         """Yield the rows of FID and KID so far, after each protocol, because the last one can take hours."""
         rows = []
-        for sampler, steps, count in protocols(self.pipeline.num_train_timesteps, self.quick):
+        for sampler, steps, count in protocols(self.pipeline.num_train_timesteps, self.quick, self.counts):
             features = self.space.features(self.samples(sampler, steps, count))
             run = {"sampler": sampler, "steps": steps, "timestep_spacing": SPACING}
             rows.append(run | asdict(distance(self.space, features)))
@@ -97,9 +120,9 @@ class Evaluation:
         if not classes or self.space.network.to_class is None:
             yield None
             return
-        count = QUICK if self.quick else SMALL
+        count = self._count()
         rows = []
-        for guidance, n in ((1.0, count), (GUIDANCE, GUIDED)):
+        for guidance, n in ((1.0, count), (GUIDANCE, self.counts.guided)):
             seen = self.space.classes(self.samples("ddim", 50, n, guidance))
             asked = torch.tensor(drawn_classes(classes, n, self.seed))
             right = (seen == asked).double()
@@ -113,7 +136,7 @@ class Evaluation:
 
         Saves some samples above their nearest training pictures as neighbours.png.
         """
-        count = QUICK if self.quick else SMALL
+        count = self._count()
         images = self.samples("ddim", 50, count)
         pool = training_pictures(self.checkpoint)
         features = self.space.features(pool.images)
@@ -133,14 +156,17 @@ class Evaluation:
             "identical": int(sum(bool((images[i] == pool.images[k]).all()) for i, k in enumerate(index.tolist()))),
         }
 
+    def _count(self) -> int:
+        return self.counts.quick if self.quick else self.counts.small
 
-def feature_space(checkpoint: Path) -> FeatureSpace:
+
+def feature_space(checkpoint: Path, to_learn: int = IMAGES) -> FeatureSpace:
     """Load the checkpoint's feature space; fit it first if it is missing, which needs the data set."""
     state = processes()
     if not has_feature_space(checkpoint) and state.is_main_process:
         print(f"{checkpoint.name}: fitting a feature network to its data, once ...")
         reference = Pictures.read(checkpoint / "reference" / "train.npz")
-        save_feature_space(fit_features(data_of(checkpoint), reference), checkpoint / "reference")
+        save_feature_space(fit_features(data_of(checkpoint), reference, to_learn), checkpoint / "reference")
     state.wait_for_everyone()
     return load_feature_space(checkpoint)
 
@@ -165,7 +191,7 @@ def merge(checkpoint: Path, found: dict) -> dict:
     return known | found
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, counts: Counts = FULL) -> int:
     """Evaluate a checkpoint, write the results into its folder and print them. Returns the exit status."""
     parser = argparse.ArgumentParser(
         prog="python -m training.evaluate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -182,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     state = processes()
     try:
-        evaluation = Evaluation(options.checkpoint, options.cache, options.quick)
+        evaluation = Evaluation(options.checkpoint, options.cache, options.quick, counts=counts)
         for part in options.only:
             for found in getattr(evaluation, part)():
                 if state.is_main_process:

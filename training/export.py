@@ -73,15 +73,15 @@ def export_run(training: Training, run: Run) -> Path:
     return target
 
 
-def save_reference(data: DataSet, folder: Path) -> None:
+def save_reference(data: DataSet, folder: Path, most_bytes: int = REFERENCE_BYTES) -> None:
     """Write train.npz, test.npz and reference.json: the part of the data that the app needs.
 
-    A file that would exceed the size limit gets fewer pictures.
+    A file that would exceed most_bytes gets fewer pictures.
     """
     for split, pictures, count in (("train", data.train, REFERENCE_TRAIN), ("test", data.test, REFERENCE_TEST)):
         path = folder / f"{split}.npz"
         pictures.take(PROBE).save(path)  # packing everything first would take minutes for large pictures
-        fitting = int(0.9 * REFERENCE_BYTES * min(PROBE, len(pictures)) / path.stat().st_size)
+        fitting = int(0.9 * most_bytes * min(PROBE, len(pictures)) / path.stat().st_size)
         pictures.take(min(count, fitting)).save(path)
     write_json(folder / "reference.json", {"data": data.name, "class_names": data.class_names, "license": data.license})
 

@@ -182,7 +182,7 @@ def neighbour_arrays(found: Neighbours) -> dict[str, Tensor]:
     }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, quick: Size = QUICK) -> int:
     """Measure the checkpoints, write their files and print the quality. Returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m training.lessons", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
@@ -196,7 +196,7 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     try:
         for checkpoint in options.checkpoints:
-            record = measure_lessons(checkpoint, QUICK if options.quick else FULL, options.cache)
+            record = measure_lessons(checkpoint, quick if options.quick else FULL, options.cache)
             values = ", ".join(f"{name} {value:.4g}" for name, (value, _) in record["quality"].items())
             print(f"{checkpoint.name}: {values}")
     except (DataError, ValueError, OSError) as error:

@@ -28,35 +28,34 @@ def draw_samples(
     cache: Path = CACHE,
     classes_seed: int | None = None,
     unrounded: bool = False,
+    shard: int = SHARD,
 ) -> np.ndarray:
     """Draw the settings.num_images pictures of a run: (N, H, W, C) uint8. Accelerate's processes share the shards.
 
     unrounded: return the final states themselves, (N, C, H, W) float32, neither rounded nor clipped to [-1, 1].
     classes_seed: draw a class for each picture by `drawn_classes`, instead of using settings.class_label.
+    shard: samples drawn at once, and kept in one file.
 
     Shards on disk are read instead of drawn, so a larger run extends a smaller one. Raises ValueError, naming the
     settings' field that the checkpoint does not allow.
     """
     pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
-    key = _run_key(checkpoint, same_pictures(pipeline.plan(settings)), classes_seed)
-    folder = cache / f"{Path(checkpoint).resolve().name}-{key}"
-    if unrounded:
-        folder = folder.with_name(f"{folder.name}-unrounded")
+    folder = samples_folder(checkpoint, pipeline, settings, cache, classes_seed, unrounded)
     if classes_seed is not None:
         settings = settings.replace(class_label=drawn_classes(pipeline.classes, settings.num_images, classes_seed))
     pipeline.plan(settings)
     folder.mkdir(parents=True, exist_ok=True)
     state = processes()
     pipeline.to(state.device)
-    starts = range(0, settings.num_images, SHARD)
-    files = [folder / f"{start:06d}-{min(start + SHARD, settings.num_images):06d}.npy" for start in starts]
+    starts = range(0, settings.num_images, shard)
+    files = [folder / f"{start:06d}-{min(start + shard, settings.num_images):06d}.npy" for start in starts]
     own = list(zip(starts, files, strict=True))[state.process_index :: state.num_processes]
     missing = [(start, file) for start, file in own if not file.exists()]
     if missing:
         pipeline = pipeline.fast()
-    name = f"{settings.sampler}-{settings.num_inference_steps}, {SHARD} a time"
+    name = f"{settings.sampler}-{settings.num_inference_steps}, {shard} a time"
     for start, file in tqdm(missing, desc=name, disable=not state.is_main_process, leave=False):
-        for step in pipeline.steps(settings.part(start, min(start + SHARD, settings.num_images))):
+        for step in pipeline.steps(settings.part(start, min(start + shard, settings.num_images))):
             x = step.x_s
         partial = file.with_name(f".{file.name}")
         with partial.open("wb") as handle:
@@ -64,6 +63,19 @@ def draw_samples(
         os.replace(partial, file)
     state.wait_for_everyone()
     return np.concatenate([np.load(file, allow_pickle=False) for file in files])
+
+
+def samples_folder(
+    checkpoint: Path,
+    pipeline: DDPMLabPipeline,
+    settings: SamplingSettings,
+    cache: Path,
+    classes_seed: int | None = None,
+    unrounded: bool = False,
+) -> Path:
+    """Return the folder of the shards that `draw_samples` writes for these settings. pipeline: the checkpoint's."""
+    key = _run_key(checkpoint, same_pictures(pipeline.plan(settings)), classes_seed)
+    return cache / f"{Path(checkpoint).resolve().name}-{key}{'-unrounded' if unrounded else ''}"
 
 
 def processes() -> PartialState:

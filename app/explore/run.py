@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 grid = lazy_import("diffusion.experiments.grid")
 
-PREVIEW_SECONDS = 0.4  # between two looks: a grid is many pictures to send
+GRID_PREVIEW_SECONDS = 0.4  # between two looks: a grid is many pictures to send
 KNOWN_BYTES = 2_000_000  # of results kept per visitor
 VISITORS = 50  # whose results are kept
 
@@ -83,7 +83,7 @@ def explore(
     jobs: Sequence[Job],
     known: Known,
     is_stopped: Callable[[], bool] = lambda: False,
-    every_seconds: float = PREVIEW_SECONDS,
+    every_seconds: float = GRID_PREVIEW_SECONDS,
 ) -> Iterator[Progress[Results]]:
     """Run the jobs in the network's thread; see `stream`."""
     return stream(lambda: explore_steps(jobs, known), is_stopped, every_seconds)

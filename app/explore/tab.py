@@ -10,7 +10,7 @@ from app.explore.axes_panel import OWN_GRID, ExploreControls
 from app.explore.frontier_panel import FrontierPanel
 from app.explore.grid_panel import GridPanel
 from app.explore.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
-from app.explore.run import PREVIEW_SECONDS, VISITORS, Known, Results, explore_steps
+from app.explore.run import GRID_PREVIEW_SECONDS, VISITORS, Known, Results, explore_steps
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.limits import check_cost
 from app.server.services import Services
@@ -293,7 +293,7 @@ class ExploreTab:
         known = self.explored.own(request.session_hash, Known)
         to_run = self._to_run(jobs, known)
         seconds = self.services.expected_seconds(*(plan for job in to_run for plan in job.plans))
-        return QueuedJob(language, lambda: explore_steps(jobs, known), show, seconds, PREVIEW_SECONDS)
+        return QueuedJob(language, lambda: explore_steps(jobs, known), show, seconds, GRID_PREVIEW_SECONDS)
 
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
         """Update what both buttons would do, after a job has ended."""

@@ -1,4 +1,8 @@
-"""The look of the page: light and dark colours, the visitor's system fonts, one blue accent."""
+"""The look of the page (light and dark colours, the visitor's system fonts, one blue accent), and its scripts.
+
+Each room of app/ has the style sheets and scripts of its own part of the page: every *.css and *.js file below app/ is
+loaded, those of ui/ first. A script listens on the document, since Gradio draws the page later and again.
+"""
 
 from pathlib import Path
 
@@ -6,6 +10,7 @@ import gradio as gr
 
 from app.texts import DEFAULT, LANGUAGES, say
 
+APP = Path(__file__).parents[1]
 INK = gr.themes.Color(
     name="ink",
     c50="#f1f5fa",
@@ -25,7 +30,7 @@ MONO_FONTS = ("ui-monospace", "Consolas", "Noto Sans Mono CJK SC", "monospace")
 
 
 def theme() -> gr.themes.Base:
-    """Return the theme of the whole page; app/ui/style.css adds what Gradio has no option for."""
+    """Return the theme of the whole page; the style sheets add what Gradio has no option for."""
     return gr.themes.Base(
         primary_hue=INK,
         secondary_hue=INK,
@@ -105,4 +110,15 @@ def css() -> str:
         f'.words > [lang]:not([lang|="{language}"]) {{ display: none; }}\n'
         for language in LANGUAGES
     )
-    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8") + words + picked
+    return _contents("*.css") + words + picked
+
+
+def head() -> str:
+    """Return what goes into the page's <head>: its scripts, each in a function of its own."""
+    return f"<script>{_contents('*.js')}</script>"
+
+
+def _contents(pattern: str) -> str:
+    """Return the content of all files below app/ whose names match, those of ui/ first."""
+    paths = sorted(APP.rglob(pattern), key=lambda path: (path.parent.name != "ui", path))
+    return "\n".join(path.read_text(encoding="utf-8") for path in paths)

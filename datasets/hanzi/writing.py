@@ -111,12 +111,12 @@ class Font:
         return self
 
 
-def written(ink: Image.Image, seed: str) -> np.ndarray:
+def written(ink: Image.Image, seed: str, edges: tuple[float, float] = EDGE) -> np.ndarray:
     """Return a drawing as a picture (SIDE, SIDE) uint8, varied by `seed`: dark ink on paper of exactly 255."""
     drawn = numbers(seed)
     size, aspect, right, down, turn, slant, edge = (
         low + share * (high - low)
-        for share, (low, high) in zip(drawn, (SIZE, ASPECT, SHIFT, SHIFT, TURN, SLANT, EDGE), strict=False)
+        for share, (low, high) in zip(drawn, (SIZE, ASPECT, SHIFT, SHIFT, TURN, SLANT, edges), strict=False)
     )
     c, s = cos(radians(turn)), sin(radians(turn))
     # Forwards, from the drawing about its centre to the picture about its own: slant, then stretch, then turn
@@ -145,11 +145,11 @@ def read_font(pattern: str) -> Font:
     return Font(sorted(HERE.glob(pattern)))
 
 
-def common_characters(patterns: list[str]) -> list[str]:
+def common_characters(patterns: list[str], folder: Path = HERE) -> list[str]:
     """Return the characters of GB 2312, in its order, that all of these fonts have."""
     known = set(gb2312())
     for pattern in patterns:
-        files = sorted(HERE.glob(pattern))
+        files = sorted(folder.glob(pattern))
         require(bool(files), f"{pattern}: no such files; run `npm ci` in datasets/hanzi first")
         known &= {chr(code) for file in files for code in TTFont(file, lazy=True).getBestCmap() or ()}
     return [character for character in gb2312() if character in known]

@@ -10,7 +10,7 @@ from gradio_client import Client
 from tests.app.running import REPOSITORY, SPACE, running_app
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # installs requirements.txt into an environment of its own
 @pytest.mark.timeout(900)
 def test_requirements_alone_serve_the_app_on_a_space(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)

@@ -1,6 +1,5 @@
 """The whole evaluation: its output, the results it keeps, and samples that are drawn once."""
 
-import functools
 import json
 import sys
 
@@ -15,23 +14,12 @@ from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
 from tests.training.test_processes import LAUNCH, NO_MORE
 from tests.training.tiny import run, tiny_config
-from training import evaluate, samples
-from training.evaluate import Evaluation, main, merge, protocols
+from training.evaluate import Counts, Evaluation, main, merge, protocols
 from training.export import export_run
-from training.features import fit_features
-from training.samples import draw_samples, drawn_classes
+from training.samples import draw_samples, drawn_classes, samples_folder
 from training.start import prepare
 
-
-@pytest.fixture
-def small(monkeypatch):
-    """The same program with small numbers of pictures."""
-    monkeypatch.setattr(evaluate, "QUICK", 40)
-    monkeypatch.setattr(evaluate, "SMALL", 40)
-    monkeypatch.setattr(evaluate, "HEADLINE", 60)
-    monkeypatch.setattr(evaluate, "GUIDED", 30)
-    monkeypatch.setattr(samples, "SHARD", 16)
-    monkeypatch.setattr(evaluate, "fit_features", functools.partial(fit_features, images=512))
+COUNTS = Counts(headline=60, small=40, quick=40, guided=30, to_learn=512, shard=16)
 
 
 @pytest.fixture
@@ -42,17 +30,17 @@ def checkpoint(tmp_path):
     return export_run(training, run)
 
 
-def test_samples_are_those_of_the_pipeline_and_independent_of_shards(checkpoint, tmp_path, small):
+def test_samples_are_those_of_the_pipeline_and_independent_of_shards(checkpoint, tmp_path):
     settings = SamplingSettings(num_inference_steps=3, sampler="ddpm", num_images=20, class_label=3)
-    found = draw_samples(checkpoint, settings, tmp_path / "cache")
+    found = draw_samples(checkpoint, settings, tmp_path / "cache", shard=16)
     for step in DDPMLabPipeline.from_checkpoint(checkpoint).steps(settings):
         last = step.x_s
     assert np.abs(found.astype(int) - to_uint8(last).astype(int)).max() <= 1
 
 
-def test_unrounded_samples_are_the_last_states(checkpoint, tmp_path, small):
+def test_unrounded_samples_are_the_last_states(checkpoint, tmp_path):
     settings = SamplingSettings(num_inference_steps=3, sampler="unipc", num_images=20, class_label=3, clip_sample=False)
-    found = draw_samples(checkpoint, settings, tmp_path / "cache", unrounded=True)
+    found = draw_samples(checkpoint, settings, tmp_path / "cache", unrounded=True, shard=16)
     for step in DDPMLabPipeline.from_checkpoint(checkpoint).steps(settings):
         last = step.x_s
     assert found.dtype == np.float32 and np.abs(found).max() > 1
@@ -61,26 +49,28 @@ def test_unrounded_samples_are_the_last_states(checkpoint, tmp_path, small):
     assert np.abs(pictures.astype(int) - to_uint8(last).astype(int)).max() <= 1
 
 
-def test_samples_are_drawn_once_and_a_stopped_run_goes_on(checkpoint, tmp_path, small, monkeypatch):
+def test_samples_are_drawn_once_and_a_stopped_run_goes_on(checkpoint, tmp_path):
     cache = tmp_path / "cache"
     settings = SamplingSettings(num_inference_steps=2, num_images=40)
-    whole = draw_samples(checkpoint, settings, cache, classes_seed=0)
+
+    def draw(settings: SamplingSettings) -> np.ndarray:
+        return draw_samples(checkpoint, settings, cache, classes_seed=0, shard=16)
+
+    whole = draw(settings)
     files = sorted(cache.rglob("*.npy"))
     assert len(files) == 3
     files[1].unlink()
-    drawn = []
-    steps = DDPMLabPipeline.steps
-    monkeypatch.setattr(
-        DDPMLabPipeline, "steps", lambda self, s: drawn.append((s.seed, s.num_images)) or steps(self, s)
-    )
-    assert (draw_samples(checkpoint, settings, cache, classes_seed=0) == whole).all()
-    assert drawn == [(16, 16)]
-    more = draw_samples(checkpoint, settings.replace(num_images=48), cache, classes_seed=0)
-    assert (more[:40] == whole).all() and drawn == [(16, 16), (32, 16)]
+    kept = {file: file.stat().st_mtime_ns for file in (files[0], files[2])}
+    assert (draw(settings) == whole).all()
+    assert files[1].exists() and {file: file.stat().st_mtime_ns for file in kept} == kept
+    assert (draw(settings.replace(num_images=48))[:40] == whole).all()
+    new = sorted(set(cache.rglob("*.npy")) - set(files))
+    assert [file.stem for file in new] == ["000032-000048"]
+    assert {file: file.stat().st_mtime_ns for file in kept} == kept
     assert not (draw_samples(checkpoint, settings, cache, classes_seed=1) == whole).all()
 
 
-def test_all_steps_are_drawn_once_whatever_the_spacing(checkpoint, tmp_path, small):
+def test_all_steps_are_drawn_once_whatever_the_spacing(checkpoint, tmp_path):
     few = SamplingSettings(num_inference_steps=2, num_images=3)
     every = few.replace(num_inference_steps=DDPMLabPipeline.from_checkpoint(checkpoint).num_train_timesteps)
     for settings, folders in ((few, 2), (every, 3)):
@@ -89,7 +79,7 @@ def test_all_steps_are_drawn_once_whatever_the_spacing(checkpoint, tmp_path, sma
         assert len(list((tmp_path / "cache").iterdir())) == folders
 
 
-def test_another_network_is_not_given_the_samples_of_this_one(checkpoint, tmp_path, small):
+def test_another_network_is_not_given_the_samples_of_this_one(checkpoint, tmp_path):
     settings = SamplingSettings(num_inference_steps=2, num_images=16)
     before = draw_samples(checkpoint, settings, tmp_path / "cache")
     file = next((checkpoint / "unet").glob("*.safetensors"))
@@ -109,8 +99,8 @@ def test_the_protocols():
     assert protocols(20, quick=True) == [("ddim", 20, 1000)]
 
 
-def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small, capsys):
-    assert main([str(checkpoint), "--cache", str(tmp_path / "cache")]) == 0
+def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, capsys):
+    assert main([str(checkpoint), "--cache", str(tmp_path / "cache")], COUNTS) == 0
     found = json.loads((checkpoint / "evaluation.json").read_text())
     assert [(row["sampler"], row["steps"], row["n"]) for row in found["fid"]] == [
         ("ddim", 50, 40), ("ddim", 50, 60), ("ddpm", 60, 40),
@@ -118,11 +108,12 @@ def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small,
     assert {row["timestep_spacing"] for row in found["fid"]} == {found["accuracy"]["timestep_spacing"]} == {
         SamplingSettings().timestep_spacing
     }  # fmt: skip
-    space = Evaluation(checkpoint, tmp_path / "cache").space
-    again = distance(space, space.features(Evaluation(checkpoint, tmp_path / "cache").samples("ddim", 50, 60)))
+    evaluation = Evaluation(checkpoint, tmp_path / "cache", counts=COUNTS)
+    space = evaluation.space
+    again = distance(space, space.features(evaluation.samples("ddim", 50, 60)))
     assert found["fid"][1]["fid"] == pytest.approx(again.fid)
     assert found["accuracy"]["real"] == space.record["accuracy"]
-    seen = space.classes(Evaluation(checkpoint, tmp_path / "cache").samples("ddim", 50, 40))
+    seen = space.classes(evaluation.samples("ddim", 50, 40))
     assert found["accuracy"]["samples"][0]["all"] == pytest.approx(
         (seen == torch.tensor(drawn_classes(10, 40, 0))).double().mean().item()
     )
@@ -136,29 +127,26 @@ def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, small,
     assert "| β |" in card and "| guidance | N |" in card
 
 
-def test_what_was_measured_before_a_stop_is_kept(checkpoint, tmp_path, small, monkeypatch):
+def test_what_was_measured_before_a_stop_is_kept(checkpoint, tmp_path):
     """The last protocol takes hours: those before it are in the JSON by then."""
-    samples = Evaluation.samples
-
-    def stopped_in_ddpm(self, sampler, *more):
-        if sampler == "ddpm":
-            raise KeyboardInterrupt
-        return samples(self, sampler, *more)
-
-    monkeypatch.setattr(Evaluation, "samples", stopped_in_ddpm)
-    with pytest.raises(KeyboardInterrupt):
-        main([str(checkpoint), "--only", "fid", "--cache", str(tmp_path / "cache")])
+    cache = tmp_path / "cache"
+    evaluation = Evaluation(checkpoint, cache, counts=COUNTS)
+    settings = evaluation.settings("ddpm", evaluation.pipeline.num_train_timesteps, COUNTS.small)
+    folder = samples_folder(checkpoint, evaluation.pipeline, settings, cache, classes_seed=evaluation.seed)
+    cache.mkdir(exist_ok=True)
+    folder.touch()  # a file in the place of the folder that the last protocol needs
+    assert main([str(checkpoint), "--only", "fid", "--cache", str(cache)], COUNTS) == 1
     rows = json.loads((checkpoint / "evaluation.json").read_text())["fid"]
     assert [(row["sampler"], row["n"]) for row in rows] == [("ddim", 40), ("ddim", 60)]
 
 
-def test_parts_are_merged_and_results_of_other_weights_are_forgotten(checkpoint, tmp_path, small):
+def test_parts_are_merged_and_results_of_other_weights_are_forgotten(checkpoint, tmp_path):
     cache = ["--cache", str(tmp_path / "cache")]
-    assert main([str(checkpoint), "--quick", "--only", "fid", *cache]) == 0
-    assert main([str(checkpoint), "--quick", "--only", "bits", *cache]) == 0
+    assert main([str(checkpoint), "--quick", "--only", "fid", *cache], COUNTS) == 0
+    assert main([str(checkpoint), "--quick", "--only", "bits", *cache], COUNTS) == 0
     found = json.loads((checkpoint / "evaluation.json").read_text())
     assert len(found["fid"]) == 1 and found["bits"]["pictures"] == 64
-    assert main([str(checkpoint), "--only", "fid", *cache]) == 0
+    assert main([str(checkpoint), "--only", "fid", *cache], COUNTS) == 0
     assert len(json.loads((checkpoint / "evaluation.json").read_text())["fid"]) == 3  # the quick one is one of these
     file = next((checkpoint / "unet").glob("*.safetensors"))
     save_file({name: weight * 1.1 for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})

@@ -97,10 +97,9 @@ def test_reference_pictures_are_real_labelled_and_small(tmp_path):
     assert np.array_equal(train.images, data.train.images) and np.array_equal(train.labels, data.train.labels)
 
 
-def test_files_stay_below_the_limit_of_a_spaces_git(tmp_path, monkeypatch):
+def test_files_stay_below_the_limit_of_a_spaces_git(tmp_path):
     data = load_data(DataConfig(data="fashion-mnist"))
-    monkeypatch.setattr(export, "REFERENCE_BYTES", 50_000)
-    save_reference(data, tmp_path)
+    save_reference(data, tmp_path, most_bytes=50_000)
     assert 30_000 < (tmp_path / "train.npz").stat().st_size <= 50_000
     _, folder = exported(
         tmp_path / "wide", block_out_channels=(128, 192), norm_num_groups=16, image_size=8, steps=1, batch_size=2

@@ -73,13 +73,12 @@ def test_far_from_ink_the_paper_is_exactly_white(modules):
         assert rows.max() - rows.min() < extent and columns.max() - columns.min() < extent
 
 
-def test_a_lower_edge_is_a_thicker_brush(modules, monkeypatch):
+def test_a_lower_edge_is_a_thicker_brush(modules):
     writing, _ = modules
     ink = drawing("H")
     levels = []
     for edge in (0.22, 0.4, 0.56):
-        monkeypatch.setattr(writing, "EDGE", (edge, edge))
-        levels.append(writing.written(ink, "the same hand").mean())
+        levels.append(writing.written(ink, "the same hand", (edge, edge)).mean())
     assert levels[0] < levels[1] - 3 < levels[2] - 6
 
 
@@ -127,11 +126,10 @@ def test_a_file_has_the_same_bytes_whenever_it_is_written(modules, tmp_path):
     assert np.array_equal(make.load(tmp_path, "train")[0], arrays["images"])
 
 
-def test_missing_fonts_are_named_with_what_to_do(modules, monkeypatch, tmp_path):
+def test_missing_fonts_are_named_with_what_to_do(modules, tmp_path):
     writing, _ = modules
-    monkeypatch.setattr(writing, "HERE", tmp_path)
     with pytest.raises(writing.DataError, match=r"\*\.woff: no such files; run `npm ci`"):
-        writing.common_characters(["*.woff"])
+        writing.common_characters(["*.woff"], tmp_path)
 
 
 def test_the_lock_pins_every_font_and_names_no_registry():

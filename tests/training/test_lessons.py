@@ -105,11 +105,10 @@ def test_row_17_passes_on_what_was_recorded(found):
     assert not next(run_identities(subject, [row for row in ROWS if row.kind == "D"])).passed
 
 
-def test_the_same_again_and_the_command(found, monkeypatch, capsys, tmp_path):
+def test_the_same_again_and_the_command(found, capsys, tmp_path):
     checkpoint, _, cache = found
     before = (checkpoint / "reference" / "lessons.npz").read_bytes()
-    monkeypatch.setattr("training.lessons.QUICK", SIZE)
-    assert main([str(checkpoint), "--quick", "--cache", str(cache)]) == 0
+    assert main([str(checkpoint), "--quick", "--cache", str(cache)], quick=SIZE) == 0
     assert "eps_mse_q0" in capsys.readouterr().out
     assert (checkpoint / "reference" / "lessons.npz").read_bytes() == before
     assert main([str(tmp_path)]) == 1

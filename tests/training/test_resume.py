@@ -151,13 +151,9 @@ def test_a_refused_run_leaves_no_trace_that_stands_in_the_way(tmp_path, capsys):
     assert not run_folder(second).exists()
 
 
-def test_the_state_is_saved_before_the_samples_are_drawn(tmp_path, monkeypatch):
+def test_the_state_is_saved_before_the_samples_are_drawn(tmp_path):
     config = tiny_config(tmp_path, sample_every=10, save_every=10)
-
-    def broken(*_):
-        raise OSError("no space left on device")
-
-    monkeypatch.setattr("training.train.take_snapshot", broken)
+    (run_folder(config) / "samples" / "samples-000000010.png").mkdir(parents=True)  # no file can be written there
     assert main(command(config)[3:]) == 1
     assert latest_state(run_folder(config)).name == "step-000000010"
 

@@ -195,7 +195,7 @@ def test_every_run_goes_on_step_by_step(services, chapter, experiment):
     check_parts(stages[-1].make(False), experiment, "en", has_all=False)
 
 
-@pytest.mark.slow
+@pytest.mark.slow  # every row of the table, on each shipped checkpoint, trained and with noise on its weights
 @pytest.mark.parametrize("weights", ["trained", "spoiled"])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_identities_hold_on_every_checkpoint_and_noise_on_the_weights_fails_quality_alone(services, name, weights):
