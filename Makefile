@@ -8,9 +8,9 @@ BIN := $(VENV)/bin
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
 
-# All tests of a file run in the same process; each process computes with one thread
+# All tests of a file run in the same process, files with slow tests first; each process computes with one thread
 test: $(VENV)/dev.stamp lint $(VENV)/chromium.stamp
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(TESTS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # 25 to 60 minutes on an idle machine; python -m benchmarks --help lists its parts
 bench: $(VENV)/dev.stamp

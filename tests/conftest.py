@@ -18,6 +18,12 @@ import torch
 DATA = Path(os.environ["DDPM_LAB_DATA"])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that hold a slow test, so that no process is left alone with one at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def own_randomness():
     """No test depends on the random numbers that another one drew."""

@@ -8,6 +8,8 @@ from app.server.checkpoints import Catalogue
 from tests.app.checkpoints import make_all
 from tests.app.running import SPACE, running_app
 
+PATIENCE = 120_000  # milliseconds; a busy machine is slow, not wrong
+
 os.environ["NO_PROXY"] = "localhost,127.0.0.1"
 
 
@@ -44,7 +46,7 @@ def chromium():
 
     from tests.app.pages import launched
 
-    expect.set_options(timeout=30_000)  # a busy machine is slow, not wrong
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         browser = launched(playwright)
         yield browser
@@ -62,7 +64,7 @@ def open_page(chromium, home_app):
         context = chromium.new_context(locale=locale, viewport={"width": width, "height": 900}, reduced_motion="reduce")
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(PATIENCE)
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         open_at(page, address, dark)

@@ -34,6 +34,7 @@ def check_prose(page: Page) -> str:
     return text
 
 
+@pytest.mark.slow  # turns through all chapters, draws all plots
 @pytest.mark.parametrize(("locale", "width"), [("en-US", 390), ("zh-CN", 1440)])
 def test_a_reader_goes_from_the_first_chapter_to_the_last(open_page, maths_app, locale, width):
     page = open_page(locale, width, address=f"{maths_app}/?tab=maths")
@@ -87,6 +88,7 @@ def test_the_chapters_follow_what_generate_has_chosen(open_page, maths_app):
     wait_for_chapter(page, 1)
 
 
+@pytest.mark.slow  # two runs of all 1,000 steps, and the whole table of identities
 def test_an_experiment_runs_stops_and_gives_way_to_the_next_chapter(open_page, maths_app):
     page = open_page(address=f"{maths_app}/?tab=maths&chapter=6")
     wait_for_chapter(page, 6)

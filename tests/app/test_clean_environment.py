@@ -16,7 +16,7 @@ def test_requirements_alone_serve_the_app_on_a_space(tmp_path):
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     requirements = REPOSITORY / "requirements.txt"
-    install = [str(python), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "-r", str(requirements)]
     subprocess.run(install, check=True, cwd=tmp_path)
     with running_app(REPOSITORY / "checkpoints", tmp_path, variables=SPACE, python=str(python)) as address:
         client = Client(address, verbose=False, download_files=False)

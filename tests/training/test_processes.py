@@ -1,5 +1,6 @@
 """Several processes that share a batch compute the same as one process."""
 
+import pytest
 import torch
 
 from tests.training.tiny import command, run, tiny_config
@@ -13,6 +14,7 @@ def relative_distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return (torch.linalg.norm(a.double() - b.double()) / torch.linalg.norm(b.double())).item()
 
 
+@pytest.mark.slow  # starts three Python processes that import PyTorch and diffusers
 def test_two_processes_compute_the_gradient_and_the_weights_of_one(tmp_path):
     """The same global batch; the clipping norm is out of reach, so that the gradient is the raw one."""
     records = {}
@@ -28,6 +30,7 @@ def test_two_processes_compute_the_gradient_and_the_weights_of_one(tmp_path):
     assert relative_distance(records[2]["weights"], records[1]["weights"]) < 1e-3
 
 
+@pytest.mark.slow  # the same six times
 def test_two_processes_train_save_export_and_resume(tmp_path):
     config = tiny_config(tmp_path, save_every=10, sample_every=10)
     result = run(command(config, *LAUNCH, *NO_MORE, "-m", "training.train"))

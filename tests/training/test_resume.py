@@ -61,7 +61,8 @@ def never_stopped(tmp_path_factory):
         return finished(config)
 
 
-def test_killed_twice_and_resumed_is_bit_identical(tmp_path, never_stopped):
+@pytest.mark.slow  # kills real processes, each of which imports PyTorch and diffusers
+def test_killed_twice_and_resumed_is_bit_identical(tmp_path, never_stopped, capsys):
     config = tiny_config(tmp_path, **LONG, resume=True)
     for at_least, after in ((7, 0.0), (21, 0.05)):
         process = start(config)
@@ -69,14 +70,14 @@ def test_killed_twice_and_resumed_is_bit_identical(tmp_path, never_stopped):
         time.sleep(after)
         process.send_signal(signal.SIGKILL)
         process.wait()
-    result = run(command(config))
-    assert result.returncode == 0, result.stderr
-    assert "going on from step-" in result.stdout
+    assert main(command(config)[3:]) == 0
+    assert "going on from step-" in capsys.readouterr().out
     weights, ema = finished(config)
     assert same_tensors(weights, never_stopped[0])
     assert all(torch.equal(a, b) for a, b in zip(ema, never_stopped[1], strict=True))
 
 
+@pytest.mark.slow  # the same, stopped by signals
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize(("number", "send"), [(signal.SIGTERM, os.kill), (signal.SIGINT, os.killpg)])
 def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never_stopped, workers, number, send):
@@ -93,7 +94,7 @@ def test_a_polite_stop_saves_at_once_and_goes_on_bit_identically(tmp_path, never
     assert process.returncode == 128 + number, output
     assert "its state is saved" in output
     assert latest_state(run_folder(config)) is not None
-    assert run(command(config)).returncode == 0
+    assert main(command(config)[3:]) == 0
     assert same_tensors(finished(config)[0], never_stopped[0])
 
 
