@@ -1,9 +1,17 @@
 """Formats an evaluation (evaluation.json) as the tables of the model card."""
 
+from diffusion.metrics.texture import FLAT, GRAIN
+
 
 def as_markdown(found: dict) -> str:
     """Format all parts that were measured, one table each."""
-    writers = {"fid": _fid_table, "accuracy": _accuracy_table, "neighbours": _neighbours_table, "bits": _bits_table}
+    writers = {
+        "fid": _fid_table,
+        "texture": _texture_table,
+        "accuracy": _accuracy_table,
+        "neighbours": _neighbours_table,
+        "bits": _bits_table,
+    }
     return "\n\n".join(write(found[part]) for part, write in writers.items() if found.get(part))
 
 
@@ -22,6 +30,23 @@ def _fid_table(rows: list[dict]) -> str:
             f"| {1000 * row['kid']:.2f} ± {1000 * row['kid_standard_error']:.2f} "
             f"| {1000 * row['floor_kid']:.2f} ± {1000 * row['floor_kid_standard_error']:.2f} | {_spacing(row)} |"
         )
+    return "\n".join(lines)
+
+
+def _texture_table(found: dict) -> str:
+    n = f"{found['n']:,}" if found["floor_n"] == found["n"] else f"{found['n']:,} (floor: {found['floor_n']:,})"
+    lines = [
+        f"Fine texture of {found['n']:,} samples ({found['sampler'].upper()}-{found['steps']}, {_spacing(found)} "
+        f"timesteps) and of test pictures. Pairs are pixels side by side or below each other: flat ones are at most "
+        f"{FLAT} levels apart, grain is {FLAT + 1} to {GRAIN} levels. FID in a space of such differences, which sees "
+        f"grain: {found['fid']:.4f} (floor: {found['floor_fid']:.4f}, N = {n}).",
+        "",
+        "| | flat pairs | grain | values of 0 | values of 255 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, key in (("samples", "samples"), ("test pictures", "real")):
+        shares = (found[key][share] for share in ("flat", "grain", "black", "white"))
+        lines.append(f"| {name} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
     return "\n".join(lines)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from diffusion.metrics.distances import distance
+from diffusion.metrics.texture import texture
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
@@ -20,6 +22,10 @@ from training.samples import draw_samples, drawn_classes, samples_folder
 from training.start import prepare
 
 COUNTS = Counts(headline=60, small=40, quick=40, guided=30, to_learn=512, shard=16)
+
+
+def card_of(checkpoint) -> str:
+    return (checkpoint / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -117,9 +123,13 @@ def test_everything_at_once_goes_into_json_and_card(checkpoint, tmp_path, capsys
     assert found["accuracy"]["samples"][0]["all"] == pytest.approx(
         (seen == torch.tensor(drawn_classes(10, 40, 0))).double().mean().item()
     )
+    drawn = evaluation.samples("ddim", 50, 40)
+    assert found["texture"]["samples"] == asdict(texture(drawn)) and found["texture"]["n"] == 40
+    assert found["texture"]["fid"] > 5 * found["texture"]["floor_fid"]  # of a network that hardly trained
+    assert f"grain: {found['texture']['fid']:.4f}" in card_of(checkpoint)
     assert found["neighbours"]["training_pictures"] == 512 and found["neighbours"]["identical"] == 0
     assert (checkpoint / "neighbours.png").exists()
-    card = (checkpoint / "README.md").read_text(encoding="utf-8")
+    card = card_of(checkpoint)
     table = capsys.readouterr().out
     row = next(line for line in table.splitlines() if line.startswith("| DDPM | 60 | 40 |"))
     assert card.count(row) == 1 and "Not evaluated yet" not in card and str(tmp_path) not in card
