@@ -8,10 +8,11 @@ from PIL import Image
 
 import training
 from diffusion.errors import FieldError
-from tests.training.tiny import REPOSITORY, command, run, tiny_config
+from tests.training.tiny import REPOSITORY, command, tiny_config
 from training.config import TrainConfig
 from training.data import DataConfig, load_data
 from training.features import data_of
+from training.train import main
 
 
 @pytest.fixture(autouse=True)
@@ -46,22 +47,26 @@ def test_its_range_is_kept():
         DataConfig(least_side=300)
 
 
-def test_the_command_line_has_it_and_the_run_keeps_it(pictures, tmp_path):
-    shown = run([*command(tiny_config(tmp_path)), "--help"]).stdout
+def train(config, *flags: str) -> int:
+    return main([*command(config)[3:], *flags])
+
+
+def test_the_command_line_has_it_and_the_run_keeps_it(pictures, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    shown = capsys.readouterr().out
     assert "--least-side" in shown and "Leave out pictures with a shorter side." in " ".join(shown.split())
 
     config = tiny_config(tmp_path, data=str(pictures), steps=2, least_side=5)
-    done = run(command(config))
-    assert done.returncode == 0, done.stderr
+    assert train(config) == 0
     record = json.loads((tmp_path / "runs" / "tiny" / "run.json").read_text(encoding="utf-8"))
     assert record["config"]["least_side"] == 5
 
-    other = run(command(config.model_copy(update={"least_side": 0, "resume": True})))
-    assert other.returncode == 1
-    assert "--least-side was 5 and is now 0" in other.stderr
+    assert train(config.model_copy(update={"least_side": 0}), "--resume") == 1
+    assert "--least-side was 5 and is now 0" in capsys.readouterr().err
 
 
 def test_what_reads_the_checkpoint_later_reads_the_same_pictures(pictures, tmp_path):
     config = tiny_config(tmp_path, data=str(pictures), steps=2, least_side=11)
-    assert run(command(config)).returncode == 0
+    assert train(config) == 0
     assert count(data_of(tmp_path / "checkpoints" / "tiny")) == 40
