@@ -15,7 +15,7 @@ from diffusion.errors import CheckedModel, FieldError, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
 from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
-from diffusion.words import CHECKPOINT_NAME, BetaScheduleName, Conditioning, ReverseVariance, has_range
+from diffusion.words import CHECKPOINT_NAME, BetaScheduleName, Conditioning, ReverseVariance, Start, has_range
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536
@@ -163,6 +163,13 @@ class SamplingSettings(CheckedModel):
         When("class_label", lambda label: label is not None, error="needs_class"),
     ] = Field(
         1.0, ge=0, le=100, description="1: the conditional network; 0: the unconditional one; above 1: exaggerated."
+    )
+
+    # The first state
+    start: Annotated[Start, Control(group="schedule", place=5)] = Field(
+        "noise",
+        description="The first state: pure noise, or (gaussian) noise with the mean and covariance that pictures of "
+        "the data have at the first timestep.",
     )
 
     @field_validator("class_label", mode="before")
