@@ -77,7 +77,7 @@ def outcome(
         address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe))
         shown.append(Shown(address, say(language, "compare.alt_final", name=name)))
         places = {
-            "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": f"{plan.evaluations:,}",
+            "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": plan.evaluations,
             "seconds": f"{view.seconds[k]:.1f}",
         }  # fmt: skip
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))
