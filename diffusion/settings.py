@@ -78,7 +78,8 @@ class SamplingSettings(CheckedModel):
     ] = Field(
         "trailing",
         description="Which timesteps: even, quadratic, power and trailing start at T-1, linspace from S = 2 on; then "
-        "even, quadratic and linspace end at 0. leading, linspace and trailing are diffusers' own.",
+        "even, quadratic and linspace end at 0. leading, linspace and trailing are diffusers' own. The default is one "
+        "for all samplers; /explore and /frontier put power for dpmpp_2m and unipc in its place, and so can you.",
     )
     start_step: Annotated[int, DecidesLevels()] = Field(
         0, ge=0, lt=2**31, description="Steps skipped at the noisy end, in [0, num_inference_steps)."

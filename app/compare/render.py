@@ -29,6 +29,8 @@ def plan_lines(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | No
 
 
 def _shared(plans: tuple[Plan, Plan]) -> str:
+    if any(plan.settings.start == "gaussian" for plan in plans):
+        return "shares_gaussian"
     if shares_step_noise(*plans):
         return "shares_all"
     noisy = [plan.settings.effective_eta > 0 for plan in plans]
