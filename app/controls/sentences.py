@@ -81,10 +81,11 @@ def made_line(plan: Plan, checkpoint: "Checkpoint", language: str) -> str:
     if isinstance(settings.class_label, int):
         parts.append(CODECS["class_label"].value_words(settings.class_label, checkpoint, language))
     for field, setting in SETTINGS.items():
-        value = facts[field]
-        if field not in IN_EVERY_LINE and value not in (setting.default, None) and setting.holds(facts):
-            words = f"{value:g}" if isinstance(value, float) else CODECS[field].value_words(value, checkpoint, language)
-            parts.append(say(language, "stage.made_with", name=field_words(field, language), value=words))
+        value, control = facts[field], setting.control
+        usual = (setting.default, control and control.default, getattr(checkpoint, field, None))  # the last: as trained
+        if field not in IN_EVERY_LINE and value is not None and value not in usual and setting.holds(facts):
+            said = CODECS[field].value_words(value, checkpoint, language)
+            parts.append(say(language, "stage.made_with", name=field_words(field, language), value=said))
     return " · ".join(parts)
 
 

@@ -50,8 +50,10 @@ def test_an_eta_is_a_sampler():
     base = SamplingSettings(sampler="ddpm", reverse_variance="beta", seed=4)
     assert sampler_of(base, 1.0) == base
     assert sampler_of(base, 0.0) == SamplingSettings(eta=0.0, seed=4)
-    assert sampler_of(base, "unipc") == SamplingSettings(sampler="unipc", seed=4)
-    assert sampler_of(SamplingSettings(eta=0.3), "DPMPP_2M") == SamplingSettings(sampler="dpmpp_2m")
+    assert sampler_of(base, "unipc") == SamplingSettings(sampler="unipc", seed=4, timestep_spacing="power")
+    assert sampler_of(SamplingSettings(eta=0.3), "DPMPP_2M") == SamplingSettings(
+        sampler="dpmpp_2m", timestep_spacing="power"
+    )
     assert sampler_of(SamplingSettings(eta=0.3), 1.0) == SamplingSettings(sampler="ddpm")
     assert sampler_of(base, "ddpm") == base
     assert sampler_of(SamplingSettings(eta=0.3), "DDIM") == SamplingSettings(eta=0.0)
