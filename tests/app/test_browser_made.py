@@ -17,7 +17,7 @@ def test_pictures_say_what_made_them_and_that_the_controls_moved_on(open_page):
     page = open_page()
     set_number(page, "Steps", "7")
     generate(page)
-    expect(made(page)).to_contain_text("Clothes · DDIM · 7 steps · seed 0–17")
+    expect(made(page)).to_contain_text("clothes · DDIM · 7 steps · seed 0–17")
     other = page.locator(".stage .other")
     expect(other).to_be_hidden()
     set_number(page, "Steps", "8")

@@ -18,9 +18,9 @@ def plan(catalogue):
 
 
 def test_the_line_names_what_every_run_has_and_what_is_unusual(plan, clothes):
-    assert made_line(plan(num_images=4, seed=3), clothes, "en") == "Clothes · DDIM · 50 steps · seed 3–6"
+    assert made_line(plan(num_images=4, seed=3), clothes, "en") == "clothes · DDIM · 50 steps · seed 3–6"
     usual = plan(sampler="ddpm", num_inference_steps=1, eta=None, beta_start=1e-4, beta_schedule="linear")
-    assert made_line(usual, clothes, "en") == "Clothes · DDPM · 1 step · seed 0"
+    assert made_line(usual, clothes, "en") == "clothes · DDPM · 1 step · seed 0"
     other = plan(eta=0.3, beta_end=0.00005, beta_start=0.00001, class_label=1, guidance_scale=2.0, start="gaussian")
     line = made_line(other, clothes, "en")
     for said in (
