@@ -9,7 +9,7 @@ def test_a_waiting_run_leaves_the_line_and_the_next_click_works(open_page):
     first, second = open_page(), open_page()
     choose_checkpoint(first, "slow")
     set_number(first, "Steps", "1000")
-    expect(plan(first)).to_contain_text("1000 network calls")
+    expect(plan(first)).to_contain_text("1,000 network calls")
     set_number(second, "Steps", "7")
     expect(plan(second)).to_contain_text("7 network calls")
     first.get_by_role("button", name="Generate", exact=True).click()
