@@ -174,7 +174,7 @@ class GenerateTab:
             self.progress: idle_line("ready", language),
             self.stage: stage,
             self.film: "",
-            self.buttons["animate"]: gr.update(visible=False),
+            self.buttons["animate"]: gr.update(visible=False, value=say(language, "buttons.animate")),
             self.animation: "",
         }
 
