@@ -111,7 +111,7 @@ def build_demo(options: Options) -> gr.Blocks:
             query = event._data.get("query") if isinstance(event._data, dict) else None
             if not isinstance(query, str):
                 return UNCHANGED
-            opened = generate.open(known_language(sent[language]), query=query, address=page_address(request))
+            opened = generate.restore(request, known_language(sent[language]), query)
             return {tabs: gr.update(selected="generate")} | opened
 
         def leave(request: gr.Request):

@@ -49,6 +49,8 @@ SENTENCES = {
     "no_meaning": "has no meaning with this {field}, got {got}",
     "needs_class": "needs a class_label to guide to, got {got}",
     "no_classes": "this checkpoint has no classes, got {got}",
+    "no_pictures": "gaussian needs pictures of the data, but the checkpoint has no {file} that fits",
+    "no_pictures_of_class": "gaussian needs pictures of each class, but {file} has none of class {got}",
     "other_checkpoint": "these settings are for {own}, not for {other}",
     "evaluations": "must be at least {bound} here, got {got}",
     "infinite_bound": "the bound is infinite at a reverse variance of {got}",

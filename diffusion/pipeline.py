@@ -28,6 +28,7 @@ from diffusion.plan import Plan, plan_run
 from diffusion.samplers.base import walk
 from diffusion.sampling import Step, image_generators, is_noisy, noise_like
 from diffusion.settings import SamplingSettings
+from diffusion.start import gaussian_start, start_pictures
 from diffusion.timestep_matching import RescheduledDenoiser
 
 logger = logging.getLogger(__name__)
@@ -176,7 +177,15 @@ class DDPMLabPipeline(DiffusionPipeline):
 
     def plan(self, settings: SamplingSettings) -> Plan:
         """Plan a run. Raises FieldError naming the field that does not fit this checkpoint, and its range."""
-        return plan_run(settings, self.scheduler.config, self.classes, self.checkpoint)
+        plan = plan_run(settings, self.scheduler.config, self.classes, self.checkpoint)
+        self._start_pictures(plan)
+        return plan
+
+    def _start_pictures(self, plan: Plan) -> list[Tensor]:
+        """Return the pictures that the first state of a run takes its moments from; [] if it is pure noise."""
+        if plan.settings.start == "noise":
+            return []
+        return start_pictures(self._folder, self.image_shape, plan.conditioned_labels)
 
     def denoiser(self, plan: Plan) -> Denoiser:
         """Return the network as a run uses it: with the plan's labels and guidance, on the plan's betas."""
@@ -197,16 +206,18 @@ class DDPMLabPipeline(DiffusionPipeline):
 
         Takes settings, their fields as keywords, or this pipeline's plan of them. initial_noise: (num_images, C, H, W),
         the state at the first timestep that the run visits, in place of a draw from the seed. Image i's noise comes
-        from its own generator, seeded seed + i, in a fixed order: x_T, then every step of the trajectory. Steps skipped
-        by start_step and an x_T replaced by initial_noise use up their numbers too, so a run resumed at step k with the
-        x_t of step k continues the same run; but a sampler that has_history starts afresh there. Raises ValueError,
-        naming the field, before it returns.
+        from its own generator, seeded seed + i, in a fixed order: x_T, the weights of a gaussian start, every step of
+        the trajectory. Steps skipped by start_step and an x_T replaced by initial_noise use up their numbers too, so a
+        run resumed at step k with the x_t of step k continues the same run; but a sampler that has_history starts
+        afresh there. Raises ValueError, naming the field, before it returns.
         """
         plan = settings if isinstance(settings, Plan) else self.plan(_settings(settings, fields))
         settings = plan.settings
         generators = image_generators(settings.seed, settings.num_images)
         eta = settings.effective_eta
         x = noise_like(torch.empty(settings.num_images, *self.image_shape), generators)
+        if pictures := self._start_pictures(plan):
+            x = gaussian_start(x, plan.schedule.log_alphas_cumprod[plan.run_pairs[0][0]], pictures, generators)
         for _, s in plan.pairs[: settings.start_step]:
             if is_noisy(s, eta):
                 noise_like(x, generators)

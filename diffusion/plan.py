@@ -11,6 +11,7 @@ from diffusion.samplers.base import Sampler
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
+from diffusion.start import VISIBLE_SIGNAL
 from diffusion.timestep_matching import conditioned_timesteps
 from diffusion.trajectory import pairs, visited_timesteps
 from diffusion.words import COSINE
@@ -96,6 +97,19 @@ class Plan:
     def signal_left(self) -> float:
         """sqrt(alpha-bar) at the first timestep: the share of a picture's amplitude there, which pure noise lacks."""
         return self.schedule.alphas_cumprod[self.run_pairs[0][0]].sqrt().item()
+
+    @property
+    def lacks_signal(self) -> bool:
+        """Whether the run starts from pure noise where a visible share of the picture should be left."""
+        return self.settings.start == "noise" and self.signal_left > VISIBLE_SIGNAL
+
+    @property
+    def conditioned_labels(self) -> tuple[int | None, ...]:
+        """The class that each image is conditioned on; None without one, or where guidance 0 ignores it."""
+        count, label = self.settings.num_images, self.settings.class_label
+        if label is None or self.settings.guidance_scale == 0:
+            return (None,) * count
+        return label if isinstance(label, tuple) else (label,) * count
 
 
 def plan_run(

@@ -15,7 +15,7 @@ from diffusion.errors import CheckedModel, FieldError, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
 from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
-from diffusion.words import CHECKPOINT_NAME, BetaScheduleName, Conditioning, ReverseVariance, has_range
+from diffusion.words import CHECKPOINT_NAME, BetaScheduleName, Conditioning, ReverseVariance, Start, has_range
 
 SEEDS = 2**32  # torch's CPU generator (mt19937) keeps 32 bits: seeds that differ by this give the same noise
 MAX_IMAGES = 65_536
@@ -78,7 +78,8 @@ class SamplingSettings(CheckedModel):
     ] = Field(
         "trailing",
         description="Which timesteps: even, quadratic, power and trailing start at T-1, linspace from S = 2 on; then "
-        "even, quadratic and linspace end at 0. leading, linspace and trailing are diffusers' own.",
+        "even, quadratic and linspace end at 0. leading, linspace and trailing are diffusers' own. The default is one "
+        "for all samplers; /explore and /frontier put power for dpmpp_2m and unipc in its place, and so can you.",
     )
     start_step: Annotated[int, DecidesLevels()] = Field(
         0, ge=0, lt=2**31, description="Steps skipped at the noisy end, in [0, num_inference_steps)."
@@ -163,6 +164,13 @@ class SamplingSettings(CheckedModel):
         When("class_label", lambda label: label is not None, error="needs_class"),
     ] = Field(
         1.0, ge=0, le=100, description="1: the conditional network; 0: the unconditional one; above 1: exaggerated."
+    )
+
+    # The first state
+    start: Annotated[Start, Control(group="schedule", place=5)] = Field(
+        "noise",
+        description="The first state: pure noise, or (gaussian) noise with the mean and covariance that pictures of "
+        "the data have at the first timestep.",
     )
 
     @field_validator("class_label", mode="before")

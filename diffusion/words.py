@@ -8,6 +8,7 @@ from typing import Literal
 BetaScheduleName = Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"]
 Conditioning = Literal["matched", "naive"]
 ReverseVariance = Literal["posterior", "beta"]
+Start = Literal["noise", "gaussian"]
 
 CHECKPOINT_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"  # a pattern: names of folders, here and on the Hub
 COSINE = "squaredcos_cap_v2"

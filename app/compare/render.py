@@ -29,6 +29,8 @@ def plan_lines(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | No
 
 
 def _shared(plans: tuple[Plan, Plan]) -> str:
+    if any(plan.settings.start == "gaussian" for plan in plans):
+        return "shares_gaussian"
     if shares_step_noise(*plans):
         return "shares_all"
     noisy = [plan.settings.effective_eta > 0 for plan in plans]
@@ -77,7 +79,7 @@ def outcome(
         address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe))
         shown.append(Shown(address, say(language, "compare.alt_final", name=name)))
         places = {
-            "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": f"{plan.evaluations:,}",
+            "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": plan.evaluations,
             "seconds": f"{view.seconds[k]:.1f}",
         }  # fmt: skip
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.texts import say, say_name, texts
 from app.texts.messages import Refusal
+from app.texts.numbers import number
 from diffusion.errors import FieldError, shortened
 from diffusion.setting_spec import Limits, Setting
 from diffusion.settings import SETTINGS, SamplingSettings
@@ -98,7 +99,7 @@ class Codec:
         if self.setting.choices:
             return texts(language).get(f"grids.short.{self.name}.{value}", self.choice_words(value, language))
         unit = self.setting.control.unit if self.setting.control else ""
-        return " ".join(filter(None, (f"{value:g}" if isinstance(value, float) else str(value), unit)))
+        return " ".join(filter(None, (number(value, 6) if isinstance(value, float) else str(value), unit)))
 
 
 class CheckpointCodec(Codec):
@@ -179,7 +180,9 @@ class BetasCodec(Codec):
 
     def places(self, language, checkpoint, limits):
         trained = getattr(checkpoint, self.name, None)
-        return super().places(language, checkpoint, limits) | {"trained": "–" if trained is None else f"{trained:g}"}
+        return super().places(language, checkpoint, limits) | {
+            "trained": "–" if trained is None else number(trained, 6)
+        }
 
 
 class ShapeCodec(BetasCodec):

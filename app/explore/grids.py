@@ -41,9 +41,7 @@ class GridPreset:
 
 GRID_PRESETS: dict[str, GridPreset] = {
     "steps": GridPreset((("num_inference_steps", "4, 10, 50"), ("sampler", "ddpm, ddim"))),
-    "solvers": GridPreset(
-        (("num_inference_steps", "5, 8, 10, 20"), ("sampler", "ddim, dpmpp_2m, unipc")), {"timestep_spacing": "power"}
-    ),
+    "solvers": GridPreset((("num_inference_steps", "5, 8, 10, 20"), ("sampler", "ddim, dpmpp_2m, unipc"))),
     "eta": GridPreset((("eta", "0-1[5]"), ("num_inference_steps", "5, 20"))),
     "betas": GridPreset(
         (("beta_end", "0.005, 0.01, 0.02, 0.04"), ("conditioning", "matched, naive")),

@@ -56,8 +56,8 @@ def frontier_sentence(frontier: Frontier, to_run: Sequence[Job], seconds: float 
 
 def _cost(jobs: Sequence[Job]) -> dict[str, str]:
     return {
-        "calls": f"{sum(job.calls for job in jobs):,}",
-        "evaluations": f"{sum(job.evaluations for job in jobs):,}",
+        "calls": sum(job.calls for job in jobs),
+        "evaluations": sum(job.evaluations for job in jobs),
     }
 
 

@@ -7,10 +7,12 @@ import torch
 from app.controls.codecs import CODECS
 from app.controls.sentences import Reading, mismatch
 from app.controls.spec import field_words
-from app.texts import DEFAULT, percent, say, texts
+from app.texts import DEFAULT, say, texts
+from app.texts.numbers import number, percent
 from diffusion.gaussian import StepCoefficients, step_coefficients
 from diffusion.plan import Plan
 from diffusion.samplers.ancestral import Ancestral
+from diffusion.sampling import is_noisy
 from diffusion.settings import SETTINGS
 
 
@@ -56,7 +58,7 @@ def _sampler(plan: Plan) -> Reading:
     t, s, c = _middle(plan)
     fresh = (c.beta if settings.reverse_variance == "beta" else eta**2 * c.posterior_var).item()
     reused = max(0.0, (c.noise_s**2 - eta**2 * c.posterior_var).item())
-    places = {"t": t, "s": s, "share": percent(fresh / (fresh + reused)), "std": f"{fresh**0.5:.3g}"}
+    places = {"t": t, "s": s, "share": percent(fresh / (fresh + reused)), "std": number(fresh**0.5)}
     return ("ddpm", places) if settings.sampler == "ddpm" else ("eta", places | {"eta": f"{eta:g}"})
 
 
@@ -65,7 +67,7 @@ def _steps(plan: Plan) -> Reading:
     after = 0.0 if s < 0 else plan.schedule.log_sigma[s].exp().item()
     return "steps", {
         "calls": plan.calls, "t": t, "s": s,
-        "before": f"{plan.schedule.log_sigma[t].exp().item():.3g}", "after": f"{after:.3g}",
+        "before": number(plan.schedule.log_sigma[t].exp().item()), "after": number(after),
     }  # fmt: skip
 
 
@@ -73,14 +75,22 @@ def _spacing(plan: Plan) -> Reading:
     visited = [str(t) for t, _ in plan.run_pairs]
     if len(visited) > 6:
         visited = [*visited[:3], "…", *visited[-3:]]
-    return "spacing", {"visited": ", ".join(visited), "signal": percent(plan.signal_left)}
+    key = "spacing" if plan.settings.start == "noise" else "spacing_gaussian"
+    return key, {"visited": ", ".join(visited), "signal": percent(plan.signal_left)}
+
+
+def _start(plan: Plan) -> Reading:
+    places = {"t": plan.run_pairs[0][0], "signal": percent(plan.signal_left)}
+    if plan.settings.start == "gaussian":
+        return "start_gaussian", places
+    return ("start_lacks_signal", places) if plan.lacks_signal else None
 
 
 def _betas(plan: Plan) -> Reading:
     schedule = plan.schedule
     return "betas", {
-        "first": f"{schedule.betas[0].item():.3g}", "last": f"{schedule.betas[-1].item():.3g}",
-        "alpha_bar": f"{schedule.alphas_cumprod[-1].item():.2g}",
+        "first": number(schedule.betas[0].item()), "last": number(schedule.betas[-1].item()),
+        "alpha_bar": number(schedule.alphas_cumprod[-1].item(), 2),
     }  # fmt: skip
 
 
@@ -93,9 +103,9 @@ def _guidance(plan: Plan) -> Reading:
 def _seed(plan: Plan) -> Reading:
     settings = plan.settings
     last = settings.seed + settings.num_images - 1
-    return (
-        ("seed", {"seed": settings.seed}) if last == settings.seed else ("seeds", {"seed": settings.seed, "last": last})
-    )
+    still = "" if any(is_noisy(s, settings.effective_eta) for _, s in plan.run_pairs) else "_alone"
+    key = "seed" if last == settings.seed else "seeds"
+    return f"{key}{still}", {"seed": settings.seed, "last": last}
 
 
 def _clip(plan: Plan) -> Reading:
@@ -108,6 +118,7 @@ SENTENCES: dict[str, Callable[[Plan], Reading]] = {
     "timestep_spacing": _spacing,
     "beta_schedule": _betas,
     "conditioning": mismatch,
+    "start": _start,
     "guidance_scale": _guidance,
     "seed": _seed,
     "clip_sample": _clip,

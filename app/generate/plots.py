@@ -34,6 +34,9 @@ def amplitudes(plan: Plan, language: str) -> Chart:
     layers.append(Layer("rug", "", "", visited, [0.0] * len(visited), opacity=0.8 if few else 0.25))
     if few:
         layers.append(Layer("point", "", PICTURE, visited, plan.schedule.alphas_cumprod[visited].sqrt().tolist()))
+    if plan.lacks_signal:  # the stroke is what pure noise lacks
+        name, first = say(language, "plots.lacks_signal"), visited[0]
+        layers.append(Layer("span", name, NETWORK, [first], [plan.signal_left], base=[0.0]))
     return Chart(say(language, "plots.alt_amplitudes"), T, Axis(name=" ", nice=True), layers)
 
 

@@ -78,7 +78,9 @@ class Preview:
         except ValueError as error:
             return None, plan_line(explain(error, language), is_error=True)
         seconds = self.services.latency.expected_seconds(plan.settings.checkpoint, plan)
-        return (pipeline, plan), plan_line(sentences.plan_sentence(plan, language, seconds))
+        return (pipeline, plan), plan_line(
+            sentences.plan_sentence(plan, language, seconds), key=sentences.pictures_key(plan)
+        )
 
 
 def _captions(language: str) -> list[str]:

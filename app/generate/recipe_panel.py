@@ -12,6 +12,7 @@ from app.controls.values import linked_values
 from app.generate.run import RunView
 from app.server.limits import check_cost, check_images
 from app.server.services import Services
+from app.server.sessions import BySession
 from app.texts import DEFAULT, say, say_name
 from app.texts.messages import Refusal
 from app.ui.events import Component, Shown
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 engines, scripts = lazy_import("diffusion.engines.base"), lazy_import("diffusion.sharing.script")
 
+SESSIONS = 500  # of which the file in the panel is known
 HISTORY = 20  # runs that a browser remembers
 
 
@@ -45,7 +47,9 @@ class RecipePanel:
         )
         self.file.data_model = AsSent
         self.said = gr.HTML(apply_default_css=False)
-        self.verify_button = gr.Button(say(DEFAULT, "buttons.verify"), size="sm")
+        # There only while there is a file to verify
+        self.verify_button = gr.Button(say(DEFAULT, "buttons.verify"), size="sm", visible=False)
+        self._files: BySession[str] = BySession(SESSIONS)
         self.link_words = gr.HTML(heading(DEFAULT, "link"), apply_default_css=False)
         self.link = gr.HTML(apply_default_css=False)
         self.python_words = gr.HTML(heading(DEFAULT, "python"), apply_default_css=False)
@@ -115,6 +119,23 @@ class RecipePanel:
             said = f"{said} {say(language, 'recipe.other_checkpoint')}"
         return values, message(said)
 
+    def note_file(self, request: gr.Request, sent) -> Shown:
+        """Note which file is in the panel now, or that none is; without one there is nothing to verify."""
+        path = _path(sent)
+        if path is None:
+            self._files.drop(request.session_hash)
+        else:
+            self._files.keep(request.session_hash, path)
+        return {self.verify_button: gr.update(visible=path is not None)}
+
+    def told(self, request: gr.Request, sent, verification: "Verification", progress, language: str) -> Shown:
+        """Return the verdict on the file that was verified; it names the file if another is in the panel by now."""
+        said, is_good = verification.verdict(progress, language)
+        if self._files.of(request.session_hash) != _path(sent):
+            name = sent.get("orig_name") or say(language, "recipe.file")
+            said = say(language, "recipe.of_file", name=name, said=said)
+        return {self.said: message(said, is_good)}
+
     def verification(self, sent) -> "Verification":
         """Plan the run that makes the pictures of a saved file again. Raises FieldError."""
         if sent is None:
@@ -140,11 +161,8 @@ class Verification:
     pipeline: "DDPMLabPipeline"
     plan: "Plan"
 
-    def verdict(self, progress: Progress[RunView], language: str) -> str:
-        """Return how the pictures of the ended run agree with the saved one, as HTML."""
-        return message(*self._verdict(progress, language))
-
-    def _verdict(self, progress: Progress[RunView], language: str) -> tuple[str, bool]:
+    def verdict(self, progress: Progress[RunView], language: str) -> tuple[str, bool]:
+        """Return how the pictures of the ended run agree with the saved one, and whether that is good."""
         if progress.state != "done":
             return say(language, "recipe.stopped"), False
         pixels = progress.content.x_t
@@ -165,6 +183,11 @@ def heading(language: str, part: str) -> str:
 def message(text: str, is_good: bool = True) -> str:
     """Return the message below the file."""
     return f'<p class="said{"" if is_good else " wrong"}" role="status">{escape(text)}</p>'
+
+
+def _path(sent) -> str | None:
+    """Return the path of an uploaded file, which no other content has; None if no file was sent."""
+    return str(sent["path"]) if isinstance(sent, dict) and sent.get("path") else None
 
 
 def _queries(known) -> list[str]:

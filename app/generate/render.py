@@ -5,7 +5,7 @@ from html import escape
 
 from gradio.components.plot import PlotData
 
-from app.controls.sentences import file_stem, images_count
+from app.controls.sentences import file_stem, images_count, made_line, pictures_key
 from app.generate.explanations import explanations
 from app.generate.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
 from app.generate.plots import schedule_csv, schedule_plots
@@ -91,6 +91,9 @@ def finished(
         file_stem(settings),
         data_uri(everything),
         in_each(lambda language: say(language, "stage.download_all")),
+        made=in_each(lambda language: made_line(plan, checkpoint, language)),
+        moved=in_each(lambda language: say(language, "stage.moved")),
+        key=pictures_key(plan),
     )
 
 

@@ -1,18 +1,15 @@
 """The Generate tab: choose a checkpoint and the settings of a run, and watch it."""
 
-from typing import TYPE_CHECKING
-
 import gradio as gr
 
 from app.controls.panel import START_VALUES, RunControls
 from app.controls.values import defaults, linked_values, plan_run
-from app.generate.film import Frame
 from app.generate.preview import Preview
 from app.generate.recipe_panel import RecipePanel, message
 from app.generate.run import RunView, run_steps
+from app.generate.stage import Stage
 from app.server.jobs import NETWORK_EVENT, JobEvents, QueuedJob
 from app.server.services import Services
-from app.server.sessions import BySession
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
@@ -21,13 +18,8 @@ from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address, settings_of_query
 from app.ui.progress import Progress
 
-if TYPE_CHECKING:
-    from diffusion.pipeline import DDPMLabPipeline
-    from diffusion.plan import Plan
-
 views = lazy_import("app.generate.render")
 
-FILMS = 20  # kept on the server, one per session, to save as an animation
 DICE = "() => Math.floor(Math.random() * 1000000)"
 
 
@@ -40,9 +32,9 @@ class GenerateTab:
         self.remembered = remembered
         self.form = RunControls(services)
         self.buttons: dict[str, gr.Button] = {}
-        self.films: BySession[list[Frame]] = BySession(FILMS)
         self.preview = Preview(services)
         self._lay_out()
+        self.run = Stage(services, self.stage, self.film)
         self._wire()
 
     # Layout ----------------------------------------------------------------------------------------------------------
@@ -143,19 +135,27 @@ class GenerateTab:
         restored = on_choice(panel.history, self.restore_link, {self.language, panel.history}, self.whole)
         # The dropdown is a menu that keeps no value: once the controls have changed, the same run can be chosen again
         restored.then(None, None, panel.history, js="() => null", **PRIVATE)
-        panel.file.upload(self.restore_file, {self.language, panel.file}, self.whole | {panel.said}, **raw)
-        panel.file.clear(lambda: {panel.said: ""}, None, {panel.said}, **PRIVATE)
+        said = {panel.said, panel.verify_button}
+        panel.file.upload(self.restore_file, {self.language, panel.file}, self.whole | said, **raw)
+        panel.file.clear(self.forget_file, None, said, **PRIVATE)
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
-    def open(self, language: str, name: str | None = None, query: str = "", address: str = "") -> Shown:
-        """Return the whole tab with a link's settings (query), or with the defaults of a checkpoint, by name."""
+    def open(
+        self, language: str, name: str | None = None, query: str = "", address: str = "",
+        request: gr.Request | None = None,
+    ) -> Shown:  # fmt: skip
+        """Return the whole tab with a link's settings (query), or with the defaults of a checkpoint, by name.
+
+        request: of a visitor who is on the page already; see `restored`.
+        """
         catalogue = self.services.catalogue
         try:
             if settings := settings_of_query(query):
-                return self.restored(language, linked_values(self.services, settings), address)
+                return self.restored(language, linked_values(self.services, settings), address, request)
         except ValueError as error:
             broken = broken_link(explain(error, language))
+            self.run.clear(request)
             return self.open(language, address=address) | {self.stage: broken}
         name = catalogue.default() if name is None else name
         checkpoint = self.services.checkpoint(name)
@@ -174,7 +174,7 @@ class GenerateTab:
             self.progress: idle_line("ready", language),
             self.stage: stage,
             self.film: "",
-            self.buttons["animate"]: gr.update(visible=False),
+            self.buttons["animate"]: gr.update(visible=False, value=say(language, "buttons.animate")),
             self.animation: "",
         }
 
@@ -185,24 +185,36 @@ class GenerateTab:
         words = self.preview.rewrite(language) | self.recipe.rewrite(language)
         return controls | buttons | words | self.tell(language, values, address)
 
-    def restored(self, language: str, values: dict, address: str = "") -> Shown:
-        """Return the whole tab with these values in its controls."""
+    def restored(self, language: str, values: dict, address: str = "", request: gr.Request | None = None) -> Shown:
+        """Return the whole tab with these values in its controls. A run on the stage of the `request` stays there."""
+        if self.run.has_run(request):
+            return self.rewrite(language, values, address, with_values=True)
         stage = views.opening(self.services.catalogue.checkpoint(values["checkpoint"]), language)
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
 
     def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
         """Restore an earlier run that was chosen from the history."""
-        language, query = self._language(sent), sent[self.recipe.history]
-        return self.open(language, query=query, address=page_address(request)) if isinstance(query, str) else UNCHANGED
+        query = sent[self.recipe.history]
+        return self.restore(request, self._language(sent), query) if isinstance(query, str) else UNCHANGED
+
+    def restore(self, request: gr.Request, language: str, query: str) -> Shown:
+        """Set the controls to a run's settings; the pictures that are on the stage stay until new ones come."""
+        return self.open(language, query=query, address=page_address(request), request=request)
 
     def restore_file(self, request: gr.Request, sent: Sent) -> Shown:
         """Restore the settings of a saved picture that was dropped, or show why that is not possible."""
-        language = self._language(sent)
+        language, file = self._language(sent), sent[self.recipe.file]
+        noted = self.recipe.note_file(request, file)
         try:
-            values, said = self.recipe.read(sent[self.recipe.file], language)
+            values, said = self.recipe.read(file, language)
         except ValueError as error:
-            return {self.recipe.said: message(explain(error, language), is_good=False)}
-        return self.restored(language, values, page_address(request)) | {self.recipe.said: said}
+            return noted | {self.recipe.said: message(explain(error, language), is_good=False)}
+        opened = self.restored(language, values, page_address(request), request)
+        return opened | noted | {self.recipe.said: said}
+
+    def forget_file(self, request: gr.Request) -> Shown:
+        """After the file was taken away, there is nothing to verify."""
+        return self.recipe.note_file(request, None) | {self.recipe.said: ""}
 
     def tell(self, language: str, values: dict, address: str = "") -> Shown:
         """Return what the settings will do, or what is wrong with them. If they cannot run, all else stays unchanged.
@@ -227,6 +239,7 @@ class GenerateTab:
 
     def choose(self, request: gr.Request, sent: Sent) -> Shown:
         """Show another checkpoint, with its own limits, defaults and pictures; the language stays."""
+        self.run.clear(request)
         return self.open(self._language(sent), self.form.values(sent)["checkpoint"], address=page_address(request))
 
     def adapt(self, request: gr.Request, sent: Sent) -> Shown:
@@ -250,7 +263,7 @@ class GenerateTab:
         """Plan the job of the button Generate: the run that the controls describe."""
         language, known = self._language(sent), sent[self.recipe.remembered]
         pipeline, plan = plan_run(self.services, self.form.values(sent))
-        shown = self._shown(request, language, pipeline, plan)
+        shown = self.run.shows(request, language, pipeline, plan)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -263,38 +276,22 @@ class GenerateTab:
 
     def plan_verification(self, request: gr.Request, sent: Sent) -> QueuedJob[RunView]:
         """Plan the job of the button Verify: run the recipe of a saved file and compare the pictures."""
-        language = self._language(sent)
-        verification = self.recipe.verification(sent[self.recipe.file])
+        language, file = self._language(sent), sent[self.recipe.file]
+        verification = self.recipe.verification(file)
         pipeline, plan = verification.pipeline, verification.plan
-        shown = self._shown(request, language, pipeline, plan)
+        shown = self.run.shows(request, language, pipeline, plan)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
                 return shown(progress)
-            return shown(progress) | {self.recipe.said: verification.verdict(progress, language)}
+            return shown(progress) | self.recipe.told(request, file, verification, progress, language)
 
         return QueuedJob(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
-
-    def _shown(self, request: gr.Request, language: str, pipeline: "DDPMLabPipeline", plan: "Plan"):
-        """Return the function that shows a run's progress on the stage and in the film."""
-        checkpoint = self.services.catalogue.checkpoint(plan.settings.checkpoint)
-        made_by = pipeline.denoiser(plan).description
-
-        def show(progress: Progress[RunView]) -> Shown:
-            if progress.state == "running":
-                return {self.stage: views.running(progress, language)}
-            self.films.keep(request.session_hash, list(progress.content.film))
-            return {
-                self.stage: views.finished(progress, plan, checkpoint, made_by, language),
-                self.film: views.film_of(progress, language),
-            }
-
-        return show
 
     def animate(self, request: gr.Request, sent: Sent) -> Shown:
         """Show this visitor's last run as an animation."""
         language = self._language(sent)
-        frames = self.films.of(request.session_hash)
+        frames = self.run.films.of(request.session_hash)
         if frames is None:
             raise failure(say(language, "film.none"))
         return {self.animation: views.animated(frames, "ddpm-lab", language)}

@@ -7,6 +7,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import figures, table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
+from app.texts.numbers import percent
 from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer
 from diffusion.derivation.c01_adding_noise import (
     chain_moments,
@@ -69,7 +70,7 @@ def whose_noise(scene: Scene, values: dict, say: Say) -> Parts:
         layers=[Layer("line", say("correlation"), NETWORK, (grid + 1).tolist(), correlation[grid].tolist())],
         marks=[(t + 1, f"{correlation[t]:.3f}")],
     )
-    return bars, curve, say("share_said", t=t + 1, last=f"{100 * shares[-1]:.2g}", corr=f"{correlation[t]:.3f}")
+    return bars, curve, say("share_said", t=t + 1, last=percent(shares[-1].item()), corr=f"{correlation[t]:.3f}")
 
 
 def how_much(scene: Scene, values: dict, say: Say) -> Parts:

@@ -9,7 +9,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import rows_of_figures, table
 from app.maths.grids import evenly
 from app.maths.scene import Scene
-from app.texts import percent
+from app.texts.numbers import percent
 from app.ui.charts import NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.derivation.c03_walking_back import (

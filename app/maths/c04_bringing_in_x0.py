@@ -10,7 +10,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
-from app.texts import percent
+from app.texts.numbers import percent
 from app.ui.charts import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.bound import bits_per_dim

@@ -12,6 +12,7 @@ from app.maths.figures import figures, power_of_ten, table
 from app.maths.grids import evenly_on_log
 from app.maths.scene import Scene
 from app.texts import say_name
+from app.texts.numbers import percent
 from app.ui.charts import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.bound import BoundVariance
@@ -56,7 +57,7 @@ def ratios(scene: Scene, values: dict, say: Say) -> Parts:
         "kl": f"{found.kl_nats:.4g}",
         "mean": f"{found.mean_nats:.4g}",
         "se": f"{found.standard_error_nats:.1g}",
-        "below": f"{100 * found.share_below_zero:.1f}",
+        "below": percent(found.share_below_zero),
     }
     marks = [(found.kl_nats, say("mean"))]
     if found.share_below_zero_exact is None:
@@ -66,7 +67,7 @@ def ratios(scene: Scene, values: dict, say: Say) -> Parts:
     curve = torch.linspace(x.min().item(), x.max().item(), 200, dtype=torch.float64)
     normal = Normal(found.kl_nats, found.std_nats**2).density(curve) * width
     layers.append(Layer("line", say("normal"), PLAIN, curve.tolist(), normal.tolist()))
-    exact = f"{100 * found.share_below_zero_exact:.1f}"
+    exact = percent(found.share_below_zero_exact)
     return _histogram(layers, say, marks), say("ratio_equal", **said, exact=exact)
 
 

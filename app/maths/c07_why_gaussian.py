@@ -8,6 +8,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import figures
 from app.maths.grids import POINTS
 from app.maths.scene import Scene
+from app.texts.numbers import percent
 from app.ui.charts import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer, blank
 from diffusion.derivation.c07_why_gaussian import (
     KL_RESOLUTION_NATS,
@@ -156,7 +157,7 @@ def bumps(scene: Scene, values: dict, say: Say) -> Parts:
     )
     shown = [(x_t[0], say("x_t_picture")), (line.mean_picture, say("centre"))]
     for share, place, index in zip(shares.tolist(), places.tolist(), which.tolist(), strict=True):
-        shown.append((training[index], say("likely", share=f"{100 * share:.3g}", place=f"{place:.2f}")))
+        shown.append((training[index], say("likely", share=percent(share), place=f"{place:.2f}")))
     count = count_hills(line.exact)
     said = say(
         "line_said",

@@ -6,6 +6,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.grids import evenly_on_log
 from app.maths.scene import Scene
+from app.texts.numbers import number, percent
 from app.ui.charts import EXACT, NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from diffusion.derivation.c08_the_integral import eps_weights, gaussian_kl, three_forms, weight_shares
 
@@ -36,10 +37,10 @@ def one_square(scene: Scene, values: dict, say: Say) -> Parts:
         layers=[Layer("area", say("integrand"), PLAIN, x, kl.integrand[seen].tolist(), opacity=0.6)],
     )
     rows = [
-        (say("mean_part"), f"{kl.mean_nats:.6f}"),
-        (say("var_part"), f"{kl.var_nats:.6f}"),
-        (say("closed"), f"**{kl.closed_nats:.10f}**"),
-        (say("quadrature"), f"**{kl.quadrature_nats:.10f}**"),
+        (say("mean_part"), number(kl.mean_nats, 7)),
+        (say("var_part"), number(kl.var_nats, 7)),
+        (say("closed"), f"**{number(kl.closed_nats, 11)}**"),
+        (say("quadrature"), f"**{number(kl.quadrature_nats, 11)}**"),
     ]
     return densities, integrand, table([say("part"), say("nats")], rows)
 
@@ -106,7 +107,7 @@ def where_the_effort_goes(scene: Scene, values: dict, say: Say) -> Parts:
     for kind, (share, _) in kinds.items():
         has_decoder = t == 1 and kind != "simple"
         at_t = say("infinite") if has_decoder else f"{weights[kind][t - 1]:.4g}"
-        rows.append((say(f"{kind}_formula"), at_t, f"{100 * share[:t].sum():.3g}%"))
+        rows.append((say(f"{kind}_formula"), at_t, percent(share[:t].sum().item())))
     return chart, table([say("objective"), say("at_t", t=t), say("up_to", t=t)], rows)
 
 

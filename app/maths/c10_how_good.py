@@ -8,6 +8,7 @@ from torch import Tensor
 from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import rows_of_figures, table
 from app.maths.scene import Scene
+from app.texts.numbers import percent
 from app.ui.charts import EXACT, NETWORK, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.derivation.c10_how_good import (
@@ -130,7 +131,7 @@ def recorded_neighbours(scene: Scene, values: dict, say: Say) -> Parts:
     if lessons is None:
         return _histogram(found.edges, {"held_out": found.held_out_share}, say), twins, say("neighbours_missing")
     shares = {"held_out": lessons.held_out_share, "samples": lessons.samples_share}
-    said = say("neighbours_said", samples=lessons.samples, copies=f"{100 * lessons.copies:.1f}")
+    said = say("neighbours_said", samples=lessons.samples, copies=percent(lessons.copies))
     return _histogram(lessons.edges, shares, say), twins, said
 
 
@@ -164,7 +165,7 @@ def measured_neighbours(scene: Scene, values: dict, say: Say) -> Iterator[WorkSt
         found = neighbours(x.clamp(-1, 1), held_out, pool, BINS)
         shares = {"held_out": found.held_out_share, "samples": found.samples_share}
         twins = _pairs(x, say("samples_row"), found.index, found.samples, scene, say)
-        said = say("neighbours_measured", samples=len(x), held_out=len(held_out), copies=f"{100 * found.copies:.0f}")
+        said = say("neighbours_measured", samples=len(x), held_out=len(held_out), copies=percent(found.copies))
         return _histogram(found.edges, shares, say), twins, said
 
     steps = len(scene.pipeline.plan(settings).run_pairs)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.scene import Scene
+from app.texts.numbers import number
 from app.ui.progress import WorkStep
 from diffusion.derivation.c10_how_good import perturbed
 from diffusion.derivation.c11_identity_table import ROWS, RowResult, Subject, run_identities
@@ -71,16 +72,25 @@ def _table(found: Sequence[RowResult], scene: Scene, say: Say) -> str:
     return f"{said}\n\n{table(heads, rows)}"
 
 
-def _row(number: int, kind: str, key: str, result: RowResult | None, say: Say) -> tuple[str, ...]:
-    head = (f"{number}\u00a0{kind}", say(f"claim.{key}"))
+def _row(place: int, kind: str, key: str, result: RowResult | None, say: Say) -> tuple[str, ...]:
+    head = (f"{place}\u00a0{kind}", say(f"claim.{key}"))
     if result is None:
         return (*head, "", "", say("not_run"))
     if result.passed is None:
         return (*head, "", "", say("nothing_recorded"))
-    difference = f"{result.difference:.2g}"
-    limit = f"{result.tolerance:g} {say(result.measure)}"
+    difference = number(result.difference, 2)
+    limit = f"{number(result.tolerance, 2)} {say(result.measure)}"
     verdict = say("held" if result.passed else "failed")
-    return (*head, f"{result.left:.6g}<br>{result.right:.6g}", f"{difference}<br>≤ {limit}", verdict)
+    return (*head, _sides(result, say), f"{difference}<br>≤ {limit}", verdict)
+
+
+def _sides(result: RowResult, say: Say) -> str:
+    """Both sides, and what makes them agree although they are not the same number."""
+    relation = "" if result.relation == "=" else f"{result.relation} "
+    sides = f"{number(result.left, 6)}<br>{relation}{number(result.right, 6)}"
+    if result.standard_error is not None:
+        sides += f" ± {number(result.standard_error, 2)}"
+    return f"{sides}<br>{say('stairs', width=number(result.width, 2))}" if result.width else sides
 
 
 CHAPTER = Chapter(

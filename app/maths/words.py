@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
+from app.texts.numbers import fill
 from app.ui import charts as vega
 
 MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and punctuation that must not begin a line
@@ -33,7 +34,7 @@ class ChapterWords:
 
     def say(self, key: str, **values) -> str:
         """Return a short text with its {places} filled."""
-        return self.words[key].format(**values) if values else self.words[key]
+        return fill(self.words[key], values) if values else self.words[key]
 
 
 def number_of(name: str) -> int:

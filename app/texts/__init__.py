@@ -5,6 +5,8 @@ from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 
+from app.texts.numbers import fill
+
 LANGUAGES = {"en": "English", "zh": "中文"}  # each language's own name for itself
 DEFAULT = "en"
 
@@ -16,8 +18,8 @@ def texts(language: str) -> dict[str, str]:
 
 
 def say(language: str, key: str, **values) -> str:
-    """Return the text of a key in a language, with its {placeholders} filled."""
-    return texts(language)[key].format(**values)
+    """Return the text of a key in a language, with its {placeholders} filled; see Count for plurals."""
+    return fill(texts(language)[key], values)
 
 
 def say_name(language: str, kind: str, name: str) -> str:
@@ -26,11 +28,6 @@ def say_name(language: str, kind: str, name: str) -> str:
     kind: "checkpoints" or "classes".
     """
     return texts(language).get(f"{kind}.{name}", name)
-
-
-def percent(share: float) -> str:
-    """Format a share in [0, 1] as a percentage: two significant digits, four from 0.995 on."""
-    return f"{100 * share:.2g}%" if share < 0.995 else f"{100 * share:.4g}%"
 
 
 def in_each(make: Callable[[str], str]) -> dict[str, str]:

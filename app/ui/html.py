@@ -39,8 +39,14 @@ def panels(shown: list[Shown]) -> str:
     return f'<div class="stage"><div class="box panels">{images}</div><div class="captions">{captions}</div></div>'
 
 
-def results(pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words) -> str:
-    """Return single pictures in a grid, each a link that saves it, and one link that saves them all."""
+def results(
+    pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words,
+    made: Words, moved: Words, key: str,
+) -> str:  # fmt: skip
+    """Return single pictures in a grid, each a link that saves it, and one link that saves them all.
+
+    made: the settings that made them. moved: shown while the plan of the page has another key than theirs.
+    """
     wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
     links = "".join(
         f'<a href="{one.address}" download="{escape(file_stem)}-{number}.png" title="{escape(one.alt)}">'
@@ -53,8 +59,10 @@ def results(pictures: list[Shown], sentence: Words, file_stem: str, all_address:
     )
     save_all = f'<a href="{all_address}" download="{escape(file_stem)}.png">{words(all_label)}</a>'
     return (
-        f'<div class="stage"><div class="box results"><div class="grid" style="{style}">{links}</div></div>'
-        f'<div class="captions"><p>{words(sentence)} {save_all}</p></div></div>'
+        f'<div class="stage" data-key="{escape(key)}">'
+        f'<div class="box results"><div class="grid" style="{style}">{links}</div></div><div class="captions">'
+        f'<p>{words(sentence)} {save_all}<br><span class="made">{words(made)}</span> '
+        f'<span class="other" role="status">{words(moved)}</span></p></div></div>'
     )
 
 
@@ -150,10 +158,13 @@ def best_columns(count: int, ratio: float) -> tuple[int, float]:
     return columns, 100 * columns * sizes[columns]
 
 
-def plan_line(text: str, is_error: bool = False) -> str:
-    """Return the HTML of what the settings will do, or of what is wrong with them: one paragraph per line of text."""
+def plan_line(text: str, is_error: bool = False, key: str = "") -> str:
+    """Return the HTML of what the settings will do, or of what is wrong with them: one paragraph per line of text.
+
+    key: of the pictures that they make; see `results`.
+    """
     lines = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
-    return f'<div class="plan{" wrong" if is_error else ""}" role="status">{lines}</div>'
+    return f'<div class="plan{" wrong" if is_error else ""}" role="status" data-key="{escape(key)}">{lines}</div>'
 
 
 COPY = (

@@ -55,10 +55,11 @@ def check_pair(a: DDPMLabPipeline, plan_a: Plan, b: DDPMLabPipeline, plan_b: Pla
 def shares_step_noise(plan_a: Plan, plan_b: Plan) -> bool:
     """Whether both runs draw the same fresh noise at steps of one index.
 
-    True if both are noisy and their seeds, step counts and start steps are equal.
+    True if both are noisy, their seeds, step counts and start steps are equal, and neither draws the weights of a
+    gaussian start before.
     """
     a, b = plan_a.settings, plan_b.settings
-    is_noisy = a.effective_eta > 0 and b.effective_eta > 0
+    is_noisy = a.effective_eta > 0 and b.effective_eta > 0 and a.start == b.start == "noise"
     return is_noisy and (a.seed, len(plan_a.pairs), a.start_step) == (b.seed, len(plan_b.pairs), b.start_step)
 
 

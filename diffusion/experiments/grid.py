@@ -16,6 +16,7 @@ from diffusion.errors import AxisError, FieldError
 from diffusion.experiments.axes import MAX_AXES, MAX_CELLS, Axis
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.plan import Plan
+from diffusion.samplers.registry import suited_spacing
 from diffusion.sampling import Step
 from diffusion.settings import SETTINGS, SamplingSettings
 
@@ -24,9 +25,12 @@ def varied(base: SamplingSettings, changes: Mapping[str, Any]) -> SamplingSettin
     """Return the base with some fields changed; fields that a change leaves without a meaning get their defaults.
 
     So a grid over samplers and eta has a row of ddpm, which reads no eta, and a grid over classes has a row without a
-    class, and so without guidance. Raises FieldError.
+    class, and so without guidance. Where the sampler changes, the timestep spacing follows it: see `suited_spacing`.
+    Raises FieldError.
     """
     fields = dict(base) | dict(changes)
+    if "sampler" in changes and "timestep_spacing" not in changes:
+        fields["timestep_spacing"] = suited_spacing(changes["sampler"], base.timestep_spacing)
     for name, setting in SETTINGS.items():
         if setting.when and setting.when.on in changes and not setting.applies(fields):
             fields[name] = setting.default

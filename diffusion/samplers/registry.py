@@ -23,6 +23,16 @@ def reads(name, field: str) -> bool:
     return isinstance(name, str) and name in SAMPLERS and field in SAMPLERS[name].reads
 
 
+def suited_spacing(name, spacing: str) -> str:
+    """Return the timestep spacing of a run for which this sampler is chosen in place of another.
+
+    A spacing that is some sampler's default follows the sampler; any other one was chosen for itself, and stays.
+    """
+    defaults = {known.spacing for known in SAMPLERS.values()}
+    is_known = isinstance(name, str) and name in SAMPLERS
+    return SAMPLERS[name].spacing if is_known and spacing in defaults else spacing
+
+
 def choices() -> str:
     """Return the names as an error lists them: 'ddim', 'ddpm' or 'unipc'."""
     *others, last = map(repr, SAMPLERS)

@@ -7,6 +7,7 @@ arithmetic is this program's, operation by operation, so the pictures are the sa
 from diffusion.gaussian import PredictionType
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
+from diffusion.start import PICTURES
 
 TIMESTEPS = {
     "even": "[(2 * (T - 1) * (S - 1 - k) + S - 1) // (2 * (S - 1)) for k in range(S)]",
@@ -22,12 +23,14 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
     """Return the script of a run. checkpoint: name of the folder below checkpoints/, which the reader has too."""
     settings, T = plan.settings, len(plan.trained)
     S, sampler, read = settings.num_inference_steps, plan.sampler, settings.read_by_sampler
-    uses_numpy = settings.timestep_spacing in ("linspace", "trailing") and S > 1
+    from_data = settings.start == "gaussian"
+    uses_numpy = (settings.timestep_spacing in ("linspace", "trailing") and S > 1) or from_data
     is_matched = not plan.on_trained_betas and settings.conditioning == "matched"
     last_seed = settings.seed + settings.num_images
     lines = [
         f'"""{checkpoint}: {sampler.title} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
         "",
+        *(["import math", ""] if from_data else []),
         *(["import numpy as np"] if uses_numpy else []),
         "import torch",
         f"from diffusers import {', '.join((*sampler.imports, 'UNet2DModel'))}",
@@ -60,6 +63,7 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
         "",
         f"generators = [torch.Generator().manual_seed(seed) for seed in range({settings.seed}, {last_seed})]",
         "x = draw()",
+        *_start(plan),
         *sampler.script_setup(settings.start_step),
         "for k, (t, s) in enumerate(zip(timesteps, [*timesteps[1:], -1])):",
         *_skipped(settings.start_step, settings.effective_eta),
@@ -72,6 +76,27 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _start(plan: Plan) -> list[str]:
+    """Return the lines that give x the mean and covariance of the data at the first timestep."""
+    if plan.settings.start == "noise":
+        return []
+    labels = plan.conditioned_labels
+    own = "pictures" if labels[0] is None else "pictures[classes == label]"
+    return [
+        "# This run starts before all is noise: with the mean and covariance that pictures of the data have there",
+        f'data = np.load(f"{{CHECKPOINT}}/{PICTURES}")',
+        'pictures = torch.from_numpy(data["images"]).permute(0, 3, 1, 2)',
+        "pictures = pictures.reshape(len(pictures), -1).float() / 127.5 - 1",
+        *([] if labels[0] is None else ['classes = torch.from_numpy(data["labels"].astype("int64"))']),
+        f"signal, noise = amplitudes(log_alpha_bar[timesteps[{plan.settings.start_step}]])",
+        f"for i, (label, generator) in enumerate(zip({list(labels)!r}, generators)):",
+        f"    own = {own}",
+        "    weights, mean = torch.randn(len(own), generator=generator), own.mean(0)",
+        "    drawn = mean + (weights @ own - weights.sum() * mean) / math.sqrt(len(own))",
+        "    x[i] = signal * drawn.reshape(x[i].shape) + noise * x[i]",
+    ]
 
 
 def _single(plan: Plan) -> str:

@@ -14,14 +14,15 @@ from diffusion.bound import InfiniteBound
 from diffusion.derivation.c11_identity_table.algebra import ALGEBRA
 from diffusion.derivation.c11_identity_table.any_denoiser import ANY_DENOISER
 from diffusion.derivation.c11_identity_table.on_average import ON_AVERAGE
-from diffusion.derivation.c11_identity_table.table import Found, Kind, Measure, Row, Subject
+from diffusion.derivation.c11_identity_table.table import Found, Kind, Measure, Relation, Row, Subject
 
 ROWS = tuple(sorted((*ALGEBRA, *ANY_DENOISER, *ON_AVERAGE), key=lambda row: row.number))
+NOWHERE = Found(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True)
 class RowResult:
-    """The result of a row, where its two sides are farthest apart. passed: None if nothing was recorded."""
+    """The result of a row, where its two sides are farthest apart: see Found. passed: None if nothing was recorded."""
 
     number: int
     kind: Kind
@@ -30,6 +31,9 @@ class RowResult:
     left: float
     right: float
     difference: float
+    relation: Relation
+    standard_error: float | None
+    width: float
     tolerance: float
     passed: bool | None
     seconds: float
@@ -42,18 +46,15 @@ def run_identities(subject: Subject, rows: Sequence[Row] | None = None) -> Itera
         try:
             found = list(row.check(subject))
         except InfiniteBound:  # a denoiser whose answers are not finite has no best variance
-            found = [Found(math.nan, math.nan, math.nan)]
+            found = [NOWHERE]
         worst = max(found, key=lambda f: math.inf if math.isnan(f.difference) else f.difference, default=None)
-        left, right, difference = worst or (math.nan,) * 3
         yield RowResult(
             number=row.number,
             kind=row.kind,
             key=row.key,
             measure=row.measure,
-            left=left,
-            right=right,
-            difference=difference,
+            **(worst or NOWHERE)._asdict(),
             tolerance=row.tolerance,
-            passed=None if worst is None else difference <= row.tolerance,
+            passed=None if worst is None else worst.difference <= row.tolerance,
             seconds=time.perf_counter() - began,
         )

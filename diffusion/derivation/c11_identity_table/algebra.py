@@ -101,7 +101,7 @@ def _kl(subject: Subject, gaussian_kl=gaussian_kl) -> Iterator[Found]:
             yield absolute(found.quadrature_nats, found.closed_nats)
     ratio = torch.logspace(-6, 6, 241, dtype=torch.float64)
     least = (ratio - 1 - ratio.log()).min().item()
-    yield Found(least, 0.0, max(0.0, -least))
+    yield Found(least, 0.0, max(0.0, -least), "≥")
     x_0, last = pick_evenly(subject.training, 4).double(), len(schedule) - 1
     signal, noise = signal_and_noise(last, schedule)
     direct = kl_gaussians(signal * x_0, noise**2, 0.0, 1.0).flatten(1).mean(1)
@@ -122,7 +122,7 @@ def _tweedie(_: Subject, tweedie=tweedie) -> Iterator[Found]:
         yield absolute(mean, direct)
         yield absolute(var, (weights * (x_s - direct.unsqueeze(1)) ** 2).sum(1))
         nats, most = expected_kl_nats(TWO_HILLS, beta)["theorem"], theorem_nats(beta, largest)
-        yield Found(nats, most, max(0.0, nats - most))
+        yield Found(nats, most, max(0.0, nats - most), "≤")
 
 
 ALGEBRA = (

@@ -86,12 +86,12 @@ def _signs(subject: Subject, reverse_variances=reverse_variances) -> Iterator[Fo
         terms[kind] = torch.stack([error.nats(variances[error.t, error.s], plan.schedule) for error in errors])
     prior = prior_nats(x_0, len(plan.schedule) - 1, plan.schedule)
     least = min(prior.min().item(), *(values.min().item() for values in terms.values()))
-    yield Found(least, 0.0, max(0.0, -least))
+    yield Found(least, 0.0, max(0.0, -least), "≥")
     for kind in ("posterior", "beta"):
         for error, best, other in zip(errors, terms["analytic"].mean(1), terms[kind].mean(1), strict=True):
             if error.s >= 0:  # for the decoder it is optimal for a density, not for grey levels
                 excess = (best - other).item() / max(other.item(), LEAST_NATS * error.dims)
-                yield Found(best.item(), other.item(), max(0.0, excess))
+                yield Found(best.item(), other.item(), max(0.0, excess), "≤")
 
 
 ANY_DENOISER = (

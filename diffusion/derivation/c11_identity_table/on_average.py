@@ -66,7 +66,8 @@ def _area(subject: Subject, mmse_area=mmse_area) -> Iterator[Found]:
     # The truth lies between the stairs above the curve and those below it
     half_width = 0.25 * facts.dims * (delta * (mmse[:-1] - mmse[1:])).sum().abs().item()
     off = max(0.0, abs(area.area_nats - area.entropy_side_nats) - half_width)
-    yield Found(area.area_nats, area.entropy_side_nats, off / area.difference_se_nats)
+    sides, error = (area.area_nats, area.entropy_side_nats), area.difference_se_nats
+    yield Found(*sides, off / error, standard_error=error, width=half_width)
 
 
 def _quality(subject: Subject, quality=quality) -> Iterator[Found]:
@@ -74,7 +75,8 @@ def _quality(subject: Subject, quality=quality) -> Iterator[Found]:
         return
     for name, value in quality(subject.denoiser, subject.exact, subject.held_out, SEED).items():
         recorded = subject.recorded[name]
-        yield Found(value, recorded.value, abs(value - recorded.value) / recorded.standard_error)
+        off, error = abs(value - recorded.value), recorded.standard_error
+        yield Found(value, recorded.value, off / error, standard_error=error)
 
 
 ON_AVERAGE = (

@@ -1,5 +1,6 @@
 """The rows of the table, the subject that they run on, and the comparison of their two sides."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,13 +10,21 @@ import torch
 from torch import Tensor
 
 from diffusion.denoisers import Denoiser
-from diffusion.derivation.c10_how_good import ROUNDING, SEED, Recorded, some_timesteps, z_score
+from diffusion.derivation.c10_how_good import (
+    ROUNDING,
+    SEED,
+    Recorded,
+    mean_and_error,
+    some_timesteps,
+    z_score,
+)
 from diffusion.exact import DataDenoiser
 from diffusion.sampling import image_generators
 from diffusion.schedule import NoiseSchedule
 
 Kind = Literal["A", "B", "C", "D"]
 Measure = Literal["absolute", "relative", "standard_errors"]
+Relation = Literal["=", "≤", "≥"]
 MOST_TIMESTEPS = 1000  # at most, in forming all pairs
 LEAST_NATS = 1e-3  # per dimension: a KL is a difference of numbers near 1, so rounding decides below it
 
@@ -51,11 +60,18 @@ class Subject:
 
 
 class Found(NamedTuple):
-    """Both sides of an identity at one place, and their difference in the row's measure."""
+    """Both sides of an identity at one place, and their difference in the row's measure.
+
+    relation: of left to right; the difference says how far it is violated. standard_error: of left - right, where it is
+    the measure. width: of an interval around right within which left agrees.
+    """
 
     left: float
     right: float
     difference: float
+    relation: Relation = "="
+    standard_error: float | None = None
+    width: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -100,4 +116,6 @@ def _worst(left: Tensor, right: Tensor, difference: Tensor) -> Found:
 def in_errors(left: Tensor, right: Tensor) -> Found:
     """Compare the means of paired draws (n,), which should be equal, in standard errors of their difference."""
     rounding = ROUNDING * max(left.abs().mean().item(), right.abs().mean().item())
-    return Found(left.mean().item(), right.mean().item(), abs(z_score(left - right, rounding)))
+    _, error = mean_and_error(left - right)
+    z = abs(z_score(left - right, rounding))
+    return Found(left.mean().item(), right.mean().item(), z, standard_error=math.hypot(error, rounding))

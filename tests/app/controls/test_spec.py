@@ -17,11 +17,11 @@ PARAMETERS = {
     "checkpoint": inspect.Parameter.empty, "sampler": "ddim", "num_inference_steps": 50, "timestep_spacing": "trailing",
     "start_step": 0, "eta": None, "reverse_variance": "posterior", "clip_sample": True, "beta_schedule": None,
     "beta_start": None, "beta_end": None, "conditioning": "matched", "seed": 0, "num_images": 1, "class_label": None,
-    "guidance_scale": 1.0,
+    "guidance_scale": 1.0, "start": "noise",
 }  # fmt: skip
 GROUPS = {
     "basics": ["checkpoint", "class_choice", "sampler", "num_inference_steps"],
-    "schedule": ["beta_schedule", "beta_start", "beta_end", "conditioning"],
+    "schedule": ["beta_schedule", "beta_start", "beta_end", "conditioning", "start"],
     "sampler": ["eta", "reverse_variance", "timestep_spacing", "clip_sample"],
 }
 

@@ -12,8 +12,8 @@ from app.controls.spec import control_meanings, control_props
 from app.controls.values import DEFAULTS, controls_of, defaults, plan_run, settings_of
 from app.server.options import Options, parse
 from app.server.services import Services
-from app.texts import percent
 from app.texts.messages import Refusal
+from app.texts.numbers import percent
 from diffusion.settings import SamplingSettings
 
 OPTIONS = Options()
@@ -145,7 +145,7 @@ def test_the_plan_says_what_a_run_does(catalogue, clothes):
     assert "not those of the training" in plan_sentence(guided, "en")
 
 
-@pytest.mark.parametrize("share, said", [(0.00635, "0.64%"), (1.0, "100%"), (0.9999, "99.99%"), (0.28, "28%")])
+@pytest.mark.parametrize("share, said", [(0.00635, "0.635%"), (1.0, "100%"), (0.9999, "99.99%"), (0.28, "28%")])
 def test_percent(share, said):
     assert percent(share) == said
 

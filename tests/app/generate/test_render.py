@@ -10,7 +10,7 @@ import altair
 import numpy as np
 import pytest
 
-from app.controls.sentences import duration, mismatch
+from app.controls.sentences import duration, mismatch, plan_sentence
 from app.generate import plots
 from app.generate import render as views
 from app.generate.explanations import explanations
@@ -120,12 +120,46 @@ def test_each_sentence_has_the_numbers_of_the_run():
     a, b = ABAR[555], ABAR[444]  # the step in the middle; Ho et al. 2020, eq. (7)
     std = np.sqrt((1 - b) / (1 - a) * (1 - a / b))
     assert "from t = 555 to 444" in said["Sampler"] and f"deviation {std:.3g}" in said["Sampler"]
-    assert f"{100 * std**2 / (1 - b):.2g}%" in said["Sampler"]
-    assert "ᾱ = 4e-05" in said["Shape of the schedule"]
+    assert f"{100 * std**2 / (1 - b):.3g}%" in said["Sampler"]
+    assert "ᾱ = 0.00004 " in said["Shape of the schedule"]
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"eta": 0.3}, {"num_inference_steps": 1}, {"num_inference_steps": 2, "eta": 1.0}, {"num_images": 4},
+    ("fields", "lacks", "strokes"),
+    [
+        ({}, "", 0),
+        ({"beta_end": 0.0005}, "86.1% of a picture's strength should already be there", 1),
+        ({"beta_end": 0.0005, "start": "gaussian"}, "mean and covariance that the data has", 0),
+    ],
+)
+def test_a_start_that_is_not_all_noise_is_said_and_marked(fields, lacks, strokes):
+    plan = planned(num_inference_steps=20, **fields)
+    assert lacks in plan_sentence(plan, "en")
+    assert ("Start from" in dict(explanations(plan, "en"))) == bool(lacks)
+    assert ("starts from pure noise" in plan_sentence(plan, "en")) == ("纯噪点开始" in plan_sentence(plan, "zh"))
+    assert ("starts from pure noise" in plan_sentence(plan, "en")) == bool(strokes)
+    marked = rows(plots.amplitudes(plan, "en"), "rule")
+    alpha_bar = np.prod(1 - np.linspace(1e-4, 5e-4, 1000))
+    assert [(row["x"], row["y"]) for row in marked] == [(999, pytest.approx(np.sqrt(alpha_bar), rel=1e-4))] * strokes
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_fresh"),
+    [
+        ({"eta": 0.0}, False), ({"sampler": "unipc"}, False), ({"sampler": "heun"}, False), ({"eta": 0.3}, True),
+        ({"sampler": "ddpm"}, True), ({"sampler": "ddpm", "num_inference_steps": 1}, False),
+    ],
+)  # fmt: skip
+def test_fresh_noise_is_said_only_where_there_is_some(fields, is_fresh):
+    for count in (1, 4):
+        said = dict(explanations(planned(num_images=count, **fields), "en"))["Seed"]
+        assert ("fresh noise" in said) == is_fresh
+
+
+@pytest.mark.parametrize(
+    "fields", [{}, {"beta_end": 0.0005},
+               {"beta_end": 0.0005, "start": "gaussian"},
+               {"eta": 0.3}, {"num_inference_steps": 1}, {"num_inference_steps": 2, "eta": 1.0}, {"num_images": 4},
                {"sampler": "ddpm", "reverse_variance": "beta"}, {"beta_end": 0.5}, {"clip_sample": False},
                {"sampler": "dpmpp_2m"}, {"sampler": "unipc", "num_inference_steps": 1}]
 )  # fmt: skip
@@ -162,6 +196,9 @@ def test_expected_time_is_that_of_the_run(catalogue):
     assert latency.expected_seconds("clothes", twice) == pytest.approx(14.0, rel=1e-3)
 
 
-@pytest.mark.parametrize(("seconds", "said"), [(0.234, "0.2 s"), (8.6, "9 s"), (42.3, "42 s"), (600, "10 min")])
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(0.234, "0.2 s"), (8.6, "9 s"), (9.7, "10 s"), (42.3, "42 s"), (600, "10 min"), (7200, "120 min")],
+)
 def test_a_guess_is_said_as_exactly_as_it_deserves(seconds, said):
     assert duration(seconds, "en").endswith(said)

@@ -118,6 +118,25 @@ def test_stop_ends_one_job_and_no_other():
     assert [place.is_stopped for place in places.values()] == [True, True, False]
 
 
+def test_a_job_that_is_stopped_before_it_began_leaves_at_once_and_its_event_is_told_once():
+    queue, first, second = Queue(Clock()), job(10.0), job(10.0)
+    queue.join(A, 10.0, first)
+    assert queue.stop(A) is first
+    assert queue.join(B, 1.0) == (0, 0.0)
+    queue.join(A, 10.0, second)
+    assert queue.begin(A, first.number) is None and queue.begin(A, second.number).job is second
+    assert queue.stop(A) is None  # it has begun: it ends after its step
+    assert queue.has_left(A, first.number) and not queue.has_left(A, first.number)
+    assert not queue.has_left(A, second.number) and not queue.has_left(A, None)
+
+
+def test_a_waiting_job_that_the_next_click_replaces_has_left_too():
+    queue, first = Queue(Clock()), job(1.0)
+    queue.join(A, 1.0, first)
+    queue.join(A, 1.0, job(1.0))
+    assert queue.has_left(A, first.number)
+
+
 def test_the_next_job_of_a_ticket_stops_the_one_before_and_is_not_removed_by_its_end():
     queue = Queue()
     queue.join(A, 1.0, job(1.0))

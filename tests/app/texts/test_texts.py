@@ -45,7 +45,7 @@ def test_chinese_texts_are_chinese():
     same = {"page.language", "page.tag", "controls.reverse_variance.beta"} | {
         f"controls.sampler.{name}" for name in SAMPLERS
     }
-    marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas"}
+    marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas", "stage.made_with"}
     assert set(texts("zh")) - own <= same | marks
 
 

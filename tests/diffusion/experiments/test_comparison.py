@@ -1,5 +1,7 @@
 """Two runs side by side: each as if alone, aligned by noise level, their distance measured at the right places."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -87,6 +89,8 @@ def test_equal_noisy_runs_share_the_noise_of_each_step(pipeline):
     )  # DDIM(eta=1) = DDPM
     plans, pairs = both(pipeline, first, second | {"seed": 1})
     assert not shares_step_noise(*plans) and pairs[1].divergences[0].x_t > 0.5
+    weighted = replace(plans[0], settings=plans[0].settings.replace(start="gaussian"))  # draws weights before its steps
+    assert not shares_step_noise(plans[0], weighted)
     for fields in ({"num_inference_steps": 7, "eta": 1.0}, {"num_inference_steps": 6}):
         assert not shares_step_noise(plans[0], pipeline.plan(SamplingSettings(**fields)))
 

@@ -50,8 +50,10 @@ def test_an_eta_is_a_sampler():
     base = SamplingSettings(sampler="ddpm", reverse_variance="beta", seed=4)
     assert sampler_of(base, 1.0) == base
     assert sampler_of(base, 0.0) == SamplingSettings(eta=0.0, seed=4)
-    assert sampler_of(base, "unipc") == SamplingSettings(sampler="unipc", seed=4)
-    assert sampler_of(SamplingSettings(eta=0.3), "DPMPP_2M") == SamplingSettings(sampler="dpmpp_2m")
+    assert sampler_of(base, "unipc") == SamplingSettings(sampler="unipc", seed=4, timestep_spacing="power")
+    assert sampler_of(SamplingSettings(eta=0.3), "DPMPP_2M") == SamplingSettings(
+        sampler="dpmpp_2m", timestep_spacing="power"
+    )
     assert sampler_of(SamplingSettings(eta=0.3), 1.0) == SamplingSettings(sampler="ddpm")
     assert sampler_of(base, "ddpm") == base
     assert sampler_of(SamplingSettings(eta=0.3), "DDIM") == SamplingSettings(eta=0.0)
@@ -113,7 +115,8 @@ def test_every_deterministic_sampler_is_measured_against_all_steps_of_ddim(pipel
     assert [(one.sampler, one.eta) for one in points] == [("ddim", 0), ("dpmpp_2m", 0), ("unipc", 0)]
     reference = list(pipeline.steps(plan.settings))[-1].x_s
     for point in points:
-        own = base.replace(sampler=point.sampler, num_inference_steps=6)
+        spacing = "trailing" if point.sampler == "ddim" else "power"
+        own = base.replace(sampler=point.sampler, num_inference_steps=6, timestep_spacing=spacing)
         apart = (list(pipeline.steps(own))[-1].x_s - reference).double().square().mean().sqrt().item()
         assert point.value == pytest.approx(apart, rel=1e-6)
 

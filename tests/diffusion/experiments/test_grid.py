@@ -16,6 +16,7 @@ from diffusion.experiments.grid import (
     same_pictures,
     varied,
 )
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import TimestepSpacing
 from tests.diffusion.conftest import make_pipeline
@@ -146,6 +147,18 @@ def test_every_cell_is_there_once_with_its_own_settings(pipeline):
         assert cell.plan.evaluations == 2 * settings.num_inference_steps
 
 
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_the_spacing_follows_the_sampler_of_a_cell_unless_it_was_chosen(sampler):
+    """As on the page, where a click on a sampler takes its spacing along."""
+    own = "power" if sampler in ("unipc", "dpmpp_2m") else "trailing"
+    for default in ("trailing", "power"):
+        assert varied(SamplingSettings(timestep_spacing=default), {"sampler": sampler}).timestep_spacing == own
+    assert varied(SamplingSettings(timestep_spacing="even"), {"sampler": sampler}).timestep_spacing == "even"
+    base, chosen = SamplingSettings(sampler=sampler), {"sampler": sampler, "timestep_spacing": "trailing"}
+    assert varied(base, chosen).timestep_spacing == "trailing"
+    assert varied(base, {"seed": 3}).timestep_spacing == "trailing"  # what a run states stays
+
+
 def test_what_means_nothing_in_a_cell_is_left_out():
     base = SamplingSettings(eta=0.5, class_label=1, guidance_scale=3.0, beta_start=1e-4, beta_end=0.01)
     assert varied(base, {"sampler": "ddpm"}).eta is None
@@ -157,7 +170,7 @@ def test_what_means_nothing_in_a_cell_is_left_out():
     assert (cosine.beta_start, cosine.beta_end) == (None, None)
     other = SamplingSettings(sampler="ddpm", reverse_variance="beta")
     assert varied(other, {"sampler": "ddim"}).reverse_variance == "posterior"
-    assert varied(other, {"sampler": "dpmpp_2m"}) == SamplingSettings(sampler="dpmpp_2m")
+    assert varied(other, {"sampler": "dpmpp_2m"}) == SamplingSettings(sampler="dpmpp_2m", timestep_spacing="power")
     with pytest.raises(ValueError, match=r"^eta: ddpm is eta = 1"):  # an eta that nothing would look at is an error
         varied(other, {"eta": 0.5})
     with pytest.raises(ValueError, match=r"^guidance_scale: needs a class_label"):

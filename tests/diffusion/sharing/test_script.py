@@ -14,6 +14,7 @@ from PIL import Image
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.sharing.script import python_script
+from tests.app.checkpoints import add_showcase
 from tests.networks import make_unet
 
 RUNS = {
@@ -48,12 +49,15 @@ RUNS = {
     "naive": dict(num_inference_steps=6, beta_end=0.01, conditioning="naive"),
     "cosine": dict(num_inference_steps=6, beta_schedule="squaredcos_cap_v2"),
     "sigmoid": dict(num_inference_steps=6, beta_schedule="sigmoid", beta_start=1e-4, beta_end=0.03),
+    "gaussian start": dict(num_inference_steps=6, beta_end=0.0005, start="gaussian"),
+    "gaussian start, late": dict(num_inference_steps=6, sampler="ddpm", start="gaussian", start_step=3),
     "scaled": dict(num_inference_steps=6, beta_schedule="scaled_linear", beta_start=1e-4, beta_end=0.03),
 }
 WITH_CLASSES = {
     "no class": dict(num_inference_steps=4),
     "a class": dict(num_inference_steps=4, class_label=2),
     "a class each": dict(num_inference_steps=4, class_label=(0, 1, 2)),
+    "gaussian start": dict(num_inference_steps=4, class_label=(0, 1, 2), beta_end=0.0005, start="gaussian"),
     "guidance": dict(num_inference_steps=4, class_label=(0, 1, 2), guidance_scale=2.5),
     "guidance 0": dict(num_inference_steps=4, class_label=1, guidance_scale=0.0),
     "guidance, Heun": dict(num_inference_steps=4, class_label=1, guidance_scale=2.5, sampler="heun"),
@@ -118,6 +122,7 @@ def pipeline_settings(fields):
 def plain(tmp_path_factory):
     folder = tmp_path_factory.mktemp("plain")
     DDPMPipeline(make_unet(0, 3, 8), DDPMScheduler()).save_pretrained(folder)
+    add_showcase(folder, 0, 3)
     return DDPMLabPipeline.from_checkpoint(folder), folder
 
 
@@ -125,6 +130,7 @@ def plain(tmp_path_factory):
 def with_classes(tmp_path_factory):
     folder = tmp_path_factory.mktemp("classes")
     DDPMPipeline(make_unet(3, 1, 8), DDPMScheduler()).save_pretrained(folder)
+    add_showcase(folder, 3, 1)
     return DDPMLabPipeline.from_checkpoint(folder), folder
 
 
