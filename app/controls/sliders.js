@@ -59,7 +59,10 @@
   };
   const press = (chips, block) => {
     const value = Number(numberOf(block).value);
-    for (const chip of chips.children) chip.setAttribute("aria-pressed", String(Number(chip.dataset.value) === value));
+    for (const chip of chips.children) {
+      const pressed = String(Number(chip.dataset.value) === value);
+      if (chip.getAttribute("aria-pressed") !== pressed) chip.setAttribute("aria-pressed", pressed);
+    }
   };
   const followed = new WeakMap(); // group of chips -> the slider that it follows
   const connect = (chips) => {
@@ -68,8 +71,10 @@
     if (!block || followed.get(chips) === block) return;
     followed.set(chips, block);
     press(chips, block);
-    new MutationObserver(() => chips.isConnected && press(chips, block)).observe(
-      block.querySelector('input[type="range"]'), { attributes: true, attributeFilter: ["style"] });
+    const changes = new MutationObserver(() => chips.isConnected && press(chips, block));
+    changes.observe(block.querySelector('input[type="range"]'), { attributes: true, attributeFilter: ["style"] });
+    // In another language or for another checkpoint Gradio rewrites the chips where they are, none of them pressed
+    changes.observe(chips, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-pressed", "data-value"] });
   };
 
   document.addEventListener("click", (event) => {

@@ -44,7 +44,7 @@ class RecipePanel:
             label=say(DEFAULT, "recipe.file"), show_label=False, file_types=[".png"], height=130, elem_id="recipe-file"
         )
         self.file.data_model = AsSent
-        self.said = gr.HTML(apply_default_css=False)
+        self.said = gr.HTML(apply_default_css=False, elem_id="recipe-said")
         self.verify_button = gr.Button(say(DEFAULT, "buttons.verify"), size="sm")
         self.link_words = gr.HTML(heading(DEFAULT, "link"), apply_default_css=False)
         self.link = gr.HTML(apply_default_css=False)
