@@ -249,7 +249,8 @@ def test_chips_set_the_steps_in_every_tab(open_page, home_app):
             expect(number).to_have_value(value)
             pressed = chips.locator("button[aria-pressed=true]")
             expect(pressed).to_have_text([name], use_inner_text=True)
-    expect(page.get_by_label("number input for Steps").filter(visible=True)).to_have_value("1000")
+    page.get_by_text("中文", exact=True).tap()
+    expect(chips.locator("button[aria-pressed=true]")).to_have_text(["全部 1000"], use_inner_text=True)
 
 
 def test_the_track_of_the_betas_is_logarithmic_and_their_values_stay_exact(open_page, home_app):
