@@ -34,6 +34,7 @@ GREET = """(language) => {
 SPEAK = """(language) => {
     document.documentElement.lang = TAGS[language];
     document.title = document.querySelector("#header h1")?.textContent ?? document.title;
+    if (!document.body.classList.contains("ready")) onScreen.open();
     document.body.classList.add("ready");
 }""".replace("TAGS", TAGS)
 

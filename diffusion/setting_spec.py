@@ -44,9 +44,11 @@ class Control:
     group: the part of a run's controls that holds it: "basics", "seed", "count", "guidance", "schedule" or "sampler".
     place: position in its group, from 1. kind: "slider", "number", "radio", "dropdown" or "checkbox"; by default chosen
     from the type. least, most: ends of the offered range, by default the field's own; a run can go beyond them. step:
-    of a slider. unit: shown after the label. default: initial value, if not the field's. name: the control's name, if
-    not the field's. codec: converts between the control's value and the settings, see app/controls/codecs.py. told_by:
-    the control whose sentence about a run covers this setting too. in_foot: whether a saved grid names it.
+    of a slider. scale: "log" gives each decade of a slider the same length; its least value is then above 0. chips:
+    values of a slider that one tap sets, as far as they lie in its range. unit: shown after the label. default: initial
+    value, if not the field's. name: the control's name, if not the field's. codec: converts between the control's value
+    and the settings, see app/controls/codecs.py. told_by: the control whose sentence about a run covers this setting
+    too. in_foot: whether a saved grid names it.
     """
 
     group: str
@@ -55,6 +57,8 @@ class Control:
     least: Bound | None = None
     most: Bound | None = None
     step: float | None = None
+    scale: Literal["linear", "log"] = "linear"
+    chips: tuple[Bound, ...] = ()
     unit: str = ""
     default: Any = None
     name: str | None = None
@@ -181,6 +185,12 @@ class Setting:
         asked = (self.control.least, self.control.most) if self.control else (None, None)
         least, most = (bound(limits) if callable(bound) else bound for bound in asked)
         return self.least if least is None else least, self.most if most is None else most
+
+    def chips(self, limits: Limits) -> list[float]:
+        """Return the values that one tap sets: those within the offered range, each once."""
+        least, most = self.offered(limits)
+        asked = [chip(limits) if callable(chip) else chip for chip in self.control.chips]
+        return sorted({chip for chip in asked if least <= chip <= most})
 
 
 def read_settings(model: type[BaseModel]) -> dict[str, Setting]:

@@ -13,7 +13,7 @@ from pydantic_core import PydanticKnownError
 
 from diffusion.errors import CheckedModel, FieldError, shortened
 from diffusion.samplers.registry import SAMPLERS, choices, reads
-from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, OnAxis, When, read_settings
+from diffusion.setting_spec import CachedAs, Choices, Control, DecidesLevels, Limits, OnAxis, When, read_settings
 from diffusion.trajectory import TimestepSpacing
 from diffusion.words import CHECKPOINT_NAME, BetaScheduleName, Conditioning, ReverseVariance, Start, has_range
 
@@ -34,6 +34,11 @@ ClassIndex = Annotated[int, Field(ge=0, lt=2**31)]
 def _none_as_trained(field: str) -> Callable:
     """Return the function from a plan to the field's value in a key: None on the trained betas, however stated."""
     return lambda plan: None if plan.on_trained_betas else getattr(plan.settings, field)
+
+
+def _all_steps(limits: Limits) -> int:
+    """Return the T of the checkpoint."""
+    return limits.num_train_timesteps
 
 
 class SamplingSettings(CheckedModel):
@@ -65,7 +70,7 @@ class SamplingSettings(CheckedModel):
     )
     num_inference_steps: Annotated[
         int,
-        Control(group="basics", place=4, most=lambda limits: limits.num_train_timesteps, step=1, in_foot=True),
+        Control(group="basics", place=4, most=_all_steps, step=1, chips=(10, 20, 50, 100, _all_steps), in_foot=True),
         OnAxis("4, 10, 50", place=1),
         DecidesLevels(),
     ] = Field(50, ge=1, lt=2**31, description="Steps S, from 1 to the T of the checkpoint.")
@@ -112,7 +117,16 @@ class SamplingSettings(CheckedModel):
     ] = Field(None, description="Shape of the betas; as trained if left out.")
     beta_start: Annotated[
         float | None,
-        Control(group="schedule", place=2, least=1e-5, most=0.01, step=1e-5, codec="betas", told_by="beta_schedule"),
+        Control(
+            group="schedule",
+            place=2,
+            least=1e-5,
+            most=0.01,
+            step=1e-5,
+            scale="log",
+            codec="betas",
+            told_by="beta_schedule",
+        ),
         OnAxis("0.0001, 0.0005, 0.002", place=4),
         When("beta_schedule", has_range, error=None),
         CachedAs(_none_as_trained("beta_start")),
@@ -120,7 +134,16 @@ class SamplingSettings(CheckedModel):
     ] = Field(None, gt=0, lt=1, description="First beta; as trained if left out.")
     beta_end: Annotated[
         float | None,
-        Control(group="schedule", place=3, least=5e-4, most=0.2, step=5e-4, codec="betas", told_by="beta_schedule"),
+        Control(
+            group="schedule",
+            place=3,
+            least=5e-4,
+            most=0.2,
+            step=5e-4,
+            scale="log",
+            codec="betas",
+            told_by="beta_schedule",
+        ),
         OnAxis("0.01, 0.02, 0.04", place=5),
         When("beta_schedule", has_range, error=None),
         CachedAs(_none_as_trained("beta_end")),

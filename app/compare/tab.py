@@ -66,8 +66,8 @@ class CompareTab:
             self.start = gr.Button(say(DEFAULT, "buttons.compare"), variant="primary", scale=3)
             self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
         self.plan = gr.HTML(apply_default_css=False)
-        self.progress = gr.HTML(apply_default_css=False)
-        self.strips = gr.HTML(apply_default_css=False)
+        self.progress = gr.HTML(apply_default_css=False, elem_id="comparison-progress")
+        self.strips = gr.HTML(apply_default_css=False, elem_id="comparison")
         with gr.Row(elem_classes="outcome"):
             with gr.Column(min_width=300):
                 self.outcome = gr.HTML(apply_default_css=False)
@@ -126,7 +126,7 @@ class CompareTab:
             self.progress,
             lambda sent: self._language(sent),
         )
-        events.wire(self.start, self.plan_job, self.inputs, {self.strips, self.outcome, self.plot})
+        events.wire(self.start, self.plan_job, self.inputs, {self.strips, self.outcome, self.plot}, self.strips)
 
     # Handlers --------------------------------------------------------------------------------------------------------
 

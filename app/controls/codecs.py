@@ -72,8 +72,25 @@ class Codec:
             return {}
         least, most = self.setting.offered(limits)
         if kind == "slider":
-            return {"minimum": least, "maximum": most, "step": self.setting.control.step}
+            classes = self._classes(checkpoint)
+            return {"minimum": least, "maximum": most, "step": self.setting.control.step, "elem_classes": classes}
         return {"minimum": least, "maximum": most} | ({"precision": 0} if self.setting.is_whole else {})
+
+    def _classes(self, checkpoint: Checkpoint | None) -> list[str]:
+        """Return what sliders.js has to know about a slider: its name, its scale, and values that it has to hit."""
+        if self.setting.control.scale == "linear":
+            return [f"control-{self.name}"]
+        return [f"control-{self.name}", "log-scale", *(f"hits-{value!r}" for value in self.hits(checkpoint))]
+
+    def hits(self, checkpoint: Checkpoint | None) -> list[float]:
+        """Return the values that a slider reaches exactly although they are no round numbers."""
+        return []
+
+    def chip_words(self, value: float, limits: Limits, language: str) -> str:
+        """Return what a value's chip says; of the greatest value that it is all, if there is a text for that."""
+        key, shown = f"controls.{self.name}.all", f"{value:g}"
+        is_all = value == self.setting.offered(limits)[1] and key in texts(language)
+        return say(language, key, value=shown) if is_all else shown
 
     def choices(self, language: str, checkpoint: Checkpoint | None) -> list[tuple[str, str]]:
         """Return (display name, value) of each choice."""
@@ -177,6 +194,10 @@ class BetasCodec(Codec):
         if trained is not None and "step" in props:  # the slider's range must include the trained value
             props |= {"minimum": min(props["minimum"], trained), "maximum": max(props["maximum"], trained)}
         return props
+
+    def hits(self, checkpoint):
+        trained = getattr(checkpoint, self.name, None)
+        return [] if trained is None else [trained]
 
     def places(self, language, checkpoint, limits):
         trained = getattr(checkpoint, self.name, None)

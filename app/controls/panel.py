@@ -5,9 +5,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence, Set
 
 import gradio as gr
 
+from app.controls.chips import chips_html
 from app.controls.codecs import CONTROLS, BetasCodec, trained_betas
 from app.controls.spec import checkpoint_props, control_meanings, control_props
 from app.controls.values import DEFAULTS as START_VALUES
+from app.controls.values import limits_of
 from app.server.services import Services
 from app.texts import DEFAULT, say
 from app.ui.events import PRIVATE, Component, Sent, Shown
@@ -42,6 +44,7 @@ class RunControls:
         self.services = services
         self.shared = dict(shared or {})
         self.own: dict[str, gr.components.Component] = {}
+        self.chips: dict[str, gr.HTML] = {}
         self.groups: dict[str, gr.Accordion] = {}
         self._props = control_props(DEFAULT, None, services.options)
         self._props["checkpoint"] = {"label": say(DEFAULT, "controls.checkpoint.label")}
@@ -93,6 +96,8 @@ class RunControls:
             name, (kind, own) = codec.name, KINDS[codec.setting.control_kind]
             value = {"value": START_VALUES.get(name)}
             self.own[name] = kind(**value | self._props[name] | self._meanings.get(name, {}) | own)
+            if codec.setting.control.chips:
+                self.chips[name] = gr.HTML(apply_default_css=False)
 
     # What events need ------------------------------------------------------------------------------------------------
 
@@ -109,7 +114,7 @@ class RunControls:
     @property
     def worded(self) -> set[Component]:
         """The components with texts: the outputs of `rewrite`."""
-        return {*self.own.values(), *self.groups.values(), self.reset}
+        return {*self.own.values(), *self.chips.values(), *self.groups.values(), self.reset}
 
     @property
     def adapted(self) -> set[Component]:
@@ -148,6 +153,8 @@ class RunControls:
             is_set = with_values if isinstance(with_values, bool) else name in with_values
             value = {"value": values[name]} if is_set else {}
             shown[control] = gr.update(**props[name], **meanings.get(name, {}), **value)
+        limits = limits_of(checkpoint, self.services.options)
+        shown |= {chips: chips_html(CONTROLS[name], limits, language) for name, chips in self.chips.items()}
         for name, group in self.groups.items():
             shown[group] = gr.update(label=say(language, f"groups.{name}"))
         return shown | {self.reset: gr.update(value=say(language, "buttons.reset"))}

@@ -25,10 +25,11 @@ class FrontierPanel:
         self.button = gr.Button(say(DEFAULT, "buttons.measure"))
         self.plan = gr.HTML(apply_default_css=False)
         self.plots, self.captions = [], []
-        for _ in MEASURES:
-            self.plots.append(gr.Plot(show_label=False, container=False, visible=False, elem_classes="plot"))
-            self.captions.append(gr.HTML(apply_default_css=False))
-        self.table = gr.HTML(apply_default_css=False)
+        with gr.Column(elem_id="frontier-result") as self.result:
+            for _ in MEASURES:
+                self.plots.append(gr.Plot(show_label=False, container=False, visible=False, elem_classes="plot"))
+                self.captions.append(gr.HTML(apply_default_css=False))
+            self.table = gr.HTML(apply_default_css=False)
 
     @property
     def worded(self) -> set[Component]:

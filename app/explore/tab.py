@@ -58,7 +58,7 @@ class ExploreTab:
             self.start = gr.Button(say(DEFAULT, "buttons.explore"), variant="primary", scale=3)
             self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
         self.plan = gr.HTML(apply_default_css=False)
-        self.progress = gr.HTML(apply_default_css=False)
+        self.progress = gr.HTML(apply_default_css=False, elem_id="grid-progress")
         with gr.Row(elem_classes="exploring"):
             with gr.Column(scale=5, min_width=300):
                 self.grid = GridPanel(self.services)
@@ -108,11 +108,11 @@ class ExploreTab:
 
         starts = [self.start, self.frontier.button]
         events = JobEvents(self.services, "explore", starts, self.stop, self.progress, self._language)
-        for button, plan, shown in (
-            (self.start, self.plan_grid, self.grid.shown),
-            (self.frontier.button, self.plan_frontier, self.frontier.measured),
+        for button, plan, shown, result in (
+            (self.start, self.plan_grid, self.grid.shown, self.grid.cells),
+            (self.frontier.button, self.plan_frontier, self.frontier.measured, self.frontier.result),
         ):
-            run = events.wire(button, plan, self.inputs, shown)
+            run = events.wire(button, plan, self.inputs, shown, result)
             run.success(self.replan, self.inputs, self.planned, **raw)  # results known by now need not run again
             run.failure(self.replan, self.inputs, self.planned, **raw)
 

@@ -46,7 +46,7 @@ class RecipePanel:
             label=say(DEFAULT, "recipe.file"), show_label=False, file_types=[".png"], height=130, elem_id="recipe-file"
         )
         self.file.data_model = AsSent
-        self.said = gr.HTML(apply_default_css=False)
+        self.said = gr.HTML(apply_default_css=False, elem_id="recipe-said")
         # There only while there is a file to verify
         self.verify_button = gr.Button(say(DEFAULT, "buttons.verify"), size="sm", visible=False)
         self._files: BySession[str] = BySession(SESSIONS)

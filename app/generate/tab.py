@@ -58,7 +58,7 @@ class GenerateTab:
                     self.recipe = RecipePanel(self.services, self.remembered)
             with gr.Column(scale=9, elem_id="show"):
                 self.preview.lay_out_plan()
-                self.progress = gr.HTML(apply_default_css=False)
+                self.progress = gr.HTML(apply_default_css=False, elem_id="progress")
                 self.stage = gr.HTML(apply_default_css=False, elem_id="stage")
                 self.preview.lay_out_plots()
                 self.film = gr.HTML(apply_default_css=False)
@@ -116,9 +116,9 @@ class GenerateTab:
             "ended": {self.buttons["animate"]: gr.update(visible=True)},
         }
         inputs = self.inputs | {panel.remembered}
-        events.wire(self.buttons["generate"], self.plan_run, inputs, shown | remembered, **how)
+        events.wire(self.buttons["generate"], self.plan_run, inputs, shown | remembered, self.stage, **how)
         inputs = {self.language, panel.file}
-        events.wire(panel.verify_button, self.plan_verification, inputs, shown | {panel.said}, **how)
+        events.wire(panel.verify_button, self.plan_verification, inputs, shown | {panel.said}, panel.said, **how)
 
     def wire_measure(self, event):
         """Measure the speed after an event that shows another checkpoint; return the event that then shows the time.

@@ -45,7 +45,7 @@ class ExperimentPanel:
         self.services, self.page, self.chapter, self.experiment = services, page, chapter, experiment
         self.control_values, self.link = control_values, link
         self.controls: dict[str, gr.components.Component] = {}
-        self.start = self.stop = self.progress = None
+        self.start = self.stop = self.progress = self.result = None
         self.parts: list[gr.components.Component] = []
 
     # Layout ----------------------------------------------------------------------------------------------------------
@@ -67,10 +67,11 @@ class ExperimentPanel:
                 keys = self._keyed("start"), self._keyed("stop")
                 self.start = gr.Button(run, variant="primary", scale=3, interactive=scene is not None, **keys[0])
                 self.stop = gr.Button(stop, interactive=False, scale=1, **keys[1])
-            self.progress = self._html("", "progress")
+            self.progress = self._html("", "progress", elem_id=f"{experiment.name}-progress")
         self.said = self._html(said or told, "said")
         values_of_parts = iter(parts)
-        with gr.Row(elem_classes="wide" if experiment.wide else "parts", **self._keyed("parts")):
+        classes, own_id = "wide" if experiment.wide else "parts", f"{experiment.name}-result"
+        with gr.Row(elem_classes=classes, elem_id=own_id, **self._keyed("parts")) as self.result:
             for number, part in enumerate(experiment.parts):
                 with gr.Column(min_width=280, **self._keyed("column", number)):
                     self._part(part, number, values_of_parts)
@@ -91,8 +92,8 @@ class ExperimentPanel:
         else:
             self.parts.append(markdown(next(values) or "", **self._keyed(name)))
 
-    def _html(self, value: str | None, name: str) -> gr.HTML:
-        return gr.HTML(value or "", apply_default_css=False, **self._keyed(name))
+    def _html(self, value: str | None, name: str, **more) -> gr.HTML:
+        return gr.HTML(value or "", apply_default_css=False, **more, **self._keyed(name))
 
     def _keyed(self, *name: str | int) -> dict:
         return keyed(self.chapter.name, self.experiment.name, *name)
@@ -146,7 +147,7 @@ class ExperimentPanel:
             self.services, "maths", [self.start], self.stop, self.progress,
             language=lambda _: self.page.language, resting=controls, explained=self.explain,
         )  # fmt: skip
-        events.wire(self.start, self.plan_job, controls, {*self.parts}, is_rendered=True)
+        events.wire(self.start, self.plan_job, controls, {*self.parts}, self.result, is_rendered=True)
 
     @property
     def shown(self) -> set[Component]:

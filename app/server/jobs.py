@@ -21,6 +21,9 @@ NETWORK_EVENT = {
 }  # fmt: skip
 
 
+ON_SCREEN = "() => onScreen.begin('%s', '%s')"
+
+
 class JobEvents:
     """The buttons and the progress line that the jobs of one tab share; `wire` connects a kind of job to its button.
 
@@ -50,13 +53,15 @@ class JobEvents:
         plan: Callable[[gr.Request, Sent], QueuedJob],
         inputs: Set[Component],
         outputs: Set[Component],
+        result: Component,
         cleared: Shown | None = None,
         ended: Shown | None = None,
         is_rendered: bool = False,
     ) -> gr.events.Dependency:
         """Plan a job at each click on a button, then run it when the network is free; returns the event of its run.
 
-        plan(request, sent): returns the job, or raises FieldError to refuse it. outputs: of the job's `show`. cleared,
+        plan(request, sent): returns the job, or raises FieldError to refuse it. outputs: of the job's `show`. result:
+        what the visitor waits for; it and the progress line have an elem_id, by which on_screen.js finds them. cleared,
         ended: further changes when the job begins, and when it ends in any way after that. is_rendered: the components
         may be gone when the job ends (gr.render), and then Gradio cannot find an event that follows it.
         """
@@ -84,6 +89,7 @@ class JobEvents:
             self.services.queue.leave(self.ticket(request), number=_number(sent[number]))
             return rested
 
+        button.click(None, js=ON_SCREEN % (self.progress.elem_id, result.elem_id), **PRIVATE)
         begun = button.click(begin, inputs, buttons | {self.progress, number}, **CLICK)
         shown = buttons | {self.progress} | outputs | set(cleared) | set(ended)
         # Beside the event of a job that was stopped while it waited, another one of the same button can wait

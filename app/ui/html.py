@@ -132,17 +132,18 @@ def over(left: Shown, right: Shown, names: tuple[str, str], label: str) -> str:
     )
 
 
-def notice(title: Words, body: Words) -> str:
-    """Return a message in place of the pictures."""
+def notice(title: Words, body: Words, kind: str = "") -> str:
+    """Return a message in place of the pictures. kind: a class of its own for on_screen.js and the styles."""
+    text = f"<h2>{words(title)}</h2><p>{words(body)}</p>"
     return (
-        f'<div class="stage"><div class="box notice"><div><h2>{words(title)}</h2><p>{words(body)}</p></div></div>'
+        f'<div class="stage"><div class="box notice {kind}"><div>{text}</div></div>'
         '<div class="captions"><p></p></div></div>'
     )
 
 
 def broken_link(error: str) -> str:
     """Return the notice for a link whose settings cannot be used here. error: why, in the visitor's language."""
-    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error))
+    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error), "broken")
 
 
 def best_columns(count: int, ratio: float) -> tuple[int, float]:
@@ -203,12 +204,12 @@ def waiting_line(before: tuple[int, float], language: str) -> str:
     """Return the progress line of a queued job. before: how many jobs are ahead of it, and their seconds in all."""
     count, seconds = before
     if not count:
-        return idle_line("waiting", language)
+        return _meter(in_each(lambda language: say(language, "status.waiting")), language, is_busy=True)
 
     def sentence(language: str) -> str:
         return say(language, "status.in_queue", count=count, seconds=max(1, round(seconds)))
 
-    return _meter(in_each(sentence), language)
+    return _meter(in_each(sentence), language, is_busy=True)
 
 
 def progress_line(progress: Progress, language: str) -> str:
@@ -221,15 +222,18 @@ def progress_line(progress: Progress, language: str) -> str:
         left = say(language, "status.left", seconds=max(1, round(progress.seconds_left)))
         return f"{say(language, 'status.step', **places)} · {left}"
 
-    return _meter(in_each(sentence), language, progress.done, progress.total)
+    is_busy = progress.state == "running"
+    return _meter(in_each(sentence), language, progress.done, progress.total, is_busy)
 
 
-def _meter(sentence: Words, language: str, done: int = 0, total: int = 1) -> str:
-    """Return a bar and a sentence. Screen readers announce the sentence only when nothing runs: one every quarter of a
-    second helps nobody.
+def _meter(sentence: Words, language: str, done: int = 0, total: int = 1, is_busy: bool = False) -> str:
+    """Return a bar and a sentence. is_busy: a job waits or runs, and on a phone the line stays on the screen.
+
+    Screen readers announce the sentence only when nothing runs: one every quarter of a second helps nobody.
     """
     is_running, label = 0 < done < total, say(language, "status.progress")
     return (
-        f'<div class="progress"><progress value="{done}" max="{total}" aria-label="{escape(label)}"></progress>'
+        f'<div class="progress{" busy" if is_busy else ""}">'
+        f'<progress value="{done}" max="{total}" aria-label="{escape(label)}"></progress>'
         f'<p aria-live="{"off" if is_running else "polite"}">{words(sentence)}</p></div>'
     )

@@ -55,13 +55,24 @@ def chromium():
 
 @pytest.fixture
 def open_page(chromium, home_app):
-    """open_page(locale, width, dark) -> the page, ready; the test fails where its console shows an error."""
+    """open_page(locale, width, dark) -> the page, ready; the test fails where its console shows an error.
+
+    touch: on a phone's screen, 844 pixels high, without a mouse.
+    """
     from tests.app.pages import open_at
 
     contexts, complaints = [], []
 
-    def open_page(locale: str = "en-US", width: int = 1440, dark: bool = False, address: str = home_app):
-        context = chromium.new_context(locale=locale, viewport={"width": width, "height": 900}, reduced_motion="reduce")
+    def open_page(
+        locale: str = "en-US", width: int = 1440, dark: bool = False, address: str = home_app, touch: bool = False
+    ):
+        context = chromium.new_context(
+            locale=locale,
+            viewport={"width": width, "height": 844 if touch else 900},
+            reduced_motion="reduce",
+            has_touch=touch,
+            is_mobile=touch,
+        )
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(PATIENCE)

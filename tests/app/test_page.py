@@ -128,8 +128,8 @@ def test_a_run_is_planned_once_a_click_and_once_a_move(checkpoints, catalogue):
         assert counting.planned == before + runs[name]
         (click,) = [fn for fn in blocks.fns.values() if fn.name == "begin" and tab.inputs <= set(fn.inputs)]
         before = counting.planned
-        click.fn(request, dict.fromkeys(click.inputs) | sent)
+        begun = click.fn(request, dict.fromkeys(click.inputs) | sent)
         assert counting.planned == before + runs[name]
         (run,) = [fn for fn in blocks.fns.values() if fn.name == "run" and tab.progress in fn.outputs][:1]
-        *_, last = run.fn(request)
+        *_, last = run.fn(request, {part: begun[part] for part in run.inputs})
         assert tab.progress in last and counting.planned == before + runs[name]

@@ -9,7 +9,7 @@ from tests.program_copy import copy_program, run_checks, write_above
 
 FIELD = """    noise_scale: Annotated[
         float,
-        Control(group="sampler", step=0.1, unit="sd"),
+        Control(group="sampler", step=0.1, unit="sd", chips=(0.5, 1, 3)),
         OnAxis("0-2[5]"),
         When("sampler", lambda sampler: sampler == "ddpm"),
     ] = Field(1.0, ge=0, le=2, description="How much of the fresh noise is added.")

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from urllib.parse import parse_qsl
 
 import gradio as gr
@@ -12,7 +13,7 @@ import diffusion
 from app.api.runs import make_generate
 from app.compare.tab import CompareTab
 from app.controls.spec import control_meanings, control_props
-from app.controls.values import controls_of, defaults, settings_of
+from app.controls.values import DEFAULTS, controls_of, defaults, settings_of
 from app.explore.grids import example, grid_of, values_hint
 from app.explore.render import value_words
 from app.explore.tab import ExploreTab
@@ -73,6 +74,8 @@ def test_every_tab_has_its_control(services):
         assert isinstance(control, gr.Slider), name
         assert (control.minimum, control.maximum, control.step, control.value) == (0, 2, 0.1, 1.0)
         assert (control.label, control.info, control.visible) == (LABEL, INFO, False)
+        chips = form.rewrite("en", {"checkpoint": "clothes"} | DEFAULTS)[form.chips["noise_scale"]]
+        assert re.findall(r'data-value="([^"]*)"', chips) == ["0.5", "1"]
         assert control in form.inputs and control in form.worded and control in form.adapted
     assert len({form.own["noise_scale"] for form in forms.values()}) == len(forms)
     for axis in ("axis_1", "axis_2", "axis_3"):

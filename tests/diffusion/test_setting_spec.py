@@ -60,6 +60,8 @@ def test_every_field_is_declared_well(setting):
     assert control.told_by is None or SETTINGS[control.told_by].control
     if setting.control_kind == "slider":
         assert control.step
+        assert control.scale == "linear" or setting.offered(Limits())[0] > 0
+    assert not control.chips or setting.control_kind == "slider"
     if setting.control_kind in ("slider", "number"):
         least, most = setting.offered(Limits())
         assert setting.least <= least < most <= setting.most
@@ -80,3 +82,11 @@ def test_a_value_in_a_key_is_one_that_the_settings_take():
         plan = plan_run(SamplingSettings(**{"num_inference_steps": 5} | fields), config)
         values = {name: one.cached_as.value(plan) for name, one in SETTINGS.items() if one.cached_as}
         assert plan.settings.replace(**values)
+
+
+def test_chips_are_those_in_the_range_and_all_steps_are_one():
+    steps = SETTINGS["num_inference_steps"]
+    assert steps.chips(Limits()) == [10, 20, 50, 100, 1000]
+    assert steps.chips(Limits(num_train_timesteps=100)) == [10, 20, 50, 100]
+    assert steps.chips(Limits(num_train_timesteps=30)) == [10, 20, 30]
+    assert SETTINGS["eta"].chips(Limits()) == []

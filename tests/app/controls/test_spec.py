@@ -1,6 +1,8 @@
 """The page and the endpoints follow the settings' fields, in the places that old links, clients and users expect."""
 
+import dataclasses
 import inspect
+import re
 
 import gradio as gr
 import pytest
@@ -9,6 +11,7 @@ from app.api.fields import fields_of
 from app.api.runs import make_generate, make_schedule
 from app.controls.codecs import CODECS, CONTROLS
 from app.controls.panel import ADAPTED, OF_BOTH, RunControls
+from app.controls.spec import control_props
 from app.controls.values import DEFAULTS
 from app.server.options import Options
 from app.server.services import Services
@@ -72,3 +75,22 @@ def test_each_setting_has_one_codec_and_each_control_a_value():
         "reverse_variance",
     }  # fmt: skip
     assert OF_BOTH == ("seed", "num_images")
+
+
+def test_a_logarithmic_track_hits_the_trained_values(catalogue):
+    checkpoint = dataclasses.replace(catalogue.checkpoint("clothes"), beta_end=0.0123)
+    props = control_props("en", checkpoint, Options())
+    assert props["beta_start"]["elem_classes"] == ["control-beta_start", "log-scale", "hits-0.0001"]
+    assert props["beta_end"]["elem_classes"] == ["control-beta_end", "log-scale", "hits-0.0123"]
+    assert props["num_inference_steps"]["elem_classes"] == ["control-num_inference_steps"]
+
+
+def test_chips_follow_the_checkpoint_and_the_language(services):
+    with gr.Blocks():
+        form = RunControls(services)
+        form.lay_out_basics()
+        form.lay_out_schedule()
+    for name, last, values in (("clothes", 1000, "10 20 50 100 1000"), ("faces", 100, "10 20 50 100")):
+        chips = form.rewrite("zh", {"checkpoint": name} | DEFAULTS)[form.chips["num_inference_steps"]]
+        assert re.findall(r'data-value="(\d+)"', chips) == values.split()
+        assert f"全部 {last}" in chips and f"all {last}" in chips and 'aria-label="步数"' in chips

@@ -29,7 +29,14 @@ class Tab:
             self.start, self.stop, self.progress = gr.Button(), gr.Button(), gr.HTML()
             self.events = JobEvents(services, "tab", [self.start], self.stop, self.progress, lambda _: "en")
             self.events.wire(
-                self.start, self.plan, {self.asked}, {self.shown}, {self.film: ""}, {self.film: "over"}, **how
+                self.start,
+                self.plan,
+                {self.asked},
+                {self.shown},
+                self.shown,
+                {self.film: ""},
+                {self.film: "over"},
+                **how,
             )
 
     def plan(self, request, sent) -> QueuedJob:
