@@ -6,10 +6,10 @@ for a tuple of labels, and the trained betas for None.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from app.controls.raw_numbers import is_close, is_number, whole
 from app.texts import say, say_name, texts
 from app.texts.messages import Refusal
 from app.texts.numbers import number
@@ -271,7 +271,7 @@ def _own_betas(values: Mapping, checkpoint: Checkpoint) -> dict:
         return {} if trained["beta_schedule"] == COSINE else {"beta_schedule": COSINE}
     # A slider's arithmetic can send 0.020000000000000004: a value that is equal up to rounding is the trained value
     ends = {
-        field: trained[field] if _close(values[field], trained[field]) else _given(field, values[field])
+        field: trained[field] if is_close(values[field], trained[field]) else _given(field, values[field])
         for field in ("beta_start", "beta_end")
     }
     chosen = {"beta_schedule": schedule, **ends}
@@ -283,20 +283,3 @@ def _given(field: str, value):
     if value is None:
         raise FieldError(field, "missing")
     return value
-
-
-def whole(value):
-    """Turn a whole float into an int, since JavaScript has no integers. The settings refuse any other wrong value."""
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _close(a, b: float) -> bool:
-    return is_number(a) and math.isclose(a, b, rel_tol=1e-9)
-
-
-def is_number(value) -> bool:
-    """Return whether the value is an int or float, and finite as a float."""
-    try:
-        return type(value) in (int, float) and math.isfinite(value)
-    except OverflowError:
-        return False

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from app.controls.codecs import is_number
+from app.controls.raw_numbers import is_number
 from app.maths.scene import Scene
 from app.maths.words import number_of
 from app.ui.charts import Chart
