@@ -64,17 +64,23 @@
       if (chip.getAttribute("aria-pressed") !== pressed) chip.setAttribute("aria-pressed", pressed);
     }
   };
-  const followed = new WeakMap(); // group of chips -> the slider that it follows
+  // Group of chips -> the slider that it follows, and the observer that does. While its own slider is not drawn yet, it
+  // can find another form's; two observers at once would press the chips of two values in turn, for ever
+  const followed = new WeakMap();
   const connect = (chips) => {
     const block = sliderOf(chips);
     chips.hidden = !block;
-    if (!block || followed.get(chips) === block) return;
-    followed.set(chips, block);
+    const before = followed.get(chips);
+    if (before?.block === block) return;
+    before?.changes.disconnect();
+    followed.delete(chips);
+    if (!block) return;
     press(chips, block);
     const changes = new MutationObserver(() => chips.isConnected && press(chips, block));
     changes.observe(block.querySelector('input[type="range"]'), { attributes: true, attributeFilter: ["style"] });
     // In another language or for another checkpoint Gradio rewrites the chips where they are, none of them pressed
     changes.observe(chips, { subtree: true, childList: true, attributes: true, attributeFilter: ["aria-pressed", "data-value"] });
+    followed.set(chips, { block, changes });
   };
 
   document.addEventListener("click", (event) => {
