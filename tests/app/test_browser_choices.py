@@ -199,8 +199,9 @@ def test_a_late_measurement_does_not_tell_of_settings_that_are_gone(open_page):
 def test_a_run_that_is_refused_leaves_the_buttons_as_they_were(open_page):
     page, _ = measured(open_page)
     page.get_by_role("button", name="Noise schedule").click()
-    page.locator("[aria-label^='number input'][aria-label*='β_end']").filter(visible=True).fill("0.00001")
-    page.keyboard.press("Tab")
+    for name, value in (("β_start", "0.01"), ("β_end", "0.005")):
+        page.locator(f"[aria-label^='number input'][aria-label*='{name}']").filter(visible=True).fill(value)
+        page.keyboard.press("Tab")
     page.get_by_role("button", name="Generate", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("must lie in")
     expect(page.get_by_role("button", name="Generate", exact=True)).to_be_enabled()
