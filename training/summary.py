@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 COLUMNS = [
     "checkpoint", "pictures", "classes", "parameters", "GFLOP", "steps", "hours", "on", "held-out ε error",
-    "FID (floor)", "N", "grain (real)", "texture FID (floor)", "right class (real)",
+    "FID (floor)", "N", "right class (real)",
 ]  # fmt: skip
 
 
@@ -51,22 +51,17 @@ def _row(folder: Path, record: dict) -> list[str]:
     ]
 
 
-def _quality(evaluation: Path) -> tuple[str, ...]:
-    """Return the largest DDIM run's FID and N, grain, the FID of textures, and the share of samples of the class asked
-    for; "-" for what was not measured.
-    """
+def _quality(evaluation: Path) -> tuple[str, str, str]:
+    """Return the largest DDIM run's FID and N, and the share of samples of the class asked for; "-" if not measured."""
     found = json.loads(evaluation.read_text(encoding="utf-8")) if evaluation.exists() else {}
     rows = [row for row in found.get("fid", []) if row["sampler"] == "ddim"]
-    fid = n = grain = texture_fid = share = "-"
+    fid = n = share = "-"
     if rows:
         row = max(rows, key=lambda row: row["n"])
         fid, n = f"{row['fid']:.3f} ({row['floor_fid']:.3f})", f"{row['n']:,}"
-    if texture := found.get("texture"):
-        grain = f"{texture['samples']['grain']:.1%} ({texture['real']['grain']:.1%})"
-        texture_fid = f"{texture['fid']:.4f} ({texture['floor_fid']:.4f})"
     if accuracy := found.get("accuracy"):
         share = f"{accuracy['samples'][0]['all']:.1%} ({accuracy['real']:.1%})"
-    return fid, n, grain, texture_fid, share
+    return fid, n, share
 
 
 if __name__ == "__main__":
