@@ -40,7 +40,7 @@ def test_a_grid_is_drawn_saved_linked_and_opened_cell_by_cell(open_page):
     assert len(download.value.path().read_text(encoding="utf-8").splitlines()) == 7
 
     page.get_by_label("Values: Across").fill("50, 4")
-    expect(plan(page).first).to_contain_text("All 4 cells are known already")
+    expect(plan(page).first).to_contain_text("Known already (4 cells)")
     expect(page.locator(CELLS)).to_have_count(4)
     address = page.get_by_label("Link to this grid").input_value()
     other = open_page("zh-CN", address=address)
