@@ -333,7 +333,7 @@ def test_the_plan_says_that_steps_are_many_runs_and_what_is_known(catalogue):
         said = explore_views.plan_sentence(grid, grid.jobs, 3.0, language)
         assert many in said and "14" in said and "28" in said and "3" in said.splitlines()[0]
     assert "2 of the cells are known" in explore_views.plan_sentence(grid, grid.jobs[:2], None, "en")
-    assert "All 4 cells are known" in explore_views.plan_sentence(grid, [], None, "en")
+    assert "Known already (4 cells)" in explore_views.plan_sentence(grid, [], None, "en")
     other = grid_of(own((SAMPLER, "ddpm, ddim")), run_values(catalogue), catalogue, OPTIONS)
     assert "snapshots" not in explore_views.plan_sentence(other, other.jobs, None, "en")
 
