@@ -23,7 +23,7 @@ PRESETS: dict[str, dict] = {
         layers_per_block=1,
         minutes=60,
     ),
-    # 0.4 GFLOP per picture and timestep: within hours of one core a larger network would see too few pictures.
+    # 0.46 GFLOP per picture and timestep: within hours of one core a larger network would see too few pictures.
     # Plain loss from the start: min-SNR leaves grain on the paper.
     "hanzi": dict(
         data="hanzi",

@@ -24,7 +24,7 @@ def _fid_table(rows: list[dict]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        n = f"{row['n']:,}" if row["floor_n"] == row["n"] else f"{row['n']:,} (floor: {row['floor_n']:,})"
+        n = _counted(row)
         lines.append(
             f"| {row['sampler'].upper()} | {row['steps']} | {n} | {row['fid']:.3f} | {row['floor_fid']:.3f} "
             f"| {1000 * row['kid']:.2f} ± {1000 * row['kid_standard_error']:.2f} "
@@ -34,12 +34,11 @@ def _fid_table(rows: list[dict]) -> str:
 
 
 def _texture_table(found: dict) -> str:
-    n = f"{found['n']:,}" if found["floor_n"] == found["n"] else f"{found['n']:,} (floor: {found['floor_n']:,})"
     lines = [
         f"Fine texture of {found['n']:,} samples ({found['sampler'].upper()}-{found['steps']}, {_spacing(found)} "
         f"timesteps) and of test pictures. Pairs are pixels side by side or below each other: flat ones are at most "
         f"{FLAT} levels apart, grain is {FLAT + 1} to {GRAIN} levels. FID in a space of such differences, which sees "
-        f"grain: {found['fid']:.4f} (floor: {found['floor_fid']:.4f}, N = {n}).",
+        f"grain: {found['fid']:.4f} (floor: {found['floor_fid']:.4f}, N = {_counted(found)}).",
         "",
         "| | flat pairs | grain | values of 0 | values of 255 |",
         "|---|---|---|---|---|",
@@ -48,6 +47,11 @@ def _texture_table(found: dict) -> str:
         shares = (found[key][share] for share in ("flat", "grain", "black", "white"))
         lines.append(f"| {name} | " + " | ".join(f"{share:.1%}" for share in shares) + " |")
     return "\n".join(lines)
+
+
+def _counted(run: dict) -> str:
+    """Return N, with the number of pictures behind the floor if that is another."""
+    return f"{run['n']:,}" if run["floor_n"] == run["n"] else f"{run['n']:,} (floor: {run['floor_n']:,})"
 
 
 def _spacing(run: dict) -> str:
