@@ -9,7 +9,9 @@ from app.api.bound import make_bound
 from app.api.explore import make_explore, make_frontier
 from app.api.runs import make_compare, make_generate, make_schedule
 from app.compare.tab import CompareTab
+from app.explore.run import known_run
 from app.explore.tab import ExploreTab
+from app.generate.made import show_made
 from app.generate.tab import GenerateTab
 from app.maths.tab import MathsTab
 from app.server.checkpoints import Catalogue
@@ -105,14 +107,21 @@ def build_demo(options: Options) -> gr.Blocks:
             chosen = known_language(sent[language])
             shown = {remembered: chosen} | words_around(chosen)
             shown |= generate.rewrite(chosen, generate.form.values(sent), page_address(request))
-            shown |= compare.rewrite(chosen, sent[compare.preset], compare.values(sent))
+            shown |= compare.rewrite(chosen, compare.values(sent))
             return shown | explore.rewrite(chosen, *explore.values(sent), request)
 
         def open_cell(event: gr.EventData, request: gr.Request, sent: Sent) -> Shown:
             query = event._data.get("query") if isinstance(event._data, dict) else None
             if not isinstance(query, str):
                 return UNCHANGED
-            opened = generate.restore(request, known_language(sent[language]), query)
+            chosen = known_language(sent[language])
+            if made := known_run(services, explore.explored.of(request.session_hash), query):
+                plan, found = made
+                opened = generate.open(chosen, query=query, address=page_address(request))
+                opened |= show_made(generate, chosen, plan, found.result, found.seconds, found.made_by)
+                generate.run.hold(request)
+            else:
+                opened = generate.restore(request, chosen, query)
             return {tabs: gr.update(selected="generate")} | opened
 
         def leave(request: gr.Request):

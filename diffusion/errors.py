@@ -77,6 +77,7 @@ SENTENCES = {
     "twice": "each value must appear only once, got {got} again",
     "range_count": "a range takes [2] to [{most}] values, got [{got}]",
     "range_up": "a range goes up, over at most {most} whole numbers, got {got}",
+    "range_step": "the step must lead from the first value towards the last, got {got}",
     "whole_way": "must be 0, since a frontier's runs take every step, got {got}",
     "sizes": "both must make pictures of one size, got {first} and {second} (channels, height, width)",
     "counts": "must be the same in both runs, got {first} and {second}",

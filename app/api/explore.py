@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.api.runs import PROGRESS_SECONDS, pngs, said, settings_object
 from app.explore.run import Known, explore
+from app.explore.value_names import value_names
 from app.server.limits import check_cost, check_images
 from app.server.services import Services
 from app.texts.messages import PageError
@@ -82,7 +83,11 @@ def _explore(services: Services, axes: dict, settings: dict):
         check_images(base, services.options)
         if not isinstance(axes, dict):
             raise PageError("axes", "axes_object")
-        found_axes = [Axis.of("axes", field, values) for field, values in axes.items()]
+        checkpoint = services.checkpoint(base.checkpoint)
+        found_axes = [
+            Axis.of("axes", field, values, value_names(field, checkpoint, services.catalogue, ("en",)))
+            for field, values in axes.items()
+        ]
 
         pipeline_of = services.catalogue.pipelines()
 
@@ -120,7 +125,8 @@ def _frontier(
         if None not in (etas, samplers):
             raise ValueError("eta: is the old name of samplers; give one of the two")
         lines = next((given for given in (samplers, etas) if given is not None), "ddim, ddpm")
-        axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", SAMPLERS_AND_ETAS, lines)
+        names = value_names(SAMPLERS_AND_ETAS, None, services.catalogue, ("en",))
+        axes = Axis.of("steps", "num_inference_steps", steps), Axis.of("samplers", SAMPLERS_AND_ETAS, lines, names)
         wanted = quality.measurements(pipeline, base, *axes, samples, services.catalogue.feature_space(base.checkpoint))
         for progress in _run(services, [job for one in wanted for job in one.jobs]):
             if progress.state == "running":

@@ -164,5 +164,6 @@ def pngs(services: Services, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: 
     images = []
     for number, image in enumerate(pixels):
         part = settings.part(number, number + 1)
-        images.append(data_uri(png(picture(image), Recipe.of(part, image[None], sha256, len(pixels), made_by))))
+        recipe = Recipe.of(part, image[None], sha256, len(pixels), made_by)
+        images.append(data_uri(png(picture(image), recipe, size=(image.shape[1], image.shape[0]))))
     return images

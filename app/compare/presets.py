@@ -1,7 +1,9 @@
 """Comparisons worth seeing: the settings of two runs that differ from the defaults. Texts: "presets.NAME"."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from app.controls.values import controls_of
 from app.server.checkpoints import Checkpoint
 from diffusion.errors import FieldError, shortened
 from diffusion.settings import SamplingSettings
@@ -13,6 +15,17 @@ class ComparisonPreset:
 
     first: dict
     second: dict
+
+    @property
+    def runs(self) -> tuple[dict, dict]:
+        """The fields of both runs."""
+        return self.first, self.second
+
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        """Whether a checkpoint can run it as it is, not only with fewer steps or its own β."""
+        steps = max(fields.get("num_inference_steps", 1) for fields in self.runs)
+        needs_range = any("beta_end" in fields for fields in self.runs)
+        return steps <= checkpoint.num_train_timesteps and (checkpoint.beta_start is not None or not needs_range)
 
 
 PRESETS: dict[str, ComparisonPreset] = {
@@ -30,6 +43,27 @@ PRESETS: dict[str, ComparisonPreset] = {
     "clipping": ComparisonPreset(dict(num_inference_steps=20), dict(num_inference_steps=20, clip_sample=False)),
 }  # fmt: skip
 DEFAULT_PRESET = "ddpm-ddim"
+OWN = "own"  # the value of the list of presets while the settings are none of them
+
+
+def presets_of(checkpoint: Checkpoint | None) -> list[str]:
+    """Return the presets that a checkpoint can show: it has their steps, and a range of β if they change it."""
+    if checkpoint is None:
+        return list(PRESETS)
+    return [name for name, preset in PRESETS.items() if preset.fits(checkpoint)]
+
+
+def matching_preset(settings: Sequence[SamplingSettings], checkpoint: Checkpoint) -> str | None:
+    """Return the preset that both runs are, with any seed and number of pictures; None if there is none."""
+    a, b = settings
+    shared = a.checkpoint, a.seed, a.num_images
+    if shared != (b.checkpoint, b.seed, b.num_images) or a.checkpoint != checkpoint.name:
+        return None
+    shown = [controls_of(one, checkpoint) for one in settings]  # equal for all words that mean the same run
+    for name in presets_of(checkpoint):
+        if [controls_of(one, checkpoint) for one in preset_settings(name, checkpoint, a.seed, a.num_images)] == shown:
+            return name
+    return None
 
 
 def preset_settings(
@@ -37,9 +71,8 @@ def preset_settings(
 ) -> tuple[SamplingSettings, SamplingSettings]:
     """Return the settings of a preset's two runs on a checkpoint. Raises FieldError if the preset does not exist."""
     check_preset(name)
-    return tuple(
-        _settings(fields, checkpoint, seed, num_images) for fields in (PRESETS[name].first, PRESETS[name].second)
-    )
+    first, second = (_settings(fields, checkpoint, seed, num_images) for fields in PRESETS[name].runs)
+    return first, second
 
 
 def check_preset(name: str) -> None:

@@ -2,21 +2,27 @@
 
 from html import escape
 
+import numpy as np
+
 from app.compare.plots import divergence_csv
 from app.compare.run import ComparisonView
+from app.controls.codecs import CODECS
 from app.controls.sentences import file_stem, plan_sentence
+from app.controls.spec import field_words, sampler_title
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say
-from app.ui.html import Shown, over, strips, words
-from app.ui.images import FASTEST, data_uri, enlarged, full_columns, png, sheet, together
+from app.ui.html import Shown, Words, over, strips, words
+from app.ui.images import FASTEST, data_uri, enlarged, full_columns, picture, png, sheet, square_columns, together
 from diffusion.denoisers import Description
 from diffusion.experiments.comparison import shares_step_noise
 from diffusion.plan import Plan
+from diffusion.settings import SETTINGS, SamplingSettings
 from diffusion.sharing.recipe import Recipe
 
 NAMES = ("A", "B")
 FINAL_SIDE = 560  # of the final pictures, in pixels
 ROWS = ("x_t", "x_0_hat")
+IN_TITLE = ("sampler", "num_inference_steps")  # settings that a run's title always names
 
 
 def plan_lines(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | None], language: str) -> str:
@@ -62,11 +68,11 @@ def outcome(
     made_by: tuple[Description, Description],
     language: str,
 ) -> str:
-    """Return the final pictures on top of each other, the cost of each run, and links that save both.
+    """Return the final pictures in pairs of one seed, the cost of each run, and links that save both.
 
     The picture of a complete run carries its recipe. Returns "" if a run was stopped before its first step.
     """
-    shown, facts = [], []
+    facts = []
     for k, name in enumerate(NAMES):
         plan, images = plans[k], view.x_t[k]
         settings = plan.settings
@@ -76,8 +82,7 @@ def outcome(
         recipe = None
         if is_whole:
             recipe = Recipe.of(settings, images, checkpoints[k].sha256, len(images), made_by[k])
-        address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe))
-        shown.append(Shown(address, say(language, "compare.alt_final", name=name)))
+        address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe, size=(images.shape[2], images.shape[1])))
         places = {
             "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": plan.evaluations,
             "seconds": f"{view.seconds[k]:.1f}",
@@ -89,7 +94,53 @@ def outcome(
     csv = words(in_each(lambda language: say(language, "plots.csv")))
     facts.append(f'{apart} <a href="{divergence_csv(view.divergences)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
-    return over(shown[0], shown[1], NAMES, say(language, "compare.slider")) + lines
+    titles = run_titles(plans, checkpoints)
+    pairs = _pairs((view.x_t[0], view.x_t[1]), language)
+    columns = square_columns(len(pairs))
+    return over(pairs, titles, say(language, "compare.slider"), columns) + lines
+
+
+def run_titles(plans: tuple[Plan, Plan], checkpoints: tuple[Checkpoint, Checkpoint]) -> tuple[Words, Words]:
+    """Return what each run is: its sampler, its steps, and what else sets it apart from the other."""
+    a, b = plans[0].settings, plans[1].settings
+    apart = [
+        name
+        for name, setting in SETTINGS.items()
+        if setting.control and name not in IN_TITLE and getattr(a, name) != getattr(b, name)
+        and all(setting.holds(plan.settings.facts) for plan in plans)
+    ]  # fmt: skip
+    first, second = (
+        in_each(lambda language, k=k: _run_title(NAMES[k], plans[k].settings, checkpoints[k], apart, language))
+        for k in range(2)
+    )
+    return first, second
+
+
+def _run_title(name: str, settings: SamplingSettings, checkpoint: Checkpoint, apart: list[str], language: str) -> str:
+    steps = settings.num_inference_steps
+    places = {"name": name, "sampler": sampler_title(settings.sampler, language), "steps": steps}
+    more = [
+        say(language, "compare.title_more", field=field_words(field, language), value=shown)
+        for field in apart
+        if (shown := _value_words(field, settings, checkpoint, language))
+    ]
+    return "".join([say(language, "compare.title_one" if steps == 1 else "compare.title_many", **places), *more])
+
+
+def _value_words(field: str, settings: SamplingSettings, checkpoint: Checkpoint, language: str) -> str:
+    """Return a setting's value in words; "" for one that is as trained, or another for each picture."""
+    value = getattr(settings, field)
+    is_plain = value is not None and not isinstance(value, tuple)
+    return CODECS[field].value_words(value, checkpoint, language) if is_plain else ""
+
+
+def _pairs(images: tuple[np.ndarray, np.ndarray], language: str) -> list[tuple[Shown, Shown]]:
+    """Return the pictures of both runs, those of one number together. images: (N, H, W, C) uint8 of each run."""
+    sides = []
+    for name, of_run in zip(NAMES, images, strict=True):
+        alts = [say(language, "compare.alt_final", name=name, number=k + 1) for k in range(len(of_run))]
+        sides.append([Shown(data_uri(png(picture(one))), alt) for one, alt in zip(of_run, alts, strict=True)])
+    return list(zip(*sides, strict=True))
 
 
 def preset_words(name: str, language: str) -> str:

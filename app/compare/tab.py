@@ -1,13 +1,14 @@
 """The Compare tab: two runs side by side from the same initial noise."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from app.compare.presets import DEFAULT_PRESET, PRESETS, check_preset, preset_settings
+from app.compare.links import SIDES, comparison_link, linked_runs
+from app.compare.presets import DEFAULT_PRESET, OWN, PRESETS, matching_preset, preset_settings, presets_of
 from app.controls.panel import OF_BOTH, START_VALUES, RunControls
-from app.controls.values import controls_of, defaults, linked_values, plan_run
+from app.controls.values import controls_of, defaults, plan_run
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
@@ -15,20 +16,18 @@ from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.ui.html import broken_link, idle_line, plan_line
 from app.ui.lazy_import import lazy_import
-from app.ui.links import noted_link, page_address, query_fields
+from app.ui.links import page_address
 from app.ui.progress import Progress
 from diffusion.errors import PartError
-from diffusion.sharing.recipe import from_query, to_query
 
 if TYPE_CHECKING:
     from app.compare.run import ComparisonView
-    from diffusion.plan import Plan
+    from diffusion.settings import SamplingSettings
 
 comparisons, plots = lazy_import("app.compare.run"), lazy_import("app.compare.plots")
 render = lazy_import("app.compare.render")
 
 NUM_IMAGES = 4
-SIDES = ("a", "b")
 
 
 class CompareTab:
@@ -94,9 +93,14 @@ class CompareTab:
         return {self.language, self.preset} | self.forms[0].inputs | self.forms[1].inputs
 
     @property
+    def told(self) -> set[Component]:
+        """The outputs of `tell`, which every change updates."""
+        return {self.preset, self.hint, self.plan, self.link}
+
+    @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        own = {self.preset, self.hint, *self.sides, self.start, self.stop, self.plan, self.link}
+        own = {*self.sides, self.start, self.stop} | self.told
         return own | self.forms[0].worded | self.forms[1].worded
 
     @property
@@ -113,7 +117,7 @@ class CompareTab:
         raw = {"preprocess": False, **PRIVATE}
         on_choice(self.preset, self.choose_preset, self.inputs, self.whole)
         for side, form in enumerate(self.forms):
-            told = form.adapted | {self.plan, self.link}
+            told = form.adapted | self.told
             chosen = on_choice(form.controls["checkpoint"], self._choose_checkpoint(side), self.inputs, form.worded)
             chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
@@ -138,7 +142,10 @@ class CompareTab:
         return [form.values(sent) for form in self.forms]
 
     def plans(self, values: list[dict]) -> list:
-        """Return (pipeline, plan) of both runs. Raises PartError, a ValueError that names the run and the problem."""
+        """Return (pipeline, plan) of both runs. Raises PartError, a ValueError that names the run and the problem.
+
+        Whether they fit together is not checked here.
+        """
         found = []
         for side, of_run in zip(render.NAMES, values, strict=True):
             try:
@@ -150,86 +157,77 @@ class CompareTab:
     def open(self, language: str, query: str = "") -> Shown:
         """Return the whole tab: as a link says, or with the default preset on the default checkpoint."""
         try:
-            preset, values = self._linked(query)
+            values = linked_runs(self.services, query, self._count())
         except ValueError as error:
             return self.open(language) | {self.strips: broken_link(explain(error, language))}
-        return self._rested(language, preset, values or [{"checkpoint": None} | START_VALUES] * 2)
+        return self._rested(language, values or [{"checkpoint": None} | START_VALUES] * 2)
 
     def _count(self) -> int:
         return min(NUM_IMAGES, self.services.options.max_images)
 
-    def _linked(self, query: str) -> tuple[str, list[dict] | None]:
-        """Return the preset and both runs' values that an address names; by default DEFAULT_PRESET.
-
-        ?tab=compare&preset=NAME names a preset without values: its runs are then on the default checkpoint. The values
-        are None if no checkpoint can be used. Raises ValueError naming the field.
-        """
-        fields = query_fields(query)
-        preset = fields.get("preset", DEFAULT_PRESET) if fields.get("tab") == "compare" else DEFAULT_PRESET
-        check_preset(preset)
-        runs = [from_query({k[2:]: v for k, v in fields.items() if k.startswith(f"{side}.")}) for side in SIDES]
-        if None not in runs:
-            return preset, [linked_values(self.services, settings) for settings in runs]
-        checkpoint = self.services.checkpoint(self.services.catalogue.default())
-        if checkpoint is None:
-            return preset, None
-        return preset, [controls_of(s, checkpoint) for s in preset_settings(preset, checkpoint, 0, self._count())]
-
-    def _rested(self, language: str, preset: str, values: list[dict], address: str = "") -> Shown:
-        return self.rewrite(language, preset, values, with_values=True, address=address) | {
+    def _rested(self, language: str, values: list[dict], address: str = "") -> Shown:
+        return self.rewrite(language, values, with_values=True, address=address) | {
             self.progress: idle_line("ready", language),
             self.strips: "",
             self.outcome: "",
             self.plot: gr.update(visible=False),
         }
 
-    def rewrite(self, language: str, preset, values: list[dict], with_values: bool = False, address: str = "") -> Shown:
-        """Return all texts of the tab in a language; with_values also sets preset and controls to the given values."""
-        preset = preset if isinstance(preset, str) and preset in PRESETS else DEFAULT_PRESET
+    def rewrite(self, language: str, values: list[dict], with_values: bool = False, address: str = "") -> Shown:
+        """Return all texts of the tab in a language; with_values also sets the controls to the given values."""
         shown: Shown = {}
         for form, of_run in zip(self.forms, values, strict=True):
             shown |= form.rewrite(language, of_run, with_values)
         for side, group in zip(SIDES, self.sides, strict=True):
             shown[group] = gr.update(label=say(language, f"compare.run_{side}"))
-        choices = [(say(language, f"presets.{name}.title"), name) for name in PRESETS]
-        chosen = {"value": preset} if with_values else {}
         shown |= {
-            self.preset: gr.update(choices=choices, label=say(language, "compare.preset"), **chosen),
-            self.hint: render.preset_words(preset, language),
             self.start: gr.update(value=say(language, "buttons.compare")),
             self.stop: gr.update(value=say(language, "buttons.stop")),
         }
         return shown | self.tell(language, values, address)
 
     def tell(self, language: str, values: list[dict], address: str = "") -> Shown:
-        """Return what both runs will do, or what is wrong with them; and the link to them."""
+        """Return the preset that both runs are, what they will do or what is wrong with them, and the link to them."""
         if not self.services.catalogue.names():
-            return {self.plan: "", self.link: ""}
+            return self._preset_told(language, values, None) | {self.plan: "", self.link: ""}
         try:
-            plans = [plan for _, plan in self.plans(values)]
+            (a, plan_a), (b, plan_b) = self.plans(values)
         except ValueError as error:
-            return {self.plan: plan_line(explain(error, language), is_error=True)}
+            wrong = plan_line(explain(error, language), is_error=True)
+            return self._preset_told(language, values, None) | {self.plan: wrong}
+        plans = plan_a, plan_b
+        told = self._preset_told(language, values, [plan.settings for plan in plans])
+        if address:
+            told[self.link] = comparison_link(plans, address, language)
+        try:
+            comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
+        except ValueError as error:
+            return told | {self.plan: plan_line(explain(error, language), is_error=True)}
         seconds = tuple(self.services.latency.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
-        told: Shown = {self.plan: plan_line(render.plan_lines(tuple(plans), seconds, language))}
-        return told | ({self.link: self._link(plans, address, language)} if address else {})
+        return told | {self.plan: plan_line(render.plan_lines(plans, seconds, language))}
 
-    def _link(self, plans: "list[Plan]", address: str, language: str) -> str:
-        fields = [("tab", "compare")]
-        for side, plan in zip(SIDES, plans, strict=True):
-            fields += [(f"{side}.{name}", value) for name, value in parse_qsl(to_query(plan.settings))]
-        return noted_link(f"{address}?{urlencode(fields)}", say(language, "compare.link"))
+    def _preset_told(self, language: str, values: list[dict], settings: "Sequence[SamplingSettings] | None") -> Shown:
+        """Return updates of the list of presets (the one that both runs' settings are, if any) and of its hint."""
+        checkpoint = self.services.checkpoint(values[0]["checkpoint"])
+        preset = settings and checkpoint and matching_preset(settings, checkpoint)
+        # Own settings are no choice: a visitor gets there by changing a setting
+        names = presets_of(checkpoint) if preset else [*presets_of(checkpoint), OWN]
+        choices = [(say(language, f"presets.{name}.title"), name) for name in names]
+        label = say(language, "compare.preset")
+        return {
+            self.preset: gr.update(choices=choices, value=preset or OWN, label=label),
+            self.hint: render.preset_words(preset, language) if preset else "",
+        }
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Show another preset: its settings on the checkpoint of the first run, with the seed and count as they are."""
         language, preset, values = self._language(sent), sent[self.preset], self.values(sent)
         checkpoint = self.services.checkpoint(values[0]["checkpoint"])
-        if checkpoint is None or not isinstance(preset, str) or preset not in PRESETS:
+        if checkpoint is None or preset not in presets_of(checkpoint):
             return UNCHANGED
         settings = preset_settings(preset, checkpoint, 0, self._count())
         kept = {name: values[0][name] for name in OF_BOTH}
-        return self._rested(
-            language, preset, [controls_of(s, checkpoint) | kept for s in settings], page_address(request)
-        )
+        return self._rested(language, [controls_of(s, checkpoint) | kept for s in settings], page_address(request))
 
     def _choose_checkpoint(self, side: int):
         def choose(sent: Sent) -> Shown:

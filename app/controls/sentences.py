@@ -46,6 +46,23 @@ def plan_sentence(plan: Plan, language: str, seconds: float | None = None) -> st
     return " ".join([sentence, *more])
 
 
+def plan_summary(plan: Plan, language: str, seconds: float | None = None) -> str:
+    """Return the first sentence about a run: steps, pictures and, if known, seconds; and below it what will go wrong.
+
+    Everything else about the run is in `plan_sentence`.
+    """
+    counts = {"steps": len(plan.run_pairs), "pictures": plan.settings.num_images}
+    if seconds is None:
+        lines = [say(language, "plan.summary", **counts)]
+    else:
+        lines = [say(language, "plan.timed", seconds=duration(seconds, language), **counts)]
+    if (found := mismatch(plan)) and found[0] != "agrees":
+        lines.append(say(language, f"plan.{found[0]}", **found[1]))
+    if plan.lacks_signal:
+        lines.append(say(language, "plan.lacks_signal", signal=percent(plan.signal_left)))
+    return "\n".join(lines)
+
+
 def duration(seconds: float, language: str) -> str:
     """Return a duration in words, rounded as an estimate deserves."""
     if seconds < 90:

@@ -1,11 +1,11 @@
 """The Explore tab's own controls: the preset, the axes and the frontier's settings; and the link to a grid."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
-from app.controls.panel import START_VALUES
+from app.controls.panel import START_VALUES, RunControls
 from app.controls.spec import field_words
 from app.controls.values import controls_of, linked_values
 from app.explore.grids import (
@@ -21,12 +21,13 @@ from app.explore.grids import (
     presets_of,
     values_hint,
 )
+from app.explore.value_names import pickable, value_names
 from app.server.checkpoints import Checkpoint
 from app.server.services import Services
 from app.texts import DEFAULT, say
-from app.ui.events import Component, Sent, Shown
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.ui.links import noted_link, page_address, query_fields
-from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES
+from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES, Axis
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import from_query, to_query
 
@@ -42,6 +43,7 @@ class ExploreControls:
     def __init__(self, services: Services):
         self.services = services
         self.own: dict[str, gr.components.Component] = {}
+        self.picks: dict[str, gr.Dropdown] = {}  # by axis: the same values as its text box, to be picked
 
     # Layout ----------------------------------------------------------------------------------------------------------
 
@@ -63,6 +65,9 @@ class ExploreControls:
                         [NO_FIELD, *FIELDS], value=values[axis], label=say(DEFAULT, f"explore.{axis}"), filterable=False
                     )
                     self.own[f"{axis}_values"] = gr.Textbox(values[f"{axis}_values"], max_lines=1, label=axis)
+                    self.picks[axis] = gr.Dropdown(
+                        [], value=[], multiselect=True, filterable=False, visible=False, label=axis
+                    )
 
     def lay_out_frontier(self) -> None:
         """Lay out what the frontier measures: step counts, samplers and number of samples."""
@@ -82,7 +87,39 @@ class ExploreControls:
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        return {self.own[name] for name in IN_LINK}
+        return {self.own[name] for name in IN_LINK} | {*self.picks.values()}
+
+    def wire_picks(self, inputs: set[Component], form: RunControls, language_of: Callable[[Sent], str]) -> None:
+        """Write what is picked into the text box, and pick what is typed there. form: has the axes' checkpoint."""
+        for axis, picks in self.picks.items():
+            text = self.own[f"{axis}_values"]
+            picks.input(None, picks, text, js="(picked) => picked.join(', ')", **PRIVATE)
+            how = {"trigger_mode": "always_last", "preprocess": False, **PRIVATE}
+            text.change(self._typed(axis, form, language_of), inputs | {picks}, {picks}, **how)
+
+    def _typed(self, axis: str, form: RunControls, language_of: Callable[[Sent], str]) -> Callable[[Sent], Shown]:
+        def typed(sent: Sent) -> Shown:
+            checkpoint = self.services.checkpoint(form.values(sent)["checkpoint"])
+            props = self.picks_props(axis, self.values(sent), checkpoint, language_of(sent))
+            picks = self.picks[axis]
+            # What was picked isn't sent back: on a slow machine that would undo the next pick
+            return UNCHANGED if sent[picks] == props["value"] else {picks: gr.update(**props)}
+
+        return typed
+
+    def picks_props(self, axis: str, own: Mapping, checkpoint: Checkpoint | None, language: str) -> dict:
+        """Return choices, visibility and value of an axis's picks, for the field and the values that the axis has."""
+        choices = pickable(own[axis], checkpoint, self.services.catalogue, language)
+        names = value_names(own[axis], checkpoint, self.services.catalogue)
+        try:
+            values = Axis.of(axis, own[axis], own[f"{axis}_values"], names).values if choices else ()
+        except ValueError:  # what is wrong is said elsewhere
+            values = ()
+        texts = ["none" if value is None else str(value) for value in values]
+        offered = {value for _, value in choices}
+        label = say(language, "explore.picks", axis=say(language, f"explore.{axis}"))
+        picked = [text for text in texts if text in offered]
+        return {"choices": choices, "visible": bool(choices), "value": picked, "label": label}
 
     def values(self, sent: Sent) -> dict:
         """Map each control's name to the value sent for it."""
@@ -94,15 +131,22 @@ class ExploreControls:
             (say(language, "explore.nothing"), NO_FIELD),
             *((field_words(name, language), name) for name in FIELDS),
         ]
-        props = {}
+        props, shown = {}, {}
         for axis in AXES:
             props[axis] = {"label": say(language, f"explore.{axis}"), "choices": fields}
             props[f"{axis}_values"] = self.values_props(axis, own[axis], checkpoint, language)
+            shown[self.picks[axis]] = gr.update(**self.picks_props(axis, own, checkpoint, language))
         for name in FRONTIER:
             props[name] = {"label": say(language, f"explore.{name}"), "info": say(language, f"explore.{name}_info")}
-        return {
+        return shown | {
             self.own[name]: gr.update(**props[name], **{"value": own[name]} if with_values else {}) for name in IN_LINK
         }
+
+    def rewrite_axis(self, language: str, axis: str, own: Mapping, checkpoint: Checkpoint | None) -> Shown:
+        """Return updates of an axis's values and picks after another field was put on it."""
+        props = self.values_props(axis, own[axis], checkpoint, language) | {"value": own[f"{axis}_values"]}
+        picks = self.picks_props(axis, own, checkpoint, language)
+        return {self.own[f"{axis}_values"]: gr.update(**props), self.picks[axis]: gr.update(**picks)}
 
     def values_props(self, axis: str, field, checkpoint: Checkpoint | None, language: str) -> dict:
         """Return the label, hint and visibility of an axis's values box while the axis has this field."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from app.controls.codecs import CODECS, MIXED, class_label
 from app.controls.values import limits_of, settings_of
+from app.explore.value_names import value_names
 from app.server.checkpoints import Catalogue, Checkpoint
 from app.server.options import Options
 from app.texts import say, texts
@@ -134,9 +135,13 @@ def padded(axes: Sequence[Axis]) -> tuple[Axis, Axis, Axis]:
     return first, second, third
 
 
-def axes_of(own: Mapping) -> tuple[Axis, ...]:
-    """Return the axes in use, from the values of their controls. Raises AxisError."""
-    return tuple(Axis.of(name, own[name], own[f"{name}_values"]) for name in AXES if own[name] not in (NO_FIELD, None))
+def axes_of(own: Mapping, checkpoint: Checkpoint, catalogue: Catalogue) -> tuple[Axis, ...]:
+    """Return the axes in use, from the values of their controls. checkpoint: supplies the classes. Raises AxisError."""
+    return tuple(
+        Axis.of(name, own[name], own[f"{name}_values"], value_names(own[name], checkpoint, catalogue))
+        for name in AXES
+        if own[name] not in (NO_FIELD, None)
+    )
 
 
 def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Options) -> Grid:
@@ -145,7 +150,7 @@ def grid_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Option
     Where the class control says "some of each class", each cell uses its own checkpoint's classes. Raises FieldError.
     """
     checkpoint = catalogue.checkpoint(values["checkpoint"])
-    axes = axes_of(own)
+    axes = axes_of(own, checkpoint, catalogue)
     base = settings_of(values, checkpoint, options)
     pipeline_of = catalogue.pipelines()
 
@@ -170,7 +175,7 @@ def frontier_of(own: Mapping, values: Mapping, catalogue: Catalogue, options: Op
     """Build the frontier that the tab describes; arguments as in grid_of. Raises FieldError."""
     checkpoint = catalogue.checkpoint(values["checkpoint"])
     fields = {"frontier_steps": "num_inference_steps", "frontier_etas": SAMPLERS_AND_ETAS}
-    axes = [Axis.of(name, of, own[name]) for name, of in fields.items()]
+    axes = [Axis.of(name, of, own[name], value_names(of, checkpoint, catalogue)) for name, of in fields.items()]
     base = settings_of(values, checkpoint, options)
     space, pipeline = catalogue.feature_space(checkpoint.name), catalogue.pipeline(checkpoint.name)
     samples = own["frontier_samples"]

@@ -14,10 +14,14 @@ import numpy as np
 from app.server.network import stream
 from app.ui.images import visible
 from app.ui.lazy_import import lazy_import
+from app.ui.links import settings_of_query
 from app.ui.progress import Progress, WorkStep
 
 if TYPE_CHECKING:
+    from app.server.services import Services
+    from diffusion.denoisers import Description
     from diffusion.experiments.grid import Job, JobStep
+    from diffusion.plan import Plan
 
 grid = lazy_import("diffusion.experiments.grid")
 
@@ -28,10 +32,11 @@ VISITORS = 50  # whose results are kept
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The result of a job, and the seconds that it took."""
+    """The result of a job, the seconds that it took, and the network that computed it."""
 
     result: Any
     seconds: float
+    made_by: Description | None = None
 
 
 class Known:
@@ -62,6 +67,24 @@ class Known:
             for key in known:
                 self._found.move_to_end(key)
         return known
+
+
+def known_run(services: Services, known: Known | None, query: str) -> tuple[Plan, Found] | None:
+    """Return the plan and the pictures of the run that an address describes, if a visitor has them already; else None.
+
+    known: the visitor's results.
+    """
+    try:
+        settings = settings_of_query(query)
+        if known is None or settings is None:
+            return None
+        pipeline, plan = services.plan(settings)
+        version = services.catalogue.checkpoint(settings.checkpoint).sha256
+    except ValueError:  # the page cannot open the address either, and says why
+        return None
+    job = grid.pictures_job(pipeline, plan, version)
+    found = known.of([job]).get(job.key)
+    return found and (plan, found)
 
 
 def _bytes(found: Found) -> int:
@@ -105,7 +128,8 @@ def explore_steps(jobs: Sequence[Job], known: Known) -> Iterator[WorkStep[Result
         calls += step.taken
         work.add(step)
         if step.is_last:
-            found[step.job.key] = Found(step.result, work.job_seconds)
+            made_by = step.job.pipeline.denoiser(step.job.plans[0]).description
+            found[step.job.key] = Found(step.result, work.job_seconds, made_by)
             known.keep(step.job.key, found[step.job.key], needed)
 
         def make(is_last: bool, step: JobStep = step) -> Results:

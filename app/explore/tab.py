@@ -99,8 +99,9 @@ class ExploreTab:
         on_choice(self.axes.own["preset"], self.choose_preset, self.inputs, self.whole)
         on_choice(self.form.controls["checkpoint"], self.choose_checkpoint, self.inputs, self.worded)
         for axis in AXES:
-            told = {self.axes.own[f"{axis}_values"]} | self.told
+            told = {self.axes.own[f"{axis}_values"], self.axes.picks[axis]} | self.told
             on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told)
+        self.axes.wire_picks(self.inputs, self.form, self._language)
         gr.on(self.axes.texts, self.edit, self.inputs, self.told, trigger_mode="always_last", **raw)
         adapted = self.form.adapted | self.told
         self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
@@ -241,9 +242,7 @@ class ExploreTab:
             own, values = self.values(sent)
             checkpoint = self.services.checkpoint(values["checkpoint"])
             own = self.axes.with_field(own, axis, checkpoint)
-            props = self.axes.values_props(axis, own[axis], checkpoint, language)
-            typed = {self.axes.own[f"{axis}_values"]: gr.update(value=own[f"{axis}_values"], **props)}
-            return typed | self.tell(language, own, values, request)
+            return self.axes.rewrite_axis(language, axis, own, checkpoint) | self.tell(language, own, values, request)
 
         return choose
 

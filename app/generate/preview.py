@@ -1,4 +1,4 @@
-"""Show what a run will do before any sampling: a sentence, plots, and the effect of each control."""
+"""Show what a run will do before any sampling: a short sentence, and behind it plots and each control's effect."""
 
 from html import escape
 from typing import TYPE_CHECKING
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.controls.values import plan_run
+from app.generate.elsewhere import table
+from app.generate.quick_presets import quick_links
 from app.server.services import Services
 from app.texts import DEFAULT, say
 from app.texts.messages import explain
@@ -28,34 +30,42 @@ class Preview:
         self.plots, self.captions = [], []
 
     def lay_out_plan(self) -> None:
-        """Lay out the sentence."""
+        """Lay out the links to runs to begin with, and the sentence."""
+        self.quick = gr.HTML(apply_default_css=False)
         self.plan = gr.HTML(apply_default_css=False)
 
-    def lay_out_plots(self) -> None:
-        """Lay out the plots, each with its caption."""
-        with gr.Row(elem_id="plots"):
-            for caption in _captions(DEFAULT):
-                with gr.Column(min_width=0):
-                    self.plots.append(gr.Plot(show_label=False, container=False))
-                    self.captions.append(gr.HTML(caption, apply_default_css=False))
-
-    def lay_out_explanations(self) -> None:
-        """Lay out the explanations of what each control does."""
-        self.explanations = gr.HTML(apply_default_css=False, elem_id="explanations")
+    def lay_out_behind(self) -> None:
+        """Lay out what stands behind the sentence, closed: details, plots and explanations, and names elsewhere."""
+        self.behind = gr.Accordion(say(DEFAULT, "behind.heading"), open=False, elem_id="behind")
+        with self.behind:
+            self.details = gr.HTML(apply_default_css=False)
+            with gr.Row(elem_id="plots"):
+                for caption in _captions(DEFAULT):
+                    with gr.Column(min_width=0):
+                        self.plots.append(gr.Plot(show_label=False, container=False))
+                        self.captions.append(gr.HTML(caption, apply_default_css=False))
+            self.explanations = gr.HTML(apply_default_css=False, elem_id="explanations")
+        self.elsewhere = gr.Accordion(say(DEFAULT, "elsewhere.heading"), open=False)
+        with self.elsewhere:
+            self.names = gr.HTML(table(DEFAULT), apply_default_css=False)
 
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        return {*self.captions}
+        return {*self.captions, self.behind, self.elsewhere, self.names}
 
     @property
     def told(self) -> set[Component]:
         """The outputs of `tell`."""
-        return {self.plan, *self.plots, self.explanations}
+        return {self.quick, self.plan, self.details, *self.plots, self.explanations}
 
     def rewrite(self, language: str) -> Shown:
-        """Return the captions in a language."""
-        return dict(zip(self.captions, _captions(language), strict=True))
+        """Return the words that no run changes, in a language."""
+        headings = {
+            self.behind: gr.update(label=say(language, "behind.heading")),
+            self.elsewhere: gr.update(label=say(language, "elsewhere.heading")),
+        }
+        return dict(zip(self.captions, _captions(language), strict=True)) | headings | {self.names: table(language)}
 
     def tell(self, language: str, values: dict) -> "tuple[Shown, tuple[DDPMLabPipeline, Plan] | None]":
         """Return what the settings will do, or what is wrong with them; and their run, None if they cannot run."""
@@ -63,7 +73,10 @@ class Preview:
         if run is None:
             return {self.plan: said}, None
         plots, explanations = views.before(run[1], language)
-        shown: Shown = {self.plan: said, self.explanations: explanations}
+        details = f'<p class="hint">{escape(sentences.plan_sentence(run[1], language))}</p>'
+        shown: Shown = {self.plan: said, self.details: details, self.explanations: explanations}
+        checkpoint = self.services.catalogue.checkpoint(run[1].settings.checkpoint)
+        shown[self.quick] = quick_links(run[1].settings, checkpoint, language)
         return shown | dict(zip(self.plots, plots, strict=True)), run
 
     def plan_line(self, language: str, values: dict) -> str:
@@ -79,7 +92,7 @@ class Preview:
             return None, plan_line(explain(error, language), is_error=True)
         seconds = self.services.latency.expected_seconds(plan.settings.checkpoint, plan)
         return (pipeline, plan), plan_line(
-            sentences.plan_sentence(plan, language, seconds), key=sentences.pictures_key(plan)
+            sentences.plan_summary(plan, language, seconds), key=sentences.pictures_key(plan)
         )
 
 

@@ -13,7 +13,7 @@ from app.generate.run import RunView
 from app.server.limits import check_cost, check_images
 from app.server.services import Services
 from app.server.sessions import BySession
-from app.texts import DEFAULT, say, say_name
+from app.texts import DEFAULT, say, say_name, texts
 from app.texts.messages import Refusal
 from app.ui.events import Component, Shown
 from app.ui.html import copy_script
@@ -61,12 +61,13 @@ class RecipePanel:
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        return {self.file_words, self.verify_button, self.link_words, self.python_words, self.history}
+        return {self.file_words, self.file, self.verify_button, self.link_words, self.python_words, self.history}
 
     def rewrite(self, language: str) -> Shown:
         """Return the texts in a language."""
         return {
             self.file_words: heading(language, "file"),
+            self.file: gr.update(label=say(language, "recipe.file")),
             self.verify_button: gr.update(value=say(language, "buttons.verify")),
             self.link_words: heading(language, "link"),
             self.python_words: heading(language, "python"),
@@ -79,7 +80,8 @@ class RecipePanel:
         """Return the link and the script of a run. address: of the page."""
         settings = plan.settings
         address = f"{address}?{to_query(settings)}"
-        script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint)
+        comments = {key: texts(language)[f"script.{key}"] for key in scripts.COMMENTS}
+        script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint, comments)
         return {
             self.link: link_line(address, say(language, "recipe.link")),
             self.python: copy_script(script, say(language, "recipe.python"), *copy_words()),

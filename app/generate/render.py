@@ -65,6 +65,7 @@ def finished(
     settings = plan.settings
     view, is_done = progress.content, progress.state == "done"
     images = view.x_t if is_done else view.x_0_hat
+    size = images.shape[2], images.shape[1]
 
     def recipe(start: int, stop: int) -> Recipe | None:
         """Return the recipe of the pictures start..stop-1 of the run; None if it was stopped."""
@@ -77,8 +78,8 @@ def finished(
             settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
         )
         alt = say(language, "stage.alt_picture", number=number + 1, what=what)
-        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1))), alt))
-    everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)))
+        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size)), alt))
+    everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)), size=size)
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
     def sentence(language: str) -> str:
@@ -104,7 +105,7 @@ def film_of(progress: Progress[RunView], language: str) -> str:
     for kind in KINDS:
         caption = in_each(lambda language, kind=kind: say(language, f"film.{kind}", eps_range=f"{EPS_RANGE:g}"))
         strips.append(Shown(strip(frames, kind), say(language, f"film.alt_{kind}"), caption))
-    captions = [f"{frame.step} / {progress.total} · t = {frame.t}" for frame in frames]
+    captions = [frame.caption for frame in frames]
     return film(strips, frame_size(frames), captions, say(language, "film.label"), say(language, "film.play"))
 
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class RunView:
     """A run after a step. x_t, x_0_hat: (B, H, W, C) uint8.
 
-    is_finite: whether every number of x_t is; for the others see `visible`. film: of the whole run, after its last
-    step only.
+    is_finite: whether every number of x_t is; for the others see `visible`. film: of the run from x_T on, after its
+    last step only.
     """
 
     x_t: np.ndarray
@@ -43,12 +43,14 @@ def run_steps(pipeline: DDPMLabPipeline, plan: Plan) -> Iterator[WorkStep[RunVie
     total = len(plan.run_pairs)
     film, in_film = [], frame_steps(total)
     for number, step in enumerate(pipeline.steps(plan), 1):
+        if number == 1:
+            film.append(Frame.before(step, total))
         if number in in_film:
-            film.append(Frame.of(number, step))
+            film.append(Frame.of(number, step, total))
 
         def make(is_last: bool, number: int = number, step: Step = step) -> RunView:
             if is_last and number not in in_film:  # stopped there
-                film.append(Frame.of(number, step))
+                film.append(Frame.of(number, step, total))
             return RunView.of(step, tuple(film) if is_last else ())
 
         yield WorkStep(number, total, make)

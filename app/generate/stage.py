@@ -37,6 +37,10 @@ class Stage:
         """Whether the session has a run on the stage, its pictures or a run that goes on."""
         return request is not None and bool(self._with_run.of(request.session_hash))
 
+    def hold(self, request: gr.Request) -> None:
+        """Note that pictures of a run are on the session's stage now."""
+        self._with_run.keep(request.session_hash, True)
+
     def clear(self, request: gr.Request | None) -> None:
         """Note that something else is on the session's stage now."""
         if request is not None:
@@ -50,7 +54,7 @@ class Stage:
         made_by = pipeline.denoiser(plan).description
 
         def show(progress: Progress[RunView]) -> Shown:
-            self._with_run.keep(request.session_hash, True)
+            self.hold(request)
             if progress.state == "running":
                 return {self.stage: views.running(progress, language)}
             self.films.keep(request.session_hash, list(progress.content.film))

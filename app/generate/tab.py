@@ -60,11 +60,10 @@ class GenerateTab:
                 self.preview.lay_out_plan()
                 self.progress = gr.HTML(apply_default_css=False, elem_id="progress")
                 self.stage = gr.HTML(apply_default_css=False, elem_id="stage")
-                self.preview.lay_out_plots()
                 self.film = gr.HTML(apply_default_css=False)
                 self._button("animate", size="sm", visible=False)
                 self.animation = gr.HTML(apply_default_css=False, elem_id="animation")
-        self.preview.lay_out_explanations()
+        self.preview.lay_out_behind()
 
     def _button(self, name: str, **more) -> None:
         self.buttons[name] = gr.Button(say(DEFAULT, f"buttons.{name}"), **more)

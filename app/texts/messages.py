@@ -58,7 +58,8 @@ def _places(error: FieldError, language: str, labels: Mapping[str, str]) -> dict
             if error.field:  # goes into a sentence that has its own full stop
                 value = value.removesuffix(".").removesuffix("。")
         elif isinstance(value, tuple):
-            value = say(language, "errors.separator").join(map(str, value))
+            names = (say_name(language, "classes", str(one)) for one in value)
+            value = say(language, "errors.separator").join(names)
         elif name == "field":
             value = _label(value, language, labels)
         elif name == "sampler":

@@ -25,6 +25,7 @@ INK = {key: "currentColor" for key in ("labelColor", "titleColor", "domainColor"
 CONFIG = {
     "background": "transparent",
     "font": "system-ui, sans-serif",
+    "aria": False,  # Vega would name every axis and every point in English; the plot's description stays
     "view": {"stroke": None},
     "axis": INK | {
         "gridOpacity": 0.12, "domainOpacity": 0.4, "tickOpacity": 0.4,

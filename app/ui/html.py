@@ -118,17 +118,21 @@ def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: W
     return f'<div class="strip-rows">{grid}<p class="note">{words(axis)}</p></div>'
 
 
-CUT = "this.parentElement.style.setProperty('--cut', this.value + '%')"
+def over(pairs: list[tuple[Shown, Shown]], names: tuple[Words, Words], label: str, columns: int) -> str:
+    """Return pairs of pictures, each pair on top of each other, and one slider that sets how much of each side shows.
 
-
-def over(left: Shown, right: Shown, names: tuple[str, str], label: str) -> str:
-    """Return two pictures on top of each other, and a slider that sets how much of each shows."""
+    names: of the left and of the right pictures. app/compare/over.js moves the cut.
+    """
+    cells = "".join(
+        f'<div class="pair"><img src="{left.address}" alt="{escape(left.alt)}" draggable="false">'
+        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}" draggable="false"></div>'
+        for left, right in pairs
+    )
+    sides = "".join(f'<b class="{side}">{words(name)}</b>' for side, name in zip(("left", "right"), names, strict=True))
     return (
-        f'<div class="over"><div class="both"><img src="{left.address}" alt="{escape(left.alt)}">'
-        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}">'
-        f'<b class="left">{escape(names[0])}</b><b class="right">{escape(names[1])}</b>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{escape(label)}" '
-        f'oninput="{CUT}"></div></div>'
+        f'<div class="over"><div class="names">{sides}</div>'
+        f'<div class="pairs" style="--columns:{columns}">{cells}</div>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="{escape(label)}"></div>'
     )
 
 

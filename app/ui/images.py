@@ -72,10 +72,13 @@ def as_saved(images: np.ndarray, saved: Image.Image) -> tuple[np.ndarray, np.nda
     return np.asarray(fresh.convert("RGBA")), np.asarray(saved.convert("RGBA"))
 
 
-def png(image: Image.Image, recipe: Recipe | None = None, level: int = 6) -> bytes:
-    """Encode a picture as a PNG file, with its recipe inside if it has one. level: of zlib."""
+def png(image: Image.Image, recipe: Recipe | None = None, level: int = 6, size: tuple[int, int] | None = None) -> bytes:
+    """Encode a picture as a PNG file, with its recipe inside if it has one.
+
+    level: of zlib. size: (width, height) of one picture of the run, which the recipe names for other programs.
+    """
     buffer = BytesIO()
-    image.save(buffer, format="PNG", pnginfo=recipe and png_text(recipe), compress_level=level)
+    image.save(buffer, format="PNG", pnginfo=recipe and png_text(recipe, size), compress_level=level)
     return buffer.getvalue()
 
 

@@ -4,11 +4,12 @@ Each room of app/ has the style sheets and scripts of its own part of the page: 
 loaded, those of ui/ first. A script listens on the document, since Gradio draws the page later and again.
 """
 
+import json
 from pathlib import Path
 
 import gradio as gr
 
-from app.texts import DEFAULT, LANGUAGES, say
+from app.texts import DEFAULT, LANGUAGES, in_each, say, texts
 
 APP = Path(__file__).parents[1]
 INK = gr.themes.Color(
@@ -99,10 +100,7 @@ def theme() -> gr.themes.Base:
 
 def css() -> str:
     """Return the page's own style sheet, including texts that Gradio would show in the browser's language."""
-    words = "".join(
-        f'html:lang({language}) [data-testid="upload-text"]::after {{ content: "{say(language, "page.drop")}"; }}\n'
-        for language in LANGUAGES
-    )
+    words = "".join(_upload_words(language) for language in LANGUAGES)
     others = "".join(f":not(:lang({language}))" for language in LANGUAGES if language != DEFAULT)
     # A sentence is there in every language, and the document's language picks one
     picked = "".join(
@@ -113,9 +111,27 @@ def css() -> str:
     return _contents("*.css") + words + picked
 
 
+def _upload_words(language: str) -> str:
+    """Return the words of an upload in a language, for style.css to choose from: a phone has no file to drag.
+
+    As properties, since Gradio would put its own prefix before `html` inside a media query.
+    """
+    said = "".join(f' --{key}: "{say(language, f"page.{key}")}";' for key in ("drop", "pick", "pick_saved"))
+    return f"html:lang({language}) {{{said} }}\n"
+
+
 def head() -> str:
     """Return what goes into the page's <head>: its scripts, each in a function of its own."""
-    return f"<script>{_contents('*.js')}</script>"
+    return f"<script>window.GRADIO_WORDS = {json.dumps(gradio_words())};\n{_contents('*.js')}</script>"
+
+
+def gradio_words() -> list[dict[str, str]]:
+    """Return the texts that Gradio and Vega put on the page in one language only, each with its wording in every one.
+
+    ui/words.js puts the page's language in their place.
+    """
+    keys = [key for key in texts(DEFAULT) if key.startswith("gradio.")]
+    return [in_each(lambda language, key=key: texts(language)[key]) for key in keys]
 
 
 def _contents(pattern: str) -> str:

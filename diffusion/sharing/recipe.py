@@ -96,11 +96,35 @@ def pixels_sha256(images: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(images, dtype=np.uint8)).hexdigest()
 
 
-def png_text(recipe: Recipe) -> PngInfo:
-    """Return the PNG text chunk that carries a recipe, for Pillow."""
+def png_text(recipe: Recipe, size: tuple[int, int] | None = None) -> PngInfo:
+    """Return the PNG text chunks that carry a recipe, for Pillow. size: (width, height) of one picture, if known."""
     info = PngInfo()
     info.add_text(KEYWORD, recipe.to_json())
+    info.add_text("parameters", webui_parameters(recipe, size))
     return info
+
+
+def webui_parameters(recipe: Recipe, size: tuple[int, int] | None = None) -> str:
+    """Return the recipe as WebUI (A1111) writes it, for the tools that show this; nothing here reads it back."""
+    settings = recipe.settings
+    title = SETTINGS["sampler"].titles[settings.sampler]
+    labels = settings.class_label if isinstance(settings.class_label, tuple) else (settings.class_label,)
+    classes = ", ".join(str(one) for one in dict.fromkeys(labels) if one is not None)
+    prompt = f"{settings.checkpoint}, class {classes}" if classes else str(settings.checkpoint)
+    fields = {
+        "Steps": settings.num_inference_steps,
+        "Sampler": "DPM++ 2M" if settings.sampler == "dpmpp_2m" else title,
+        "Schedule type": settings.timestep_spacing,
+        "CFG scale": f"{settings.guidance_scale:g}",
+        "Seed": settings.seed,
+        **({"Size": f"{size[0]}x{size[1]}"} if size else {}),
+        "Model hash": recipe.checkpoint_sha256[:10],
+        "Model": settings.checkpoint,
+        **({"Eta DDIM": f"{settings.eta:g}"} if settings.eta else {}),
+        "Batch size": settings.num_images,
+        "Version": "DDPM Lab",
+    }
+    return prompt + "\n" + ", ".join(f"{name}: {value}" for name, value in fields.items())
 
 
 def read_png(content: bytes) -> tuple[Recipe, Image.Image]:

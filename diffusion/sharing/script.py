@@ -4,6 +4,8 @@ It writes the sampler out, since no stock scheduler supports every step count, b
 arithmetic is this program's, operation by operation, so the pictures are the same; each sampler has lines of its own.
 """
 
+from collections.abc import Mapping
+
 from diffusion.gaussian import PredictionType
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
@@ -17,18 +19,36 @@ TIMESTEPS = {
     "linspace": "np.linspace(0, T - 1, S).round()[::-1].astype(int).tolist()",
     "trailing": "(np.round(np.arange(T, 0, -T / S)).astype(int) - 1)[:S].tolist()",
 }
+# Every comment and docstring of the scripts, the samplers' own lines included, for a page to say in its language
+COMMENTS = {
+    "run": "{checkpoint}: {sampler} in {steps} steps, seeds {first} to {last}.",
+    "checkpoint": "the folder, or its name on the Hub",
+    "schedule": "The noise schedule, in float64: with float32 the last steps lose digits",
+    "amplitudes": "How much of x_t is picture, and how much noise.",
+    "matching": "The network was trained on other betas: told[t] is the timestep at which it knew this noise level",
+    "draw": "Noise; each picture's from its own generator, so that it does not depend on the others.",
+    "skipped": "its noise is used up all the same",
+    "predict": "What the network takes x at t to be made of: picture and noise.",
+    "beyond": "noisier than anything it was trained on: read its answer where it knows best",
+    "solver": "The run's own noise levels, in float64: set_timesteps would round",
+    "heun": "sigma_s - sigma_t, times sqrt(alpha-bar_s)",
+}
 
 
-def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
-    """Return the script of a run. checkpoint: name of the folder below checkpoints/, which the reader has too."""
+def python_script(plan: Plan, scheduler_config, checkpoint: str, comments: Mapping[str, str] = COMMENTS) -> str:
+    """Return the script of a run. checkpoint: name of the folder below checkpoints/, which the reader has too.
+
+    comments: COMMENTS in the reader's language.
+    """
     settings, T = plan.settings, len(plan.trained)
     S, sampler, read = settings.num_inference_steps, plan.sampler, settings.read_by_sampler
     from_data = settings.start == "gaussian"
     uses_numpy = (settings.timestep_spacing in ("linspace", "trailing") and S > 1) or from_data
     is_matched = not plan.on_trained_betas and settings.conditioning == "matched"
     last_seed = settings.seed + settings.num_images
+    said = {"checkpoint": checkpoint, "sampler": sampler.title, "first": settings.seed, "last": last_seed - 1}
     lines = [
-        f'"""{checkpoint}: {sampler.title} in {S} steps, seeds {settings.seed} to {last_seed - 1}."""',
+        f'"""{comments["run"].format(steps=S, **said)}"""',
         "",
         *(["import math", ""] if from_data else []),
         *(["import numpy as np"] if uses_numpy else []),
@@ -75,7 +95,10 @@ def python_script(plan: Plan, scheduler_config, checkpoint: str) -> str:
         f'    Image.fromarray(image).save(f"{checkpoint}-{{seed}}.png")',
         "",
     ]
-    return "\n".join(lines)
+    text = "\n".join(lines)
+    for key, comment in COMMENTS.items():  # at the end, since the samplers write lines of their own
+        text = text.replace(comment, comments[key])
+    return text
 
 
 def _start(plan: Plan) -> list[str]:

@@ -89,6 +89,6 @@ def grave_findings(page: Page) -> list:
 def untranslated(page: Page, *names: str) -> list[str]:
     """The Latin words on a Chinese page, but for what has no other name: samplers, file kinds, and the given names."""
     samplers = [name for key, sampler in SAMPLERS.items() for name in (sampler.title, key)]
-    own = ("DPM-Solver", "PNG", "CSV", "Python", "English", "Language", "log SNR", "x_t", "x_T")
+    own = ("DPM-Solver", "PNG", "CSV", "Python", "English", "Language", "log SNR", "x_t", "x_T", "SD", "CFG")
     known = "|".join(map(re.escape, sorted([*samplers, *own, *names], key=len, reverse=True)))
     return re.findall(r"[A-Za-z]{2,}", re.sub(known, "", page.locator("#page").inner_text()))

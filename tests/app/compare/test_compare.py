@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from app.compare import render as render
-from app.compare.presets import PRESETS, preset_settings
+from app.compare.presets import PRESETS, matching_preset, preset_settings, presets_of
 from app.compare.run import COLUMNS, check_comparison, strip_columns, watch_comparison
 from app.controls.values import controls_of
 from app.server.options import Options
@@ -84,6 +84,41 @@ def test_every_preset_runs_on_every_checkpoint_and_has_its_controls(catalogue, n
     for language in ("en", "zh"):
         see = texts(language)[f"presets.{name}.see"]
         assert len(re.findall(r"[.?!。？！](?:\s|$|(?<=[。？！]))", see)) >= 2, see  # two sentences of what to see
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_is_known_by_its_settings_and_by_nothing_else(catalogue, name):
+    known, faces = catalogue.checkpoint("clothes"), catalogue.checkpoint("faces")
+    a, b = preset_settings(name, known, seed=7, num_images=3)
+    assert matching_preset((a, b), known) == name
+    assert matching_preset((a.replace(eta=a.effective_eta) if a.sampler == "ddim" else a, b), known) == name
+    assert matching_preset((b, a), known) is None
+    for changed in (
+        a.replace(num_inference_steps=a.num_inference_steps - 1),
+        a.replace(seed=8),
+        a.replace(class_label=1),
+    ):
+        assert matching_preset((changed, b), known) is None
+    assert matching_preset((a, b), faces) is None  # of another checkpoint
+    pair = preset_settings(name, faces, seed=7)
+    fits = name in ("ddpm-ddim", "eta", "few-steps", "solver", "clipping")  # T = 100, and no range of β
+    assert (matching_preset(pair, faces) == name) == fits == (name in presets_of(faces))
+
+
+def test_each_run_is_named_by_what_sets_it_apart(catalogue, pipeline):
+    known = catalogue.checkpoint("clothes")
+
+    def titles(language, first, second):
+        plans = planned(pipeline, **first), planned(pipeline, **second)
+        return [one[language] for one in render.run_titles(plans, (known, known))]
+
+    ddpm = dict(sampler="ddpm", num_inference_steps=50)
+    assert titles("en", ddpm, dict(num_inference_steps=1)) == ["A: DDPM, 50 steps", "B: DDIM, 1 step"]
+    assert titles("en", ddpm, dict(eta=0.0)) == ["A: DDPM, 50 steps", "B: DDIM, 50 steps"]  # DDPM reads no η
+    assert titles("zh", ddpm, dict(num_inference_steps=1)) == ["A：DDPM，50 步", "B：DDIM，1 步"]
+    assert titles("en", {}, dict(clip_sample=False)) == ["A: DDIM, 50 steps, Clip: yes", "B: DDIM, 50 steps, Clip: no"]
+    eta = titles("zh", dict(eta=0.0), dict(eta=1.0))
+    assert "设为“0”" in eta[0] and "设为“1”" in eta[1]
 
 
 def test_an_unknown_preset_is_named(catalogue):

@@ -93,4 +93,4 @@ def test_chips_follow_the_checkpoint_and_the_language(services):
     for name, last, values in (("clothes", 1000, "10 20 50 100 1000"), ("faces", 100, "10 20 50 100")):
         chips = form.rewrite("zh", {"checkpoint": name} | DEFAULTS)[form.chips["num_inference_steps"]]
         assert re.findall(r'data-value="(\d+)"', chips) == values.split()
-        assert f"全部 {last}" in chips and f"all {last}" in chips and 'aria-label="步数"' in chips
+        assert f"全部 {last}" in chips and f"all {last}" in chips and 'aria-label="步数（迭代步数）"' in chips

@@ -29,10 +29,11 @@ from app.explore.grids import (
     presets_of,
     values_hint,
 )
-from app.explore.run import Found, Known, explore
+from app.explore.run import Found, Known, explore, known_run
 from app.server.checkpoints import Catalogue
 from app.server.limits import check_cost
 from app.server.options import Options
+from app.server.services import Services
 from app.texts import LANGUAGES, texts
 from app.texts.messages import explain
 from app.ui.images import visible
@@ -41,7 +42,7 @@ from diffusion.experiments.axes import FIELDS, AxisError
 from diffusion.experiments.frontier import Point
 from diffusion.metrics.features import FeatureConfig, FeatureNetwork, FeatureSpace, save_feature_space
 from diffusion.settings import SamplingSettings
-from diffusion.sharing.recipe import pixels_sha256
+from diffusion.sharing.recipe import pixels_sha256, to_query
 from tests.app.checkpoints import make_checkpoint
 
 OPTIONS = Options()
@@ -116,6 +117,19 @@ def test_the_same_run_in_other_words_runs_once(catalogue):
     assert (len(grid.jobs), len(last.content.found), last.total) == (4, 3, 9)
 
 
+def test_a_cell_is_found_again_by_its_address_with_what_made_it(catalogue):
+    services, known, grid = Services(OPTIONS, catalogue), Known(), small(catalogue)
+    *_, last = explore(grid.jobs, known)
+    for cell, job in zip(grid.cells, grid.jobs, strict=True):
+        plan, found = known_run(services, known, to_query(cell.plan.settings))
+        assert plan.settings == cell.plan.settings and found is last.content.found[job.key]
+        assert found.made_by == cell.pipeline.denoiser(cell.plan).description
+    other = cell.plan.settings.replace(seed=77)
+    for query in (to_query(other), "", "checkpoint=nobody", "seed=abc", "x" * 100):
+        assert known_run(services, known, query) is None
+    assert known_run(services, None, to_query(cell.plan.settings)) is None  # of another visitor
+
+
 def test_stop_keeps_what_is_there(catalogue):
     axes = own((STEPS, "2, 900"))
     grid, known, seen = grid_of(axes, run_values(catalogue), catalogue, OPTIONS), Known(), []
@@ -176,25 +190,25 @@ def test_classes_on_an_axis_keep_the_guidance_of_the_controls(catalogue):
 @pytest.mark.parametrize(
     ("axes", "english", "chinese"),
     [
-        (((STEPS, "4, 2000"),), "Across, value 2: Steps: must lie in [1, 1000], got 2000.", "横向的第 2 个值：步数"),
-        (((STEPS, "4"), (SAMPLER, "euler")), "Down, value 1: Sampler: must be one of", "纵向的第 1 个值：采样方法"),
-        (((STEPS, "4, x"),), "Across, value 2: Steps: must be a whole number, got 'x'", "步数：应是整数"),
+        (((STEPS, "4, 2000"),), "Across, value 2: Steps: must lie in [1, 1000], got 2000.", "X 轴（横向）的第 2 个值"),
+        (((STEPS, "4"), (SAMPLER, "euler")), "Down, value 1: Sampler: must be one of", "Y 轴（纵向）的第 1 个值"),
+        (((STEPS, "4, x"),), "Across, value 2: Steps: must be a whole number, got 'x'", "步数（迭代步数）：应是整数"),
         ((("eta", "0, 2"),), "value 2: η (eta): must be at most 1, got 2", "不能大于 1"),
         ((("beta_end", "0.02, 1"),), "value 2: β last (β_end): must be less than 1", "必须小于 1"),
         ((("beta_end", "0.00001"),), "value 1: β last (β_end): must lie in [0.0001, 1)", "应在 [0.0001, 1)"),
-        ((("guidance_scale", "1, 101"),), "value 2: Guidance: must be at most 100", "引导强度：不能大于 100"),
+        ((("guidance_scale", "1, 101"),), "value 2: Guidance: must be at most 100", "引导强度（CFG）：不能大于 100"),
         ((("guidance_scale", "2"),), "Guidance: needs a class to guide to", "要先指定类别"),
         ((("class_label", "0-3"),), "What to draw: must lie in [0, 3), got 3", "画什么：应在 [0, 3)"),
         ((("seed", "-1"),), "Seed: must be at least 0", "种子：不能小于 0"),
         ((("checkpoint", "clothes, nobody"),), "Across, value 2: Checkpoint: there is none", "没有名叫 nobody"),
         ((("checkpoint", "broken"),), "value 1: broken: its pipeline is", "它的管线是"),
-        (((STEPS, ""),), "Across: Steps: needs a value", "横向的取值：步数：不能空着"),
+        (((STEPS, ""),), "Across: Steps: needs a value", "X 轴（横向）的取值：步数（迭代步数）：不能空着"),
         (((STEPS, "1-9[99]"),), "takes [2] to [20] values, got [99]", "可取 [2] 到 [20] 个值"),
         (((STEPS, "1-99"),), "over at most 20 whole numbers", "最多 20 个整数"),
         (((STEPS, "4, 4"),), "value 2: Steps: each value must stand there once", "重复了"),
-        (((STEPS, "4"), (STEPS, "5")), "Down: Steps: is on another axis already", "已经在另一个方向上"),
+        (((STEPS, "4"), (STEPS, "5")), "Down: Steps: is on another axis already", "已经在另一个轴上"),
         (((STEPS, "1-11"), ("seed", "0-10")), "Axes: a grid has at most 120 cells, got 121", "最多 120 格"),
-        ((), "Axes: a grid has 1 to 3, got 0", "有 1 到 3 个方向"),
+        ((), "Axes: a grid has 1 to 3, got 0", "有 1 到 3 个轴"),
         ((("num_images", "1"),), "Across: Field: must be one of", "参数：只能是"),
         (((STEPS, 7),), "Across: Steps: must be a text.", "应是文字"),
         (((STEPS, "1" * 501),), "must be at most 500 characters long", "最多 500 个字符"),
@@ -264,7 +278,7 @@ def test_every_cell_shows_pictures_cost_and_the_way_to_its_settings(catalogue):
         assert np.array_equal(shown[:8, :8], visible(last.content.found[job.key].result)[0, ..., 0])
         assert f"{job.calls} calls" in facts and re.search(r"\d\.\d+ s", facts)
     assert html.count('<th scope="col">') == 2 and html.count('<th scope="row">') == 2
-    assert '<span lang="zh">步数</span>' in html and "DDPM" in html
+    assert '<span lang="zh">步数（迭代步数）</span>' in html and "DDPM" in html
 
 
 def test_what_is_still_to_come_and_what_runs_is_shown_as_such(catalogue):

@@ -15,12 +15,18 @@ from diffusion.experiments.axes import AXES
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import Recipe
+from diffusion.sharing.script import COMMENTS
 from tests.app.running import REPOSITORY
 
 
 def test_every_language_has_the_same_keys():
     keys = {language: set(texts(language)) for language in LANGUAGES}
     assert keys["en"] == keys["zh"]
+
+
+def test_the_comments_of_a_script_are_said_in_every_language():
+    said = {key.removeprefix("script."): text for key, text in texts("en").items() if key.startswith("script.")}
+    assert said == COMMENTS
 
 
 def test_texts_are_filled_and_have_the_same_places():
@@ -46,7 +52,9 @@ def test_chinese_texts_are_chinese():
         f"controls.sampler.{name}" for name in SAMPLERS
     }
     marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas", "stage.made_with"}
-    assert set(texts("zh")) - own <= same | marks
+    names = re.compile("(`[^`]+`、?)+|ComfyUI|–")  # of other programs
+    elsewhere = {key for key, text in texts("zh").items() if names.fullmatch(text)}
+    assert set(texts("zh")) - own <= same | marks | elsewhere
 
 
 @pytest.mark.parametrize(
@@ -101,10 +109,10 @@ def test_every_control_has_words():
         ({"num_inference_steps": "x"}, "步数", "整数"),
         ({"num_inference_steps": None}, "步数", "不能空着"),
         ({"num_images": 1.5}, "张数", "整数"),
-        ({"beta_start": 0.0}, "最初的 β", "0"),
-        ({"beta_end": 2.0}, "最后的 β", "1"),
-        ({"beta_start": float("nan")}, "最初的 β", "数字"),
-        ({"beta_start": 0.5, "beta_end": 0.1}, "最后的 β", "[0.5, 1)"),
+        ({"beta_start": 0.0}, "第一步加多少噪点", "0"),
+        ({"beta_end": 2.0}, "最后一步加多少噪点", "1"),
+        ({"beta_start": float("nan")}, "第一步加多少噪点", "数字"),
+        ({"beta_start": 0.5, "beta_end": 0.1}, "最后一步加多少噪点", "[0.5, 1)"),
         ({"sampler": "euler"}, "采样方法", "ddim"),
         ({"eta": 3.0}, "η", "1"),
         ({"eta": 0.5, "sampler": "unipc"}, "η", "不加新噪点"),
@@ -124,7 +132,7 @@ def test_errors_are_said_in_chinese(fields, field, expected):
 
 # Names that a Chinese sentence may hold: of programs, formats, samplers, files, and of what stands in a file
 NAMES = {
-    "DDPM", "DDIM", "DPM", "Solver", "UniPC", "PNG", "JSON", "KID", "MB", "base64", "diffusers", "safetensors",
+    "DDPM", "DDIM", "CFG", "DPM", "Solver", "UniPC", "PNG", "JSON", "KID", "MB", "base64", "diffusers", "safetensors",
     "pickle", "unet", "scheduler", "reference", "UNet2DModel", "DDPMScheduler", "DDIMScheduler", "config.json",
     "model_index.json", "sample_size", "num_class_embeds", "class_embed_type", "prediction_type",
     "clip_sample_range", "trained_betas", "num_train_timesteps", "start", "end", "Python",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from diffusion.experiments.axes import FIELDS, MAX_CELLS, Axis, AxisError
+from diffusion.experiments.axes import FIELDS, MAX_CELLS, SAMPLERS_AND_ETAS, Axis, AxisError, Names
 from diffusion.experiments.grid import (
     Job,
     cells_of,
@@ -55,6 +55,17 @@ def grid(pipeline, base: SamplingSettings, *axes: Axis):
         ("sampler", "DDPM, ddim", ["ddpm", "ddim"]),
         ("conditioning", "matched,naive", ["matched", "naive"]),
         ("checkpoint", "pixel-faces, mnist", ["pixel-faces", "mnist"]),
+        (STEPS, "1-9 (+2)", [1, 3, 5, 7, 9]),  # as WebUI's X/Y/Z plot has it
+        (STEPS, "10-4 (-3), 2", [10, 7, 4, 2]),
+        ("eta", "0-1(+0.25)", [0, 0.25, 0.5, 0.75, 1]),
+        (STEPS, "１０～５０［５］，６０、７０", [10, 20, 30, 40, 50, 60, 70]),
+        (STEPS, "１－９（＋４）", [1, 5, 9]),
+        ("seed", "0~3", [0, 1, 2, 3]),
+        (STEPS, "4 10\u300050", [4, 10, 50]),
+        ("sampler", "DPM-Solver++ (2M)、UniPC", ["dpmpp_2m", "unipc"]),
+        ("sampler", "dpm-solver++, HEUN", ["dpmpp_2m", "heun"]),
+        ("sampler", "ddim ddpm", ["ddim", "ddpm"]),
+        (SAMPLERS_AND_ETAS, "DDIM, UniPC, 0.5", ["ddim", "unipc", 0.5]),
     ],
 )
 def test_values_are_lists_and_ranges(field, text, values):
@@ -62,6 +73,32 @@ def test_values_are_lists_and_ranges(field, text, values):
     assert list(found) == values
     assert [type(a) for a in found] == [float if field in ("eta", "guidance_scale") else type(b) for b in values]
     assert Axis.of("axis_1", field, list(found)).values == found
+
+
+NAMES = Names(
+    {"glasses": 2, "眼镜": 2, "眼镜加胡子": 3, "T恤、上衣": 0, "Hat, glasses and beard": 7, "no class": None},
+    ("T-shirt", "glasses", "none"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("眼镜、T恤", [2, 0]),  # a beginning of one name only; a whole name goes first
+        ("T恤、上衣，眼镜加胡子", [0, 3]),
+        ("GLASSES; hat, glasses and beard; No class", [2, 7, None]),
+        ("none, 0-1, glasses", [None, 0, 1, 2]),
+        (["眼镜", 1], [2, 1]),
+    ],
+)
+def test_values_have_names(text, values):
+    assert list(Axis.of("x", "class_label", text, NAMES).values) == values
+
+
+@pytest.mark.parametrize("text", ["cat", "T", "眼"])
+def test_a_name_that_is_not_known_lists_those_that_are(text):
+    with pytest.raises(AxisError, match="class_label: must be one of 'T-shirt', 'glasses' or 'none', got"):
+        Axis.of("x", "class_label", f"0, {text}", NAMES)
 
 
 @pytest.mark.parametrize(
@@ -80,6 +117,9 @@ def test_values_are_lists_and_ranges(field, text, values):
         (STEPS, list(range(1, 22)), f"^x: {STEPS}: must have at most 20 values, got 21"),
         (STEPS, "4, 10, 4", f"^x, value 3: {STEPS}: each value must appear only once, got 4 again"),
         (STEPS, "1-3[5]", f"^x, value 3: {STEPS}: each value must appear only once, got 2 again"),
+        (STEPS, "9-1 (+2)", rf"^x, value 1: {STEPS}: the step must lead from the first .*, got 9-1 \(\+2\)"),
+        (STEPS, "1-9 (0)", f"^x, value 1: {STEPS}: the step must lead"),
+        (STEPS, "1-100 (+2)", f"^x: {STEPS}: must have at most 20 values, got 50"),
         (STEPS, "9" * 501, f"^x: {STEPS}: must be at most 500 characters long, got 501"),
     ],
 )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import struct
 import zlib
 from urllib.parse import parse_qsl
@@ -183,3 +184,27 @@ def test_all_settings_travel():
     assert set(json.loads(made().to_json())["settings"]) == set(SamplingSettings.model_fields)
     kinds = {name: kinds_of(field.annotation) for name, field in SamplingSettings.model_fields.items()}
     assert all(found & {int, float, bool, str, tuple} for found in kinds.values())
+
+
+def test_a_png_says_its_settings_as_webui_does_too():
+    from diffusion.sharing.recipe import webui_parameters
+
+    settings = SamplingSettings(
+        checkpoint="faces", sampler="dpmpp_2m", num_inference_steps=20, seed=7, num_images=2, class_label=(3, 3),
+        guidance_scale=2.5, timestep_spacing="power",
+    )  # fmt: skip
+    recipe = Recipe(
+        settings=settings, checkpoint_sha256="ab" * 32, pixels_sha256="0" * 64, batch=2, engine="torch", threads=1,
+        precision="float32", versions={},
+    )  # fmt: skip
+    first, last = webui_parameters(recipe, (16, 16)).split("\n")
+    assert first == "faces, class 3"
+    found = dict(re.findall(r"\s*([^:,]+): ([^,]+)(?:,|$)", last))  # as WebUI reads them
+    expected = {"Steps": "20", "Sampler": "DPM++ 2M", "CFG scale": "2.5", "Seed": "7", "Size": "16x16"}
+    expected |= {"Model hash": "ababababab", "Model": "faces"}
+    assert expected.items() <= found.items()
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, format="PNG", pnginfo=png_text(recipe, (16, 16)))
+    buffer.seek(0)
+    assert Image.open(buffer).text["parameters"].startswith("faces, class 3\nSteps: 20, ")
+    assert read_png(buffer.getvalue())[0] == recipe
