@@ -9,9 +9,7 @@ from app.api.bound import make_bound
 from app.api.explore import make_explore, make_frontier
 from app.api.runs import make_compare, make_generate, make_schedule
 from app.compare.tab import CompareTab
-from app.explore.run import known_run
 from app.explore.tab import ExploreTab
-from app.generate.made import show_made
 from app.generate.tab import GenerateTab
 from app.maths.tab import MathsTab
 from app.server.checkpoints import Catalogue
@@ -19,10 +17,12 @@ from app.server.network import NETWORK, in_network_thread
 from app.server.options import ROOT, Options
 from app.server.services import Services
 from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, say
-from app.ui.events import PRIVATE, UNCHANGED, Sent, Shown
+from app.ui.address import RECALL, Opener, Visit
+from app.ui.events import PRIVATE, Sent, Shown
 from app.ui.html import words
 from app.ui.links import page_address
 from app.ui.theme import css, head, theme
+from app.visits.tabs import PageTabs
 from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 HOUR = 3600
@@ -39,8 +39,6 @@ SPEAK = """(language) => {
     if (!document.body.classList.contains("ready")) onScreen.open();
     document.body.classList.add("ready");
 }""".replace("TAGS", TAGS)
-
-TO_TOP = "() => window.scrollTo({top: 0})"
 
 
 def quick(pipeline):
@@ -79,9 +77,11 @@ def build_demo(options: Options) -> gr.Blocks:
                     explore = ExploreTab(services, language)
                 with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
                     maths = MathsTab(services, language, generate.form)
+            opener = Opener()
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
         titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
+        features = PageTabs(services, language, opener, tabs, generate, compare, explore, maths)
         around = {header, footer, *titles.values()}
 
         def words_around(chosen: str) -> Shown:
@@ -93,12 +93,8 @@ def build_demo(options: Options) -> gr.Blocks:
 
         def open_page(sent: Sent, request: gr.Request) -> Shown:
             chosen = _language(sent[remembered], request)
-            query = str(request.query_params or "")
-            asked = request.query_params.get("tab") if request.query_params else None
-            shown = {language: chosen} | words_around(chosen)
-            shown |= generate.open(chosen, query=query, address=page_address(request))
-            shown |= compare.open(chosen, query) | explore.open(chosen, query) | maths.open(query)
-            return shown | ({tabs: gr.update(selected=asked)} if asked in titles else {})
+            visit = Visit.of(sent[opener.told], request)
+            return {language: chosen} | words_around(chosen) | features.open(request, chosen, visit)
 
         def recall(sent: Sent) -> Shown:
             return generate.recipe.recall(known_language(sent[language]), sent[history])
@@ -110,41 +106,25 @@ def build_demo(options: Options) -> gr.Blocks:
             shown |= compare.rewrite(chosen, compare.values(sent))
             return shown | explore.rewrite(chosen, *explore.values(sent), request)
 
-        def open_cell(event: gr.EventData, request: gr.Request, sent: Sent) -> Shown:
-            query = event._data.get("query") if isinstance(event._data, dict) else None
-            if not isinstance(query, str):
-                return UNCHANGED
-            chosen = known_language(sent[language])
-            if made := known_run(services, explore.explored.of(request.session_hash), query):
-                plan, found = made
-                opened = generate.open(chosen, query=query, address=page_address(request))
-                opened |= show_made(generate, chosen, plan, found.result, found.seconds, found.made_by)
-                generate.run.hold(request)
-            else:
-                opened = generate.restore(request, chosen, query)
-            return {tabs: gr.update(selected="generate")} | opened
-
         def leave(request: gr.Request):
             services.queue.leave_all(request.session_hash)
-            explore.explored.drop(request.session_hash)
 
         demo.unload(leave)
         raw = {"preprocess": False, **PRIVATE}
-        whole = {language, tabs} | around | generate.whole | compare.whole | explore.whole | maths.opened
+        whole = {language} | around | features.whole
         demo.load(greet, {remembered}, {language}, **raw).then(None, language, None, js=GREET, **PRIVATE)
-        opened = demo.load(open_page, {remembered}, whole, **raw)
+        told = demo.load(None, None, opener.told, js=RECALL, **PRIVATE)
+        opened = told.then(open_page, {remembered, opener.told}, whole, **raw)
         opened.then(None, language, None, js=SPEAK, **PRIVATE)
         explore.wire_measured(generate.wire_measure(opened))
         maths.wire_turn(opened)
-        maths.wire_select(maths_tab)
+        features.wire(titles, opened)
         opened.then(recall, {language, history}, {generate.recipe.history}, **raw)
         worded = {remembered} | around | generate.worded | compare.worded | explore.worded
         spoken = language.input(speak, generate.inputs | compare.inputs | explore.inputs, worded, **raw)
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
         maths.wire_turn(spoken)
         spoken.then(recall, {language, history}, {generate.recipe.history}, **raw)
-        picked = {tabs} | generate.whole
-        explore.grid.cells.select(open_cell, {language}, picked, **raw).then(None, js=TO_TOP, **PRIVATE)
         gr.api(make_generate(services), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_compare(services), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
         gr.api(make_explore(services), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)

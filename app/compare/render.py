@@ -11,13 +11,14 @@ from app.controls.sentences import file_stem, plan_sentence
 from app.controls.spec import field_words, sampler_title
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say
+from app.ui.address import sends
 from app.ui.html import Shown, Words, over, strips, words
 from app.ui.images import FASTEST, data_uri, enlarged, full_columns, picture, png, sheet, square_columns, together
 from diffusion.denoisers import Description
 from diffusion.experiments.comparison import shares_step_noise
 from diffusion.plan import Plan
 from diffusion.settings import SETTINGS, SamplingSettings
-from diffusion.sharing.recipe import Recipe
+from diffusion.sharing.recipe import Recipe, to_query
 
 NAMES = ("A", "B")
 FINAL_SIDE = 560  # of the final pictures, in pixels
@@ -89,7 +90,8 @@ def outcome(
         }  # fmt: skip
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))
         sentence = words(in_each(lambda language, places=places: say(language, "compare.cost", **places)))
-        facts.append(f'{sentence} <a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>')
+        saved = f'<a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>'
+        facts.append(f"{sentence} {saved} {sends(to_query(settings), 'compare')}")
     apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{view.apart:.3f}")))
     csv = words(in_each(lambda language: say(language, "plots.csv")))
     facts.append(f'{apart} <a href="{divergence_csv(view.divergences)}" download="ddpm-lab-compare.csv">{csv}</a>')

@@ -35,7 +35,8 @@ class ComparisonView:
     numbers: steps done; steps: in all. seconds: spent in each run. columns: (numbers of both runs' steps, from 0; log
     SNR) of the strips, from noisy to clean; cells: of each run, one per column, None for steps still to come.
     divergences: so far, one per matching pair of steps. x_t: the final states, (B, H, W, C) uint8; None before the end.
-    apart: root mean square between the newest x_0_hat of both runs, at the end; None if one of them has none.
+    is_finite: whether every number of the states is. apart: root mean square between the newest
+    x_0_hat of both runs, at the end; None if one of them has none.
     """
 
     numbers: tuple[int, int]
@@ -45,6 +46,7 @@ class ComparisonView:
     cells: tuple[tuple[StripCell | None, ...], tuple[StripCell | None, ...]]
     divergences: tuple[Divergence, ...]
     x_t: tuple[np.ndarray | None, np.ndarray | None]
+    is_finite: tuple[bool, bool]
     apart: float | None
 
 
@@ -91,6 +93,7 @@ def comparison_steps(
             return ComparisonView(
                 pair.numbers, total, (seconds[0], seconds[1]), columns, (tuple(cells[0]), tuple(cells[1])),
                 tuple(divergences), tuple(visible(s.x_s) if s and is_last else None for s in pair.steps),
+                tuple(s is None or bool(s.x_s.isfinite().all()) for s in pair.steps),
                 rms(pair.steps[0].x_0_hat - pair.steps[1].x_0_hat) if both else None,
             )  # fmt: skip
 

@@ -1,31 +1,31 @@
 """The Compare tab: two runs side by side from the same initial noise."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app.compare.links import SIDES, comparison_link, linked_runs
-from app.compare.presets import DEFAULT_PRESET, OWN, PRESETS, matching_preset, preset_settings, presets_of
+from app.compare.links import SIDES, comparison_link, comparison_mark, linked_runs
+from app.compare.outcome import Outcome
+from app.compare.preset_list import PresetList
+from app.compare.presets import preset_settings, presets_of
 from app.controls.panel import OF_BOTH, START_VALUES, RunControls
-from app.controls.values import controls_of, defaults, plan_run
+from app.controls.values import changes, controls_of, kept_values, linked_values, plan_run
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
-from app.ui.html import broken_link, idle_line, plan_line
+from app.ui.html import broken_link, plan_line
 from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address
-from app.ui.progress import Progress
 from diffusion.errors import PartError
 
 if TYPE_CHECKING:
+    from app.compare.outcome import MadeComparison
     from app.compare.run import ComparisonView
     from diffusion.settings import SamplingSettings
 
-comparisons, plots = lazy_import("app.compare.run"), lazy_import("app.compare.plots")
-render = lazy_import("app.compare.render")
+comparisons, render = lazy_import("app.compare.run"), lazy_import("app.compare.render")
 
 NUM_IMAGES = 4
 
@@ -42,13 +42,7 @@ class CompareTab:
     # Layout ----------------------------------------------------------------------------------------------------------
 
     def _lay_out(self) -> None:
-        self.preset = gr.Dropdown(
-            [(say(DEFAULT, f"presets.{name}.title"), name) for name in PRESETS],
-            value=DEFAULT_PRESET,
-            label=say(DEFAULT, "compare.preset"),
-            filterable=False,
-        )
-        self.hint = gr.HTML(apply_default_css=False)
+        self.presets = PresetList()
         a = RunControls(self.services)
         with gr.Row(elem_classes="seeds"):
             a.lay_out_seed()
@@ -65,13 +59,7 @@ class CompareTab:
             self.start = gr.Button(say(DEFAULT, "buttons.compare"), variant="primary", scale=3)
             self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
         self.plan = gr.HTML(apply_default_css=False)
-        self.progress = gr.HTML(apply_default_css=False, elem_id="comparison-progress")
-        self.strips = gr.HTML(apply_default_css=False, elem_id="comparison")
-        with gr.Row(elem_classes="outcome"):
-            with gr.Column(min_width=300):
-                self.outcome = gr.HTML(apply_default_css=False)
-            with gr.Column(min_width=300, elem_classes="plot"):
-                self.plot = gr.Plot(show_label=False, container=False, visible=False)
+        self.outcome = Outcome(self.services)
         self.link = gr.HTML(apply_default_css=False)
 
     def _side(self, side: str) -> gr.Accordion:
@@ -90,12 +78,12 @@ class CompareTab:
     @property
     def inputs(self) -> set[Component]:
         """The inputs of the handlers: language, preset, and the controls of both runs."""
-        return {self.language, self.preset} | self.forms[0].inputs | self.forms[1].inputs
+        return {self.language, self.presets.chosen} | self.forms[0].inputs | self.forms[1].inputs
 
     @property
     def told(self) -> set[Component]:
         """The outputs of `tell`, which every change updates."""
-        return {self.preset, self.hint, self.plan, self.link}
+        return {self.plan, self.link} | self.presets.shown
 
     @property
     def worded(self) -> set[Component]:
@@ -104,18 +92,13 @@ class CompareTab:
         return own | self.forms[0].worded | self.forms[1].worded
 
     @property
-    def shown(self) -> set[Component]:
-        """The components that show a comparison."""
-        return {self.progress, self.strips, self.outcome, self.plot}
-
-    @property
     def whole(self) -> set[Component]:
         """The outputs of `open`."""
-        return self.worded | self.shown
+        return self.worded | self.outcome.whole
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
-        on_choice(self.preset, self.choose_preset, self.inputs, self.whole)
+        on_choice(self.presets.chosen, self.choose_preset, self.inputs, self.whole)
         for side, form in enumerate(self.forms):
             told = form.adapted | self.told
             chosen = on_choice(form.controls["checkpoint"], self._choose_checkpoint(side), self.inputs, form.worded)
@@ -127,10 +110,10 @@ class CompareTab:
             "compare",
             [self.start],
             self.stop,
-            self.progress,
+            self.outcome.progress,
             lambda sent: self._language(sent),
         )
-        events.wire(self.start, self.plan_job, self.inputs, {self.strips, self.outcome, self.plot}, self.strips)
+        events.wire(self.start, self.plan_job, self.inputs, self.outcome.running, self.outcome.strips)
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
@@ -154,24 +137,64 @@ class CompareTab:
                 raise PartError(side, error) from None
         return found
 
-    def open(self, language: str, query: str = "") -> Shown:
-        """Return the whole tab: as a link says, or with the default preset on the default checkpoint."""
+    def open(
+        self, language: str, query: str = "", address: str = "", request: gr.Request | None = None,
+        name: str | None = None, is_again: bool = False,
+    ) -> Shown:  # fmt: skip
+        """Return the whole tab: as a link says, or with the default preset on a checkpoint, by name.
+
+        request: of the visitor, whose comparison of these runs is shown if there was one. is_again: the page was loaded
+        again; then the visitor's newest comparison is shown.
+        """
         try:
-            values = linked_runs(self.services, query, self._count())
+            values = linked_runs(self.services, query, self._count(), name)
         except ValueError as error:
-            return self.open(language) | {self.strips: broken_link(explain(error, language))}
-        return self._rested(language, values or [{"checkpoint": None} | START_VALUES] * 2)
+            return self.open(language, address=address) | {self.outcome.strips: broken_link(explain(error, language))}
+        values = values or [{"checkpoint": None} | START_VALUES] * 2
+        shown = self._rested(language, values, address)
+        made = self._made(request, values) or (self.outcome.newest(request) if is_again else None)
+        return shown | (self.outcome.put(request, language, made) if made else {})
+
+    def _made(self, request: gr.Request | None, values: list[dict]) -> "MadeComparison | None":
+        try:
+            return self.outcome.made(request, [plan for _, plan in self.plans(values)])
+        except ValueError:  # what is wrong is said elsewhere
+            return None
+
+    def receive(
+        self, language: str, values: list[dict], side: int, settings: "SamplingSettings", address: str
+    ) -> Shown:
+        """Return the tab with these settings as one of its runs. Raises ValueError if they cannot run.
+
+        Seed and number of pictures become those of both. Where the other run makes pictures of another size, it
+        moves to the same checkpoint.
+        """
+        runs = list(values)
+        runs[side] = linked_values(self.services, settings)
+        shared = {name: runs[side][name] for name in OF_BOTH}
+        other = runs[1 - side] | shared
+        checkpoints = [self.services.checkpoint(run["checkpoint"]) for run in (runs[side], other)]
+        if checkpoints[1] is None or checkpoints[1].image_shape != checkpoints[0].image_shape:
+            other = kept_values(self.services, other, checkpoints[0])
+        runs[1 - side] = other
+        return self._rested(language, runs, address)
+
+    def follow(self, request: gr.Request, sent: Sent, names: dict[str, str]) -> Shown:
+        """Show other checkpoints: their names by side, "a" and "b"."""
+        language, values = self._language(sent), self.values(sent)
+        shown: Shown = {}
+        for side, name in enumerate(map(names.get, SIDES)):
+            if checkpoint := name and self.services.checkpoint(name):
+                before, values[side] = values[side], kept_values(self.services, values[side], checkpoint)
+                shown |= self.forms[side].rewrite(language, values[side], changes(before, values[side]))
+        return shown | self.tell(language, values, page_address(request))
 
     def _count(self) -> int:
         return min(NUM_IMAGES, self.services.options.max_images)
 
     def _rested(self, language: str, values: list[dict], address: str = "") -> Shown:
-        return self.rewrite(language, values, with_values=True, address=address) | {
-            self.progress: idle_line("ready", language),
-            self.strips: "",
-            self.outcome: "",
-            self.plot: gr.update(visible=False),
-        }
+        shown = self.rewrite(language, values, with_values=True, address=address)
+        return shown | self.outcome.rest(language)
 
     def rewrite(self, language: str, values: list[dict], with_values: bool = False, address: str = "") -> Shown:
         """Return all texts of the tab in a language; with_values also sets the controls to the given values."""
@@ -188,40 +211,29 @@ class CompareTab:
 
     def tell(self, language: str, values: list[dict], address: str = "") -> Shown:
         """Return the preset that both runs are, what they will do or what is wrong with them, and the link to them."""
+        checkpoint = self.services.checkpoint(values[0]["checkpoint"])
+        untold, _ = self.presets.tell(language, checkpoint)
         if not self.services.catalogue.names():
-            return self._preset_told(language, values, None) | {self.plan: "", self.link: ""}
+            return untold | {self.plan: "", self.link: ""}
         try:
             (a, plan_a), (b, plan_b) = self.plans(values)
         except ValueError as error:
-            wrong = plan_line(explain(error, language), is_error=True)
-            return self._preset_told(language, values, None) | {self.plan: wrong}
+            return untold | {self.plan: plan_line(explain(error, language), is_error=True)}
         plans = plan_a, plan_b
-        told = self._preset_told(language, values, [plan.settings for plan in plans])
+        told, preset = self.presets.tell(language, checkpoint, [plan.settings for plan in plans])
+        mark = comparison_mark(self.services, plans, preset, self._count())
         if address:
             told[self.link] = comparison_link(plans, address, language)
         try:
             comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
         except ValueError as error:
-            return told | {self.plan: plan_line(explain(error, language), is_error=True)}
+            return told | {self.plan: plan_line(explain(error, language), is_error=True, mark=mark)}
         seconds = tuple(self.services.latency.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
-        return told | {self.plan: plan_line(render.plan_lines(plans, seconds, language))}
-
-    def _preset_told(self, language: str, values: list[dict], settings: "Sequence[SamplingSettings] | None") -> Shown:
-        """Return updates of the list of presets (the one that both runs' settings are, if any) and of its hint."""
-        checkpoint = self.services.checkpoint(values[0]["checkpoint"])
-        preset = settings and checkpoint and matching_preset(settings, checkpoint)
-        # Own settings are no choice: a visitor gets there by changing a setting
-        names = presets_of(checkpoint) if preset else [*presets_of(checkpoint), OWN]
-        choices = [(say(language, f"presets.{name}.title"), name) for name in names]
-        label = say(language, "compare.preset")
-        return {
-            self.preset: gr.update(choices=choices, value=preset or OWN, label=label),
-            self.hint: render.preset_words(preset, language) if preset else "",
-        }
+        return told | {self.plan: plan_line(render.plan_lines(plans, seconds, language), mark=mark)}
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Show another preset: its settings on the checkpoint of the first run, with the seed and count as they are."""
-        language, preset, values = self._language(sent), sent[self.preset], self.values(sent)
+        language, preset, values = self._language(sent), sent[self.presets.chosen], self.values(sent)
         checkpoint = self.services.checkpoint(values[0]["checkpoint"])
         if checkpoint is None or preset not in presets_of(checkpoint):
             return UNCHANGED
@@ -231,23 +243,16 @@ class CompareTab:
 
     def _choose_checkpoint(self, side: int):
         def choose(sent: Sent) -> Shown:
-            """Show another checkpoint for one run, with its limits and defaults.
+            """Show another checkpoint for one run; the settings stay as far as it can run with them.
 
-            Shared controls, sampler, spacing and a possible number of steps stay. Their values are not sent back: on a
-            slow machine that would undo what the visitor has changed meanwhile.
+            Values that stay are not sent back: on a slow machine that would undo what a visitor has changed meanwhile.
             """
             form, of_run = self.forms[side], self.values(sent)[side]
             checkpoint = self.services.checkpoint(of_run["checkpoint"])
             if checkpoint is None:
                 return UNCHANGED
-            kept = {*OF_BOTH, "sampler", "timestep_spacing"}
-            steps = of_run["num_inference_steps"]
-            if isinstance(steps, int) and steps <= checkpoint.num_train_timesteps:
-                kept.add("num_inference_steps")
-            fresh = {
-                name: value for name, value in defaults(checkpoint, self.services.options).items() if name not in kept
-            }
-            return form.rewrite(self._language(sent), of_run | fresh, fresh)
+            kept = kept_values(self.services, of_run, checkpoint)
+            return form.rewrite(self._language(sent), kept, changes(of_run, kept))
 
         return choose
 
@@ -274,19 +279,7 @@ class CompareTab:
         language = self._language(sent)
         (a, plan_a), (b, plan_b) = self.plans(self.values(sent))
         comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
-        checkpoints = tuple(self.services.catalogue.checkpoint(p.settings.checkpoint) for p in (plan_a, plan_b))
         made_by = (a.denoiser(plan_a).description, b.denoiser(plan_b).description)
-
-        def show(progress: "Progress[ComparisonView]") -> Shown:
-            view = progress.content
-            shown: Shown = {self.strips: render.strips_of(view, language)}
-            if progress.state == "running":
-                return shown | {self.outcome: "", self.plot: gr.update(visible=False)}
-            plot = plots.divergence(view.divergences, language).plot
-            return shown | {
-                self.outcome: render.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
-                self.plot: gr.update(value=plot, visible=bool(view.divergences)),
-            }
-
+        show = self.outcome.shows(request, language, (plan_a, plan_b), made_by)
         seconds = self.services.expected_seconds(plan_a, plan_b)
         return QueuedJob(language, lambda: comparisons.comparison_steps(a, plan_a, b, plan_b), show, seconds)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from app.controls.codecs import CONTROLS, trained_betas
+from app.controls.codecs import CODECS, CONTROLS, MIXED, NO_CLASS, trained_betas
 from app.server.limits import check_images
 from app.server.options import Options
 from app.texts.messages import Refusal
-from diffusion.errors import shortened
+from diffusion.errors import FieldError, shortened
 from diffusion.setting_spec import Limits
 from diffusion.settings import SETTINGS, SamplingSettings
 
@@ -31,6 +31,7 @@ def first_values(checkpoint: Checkpoint | None, limits: Limits) -> dict[str, Any
     return {name: codec.first(checkpoint, limits) for name, codec in CONTROLS.items() if name != "checkpoint"}
 
 
+CLASS = CODECS["class_label"].name
 DEFAULTS = first_values(None, Limits())  # without any checkpoint
 
 
@@ -81,6 +82,33 @@ def controls_of(settings: SamplingSettings, checkpoint: Checkpoint) -> dict[str,
         name: codec.shown(settings, checkpoint) if codec.setting.holds(facts) else codec.first(checkpoint, Limits())
         for name, codec in CONTROLS.items()
     }
+
+
+def kept_values(services: Services, values: Mapping, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the values for another checkpoint: as many of `values` as it can run with, else its own defaults.
+
+    The noise schedule becomes the trained one, and a single class any: a number means another class there.
+    """
+    own = {"checkpoint": checkpoint.name} | defaults(checkpoint, services.options)
+    kept = own | {name: values[name] for name in own if name in values} | {"checkpoint": checkpoint.name}
+    kept |= trained_betas(checkpoint)
+    if kept[CLASS] not in (MIXED, NO_CLASS):
+        kept[CLASS] = own[CLASS]
+    while True:
+        try:
+            services.plan(settings_of(kept, checkpoint, services.options))
+            return kept
+        except FieldError as error:
+            wrong = {codec.name for codec in CONTROLS.values() if codec.setting.name in error.fields}
+            refused = {name: own[name] for name in wrong if kept[name] != own[name]}
+            if not refused:
+                return own
+            kept |= refused
+
+
+def changes(before: Mapping, values: Mapping) -> set[str]:
+    """Return the names of the controls whose values change. Only these are set where a visitor may be at the others."""
+    return {name for name, value in values.items() if value != before.get(name)}
 
 
 def plan_run(services: Services, values: Mapping) -> tuple[DDPMLabPipeline, Plan]:

@@ -1,13 +1,13 @@
 """The Explore tab's own controls: the preset, the axes and the frontier's settings; and the link to a grid."""
 
 from collections.abc import Callable, Mapping
-from urllib.parse import parse_qsl, urlencode
+from urllib.parse import urlencode
 
 import gradio as gr
 
 from app.controls.panel import START_VALUES, RunControls
 from app.controls.spec import field_words
-from app.controls.values import controls_of, linked_values
+from app.controls.values import controls_of, linked_values, settings_of
 from app.explore.grids import (
     AXES,
     DEFAULT_PRESET,
@@ -26,10 +26,11 @@ from app.server.checkpoints import Checkpoint
 from app.server.services import Services
 from app.texts import DEFAULT, say
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
-from app.ui.links import noted_link, page_address, query_fields
+from app.ui.html import Mark
+from app.ui.links import noted_link, page_address, query_fields, query_of
 from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES, Axis
 from diffusion.settings import SamplingSettings
-from diffusion.sharing.recipe import from_query, to_query
+from diffusion.sharing.recipe import from_query
 
 NAMES = ("preset", *(key for axis in AXES for key in (axis, f"{axis}_values")), *FRONTIER)
 IN_LINK = NAMES[1:]
@@ -183,9 +184,22 @@ class ExploreControls:
 
     def link(self, request: gr.Request, language: str, own: Mapping, base: SamplingSettings) -> str:
         """Return the HTML of a link to the grid, to copy."""
-        fields = [("tab", "explore"), *((name, own[name]) for name in IN_LINK if own[name] not in (NO_FIELD, None))]
-        fields += [(f"base.{name}", value) for name, value in parse_qsl(to_query(base))]
-        return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(language, "explore.link"))
+        query = urlencode([("tab", "explore"), *self._fields(own, base)])
+        return noted_link(f"{page_address(request)}?{query}", say(language, "explore.link"))
+
+    def mark(self, own: Mapping, base: SamplingSettings) -> Mark:
+        """Mark the tab with the grid; without it, its address opens DEFAULT_PRESET on the default checkpoint."""
+        usual, values = self.of_preset(DEFAULT_PRESET, self.services.catalogue.default())
+        home = self.services.checkpoint(values["checkpoint"])
+        is_home = home is not None and base == settings_of(values, home, self.services.options)
+        is_home = is_home and all(str(own[name]) == str(usual[name]) for name in IN_LINK)
+        preset = next((name for name in GRID_PRESETS if preset_axes(name).items() <= own.items()), "")
+        return Mark.of("explore", self._fields(own, base), is_home, preset)
+
+    @staticmethod
+    def _fields(own: Mapping, base: SamplingSettings) -> list[tuple[str, str]]:
+        asked = [(name, str(own[name])) for name in IN_LINK if own[name] not in (NO_FIELD, None)]
+        return asked + query_of(base, "base.")
 
     def linked(self, query: str) -> tuple[dict, dict] | None:
         """Return the values in an address, for these controls and for the run's; None if it describes no grid.

@@ -1,5 +1,6 @@
 """The frontier on the page: its button, its plots of quality against network calls, and its table."""
 
+from collections.abc import Mapping
 from html import escape
 
 import gradio as gr
@@ -49,6 +50,11 @@ class FrontierPanel:
         """Return updates that clear the results: nothing is measured yet."""
         hidden = dict.fromkeys(self.plots, gr.update(visible=False))
         return hidden | dict.fromkeys([*self.captions, self.table], "")
+
+    def known(self, language: str, frontier: Frontier, found: Mapping) -> Shown:
+        """Return updates that show the measurements if all are known; else nothing is measured yet."""
+        is_whole = all(job.key in found for job in frontier.jobs)
+        return self.shown(language, frontier, Results(dict(found), None)) if is_whole else self.empty()
 
     def shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
         """Return updates that show the measurements so far."""

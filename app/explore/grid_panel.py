@@ -11,21 +11,13 @@ from app.ui.lazy_import import lazy_import
 
 explore_views = lazy_import("app.explore.render")
 
-# A plain click on a cell opens its run in this page; with Ctrl, Meta or Shift the browser follows the link as usual
-PICK = """element.addEventListener('click', (event) => {
-    const cell = event.target.closest('a[data-query]');
-    if (!cell || event.ctrlKey || event.metaKey || event.shiftKey) return;
-    event.preventDefault();
-    trigger('select', {query: cell.dataset.query});
-});"""
-
 
 class GridPanel:
-    """The grid's components, laid out where the panel is constructed. cells: its event says which cell was clicked."""
+    """The grid's components, laid out where the panel is constructed. Each cell is a link that opens its run."""
 
     def __init__(self, services: Services):
         self.services = services
-        self.cells = gr.HTML(apply_default_css=False, js_on_load=PICK, elem_id="grid")
+        self.cells = gr.HTML(apply_default_css=False, elem_id="grid")
         self.files = gr.HTML(apply_default_css=False)
 
     @property

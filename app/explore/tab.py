@@ -1,20 +1,20 @@
 """The Explore tab: a grid of runs over up to three settings, and quality against network calls."""
 
-from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import gradio as gr
 
 from app.controls.panel import RunControls
+from app.controls.values import changes, kept_values, linked_values
 from app.explore.axes_panel import OWN_GRID, ExploreControls
 from app.explore.frontier_panel import FrontierPanel
 from app.explore.grid_panel import GridPanel
-from app.explore.grids import AXES, DEFAULT_PRESET, Frontier, Grid, frontier_of, grid_of, presets_of
-from app.explore.run import GRID_PREVIEW_SECONDS, VISITORS, Known, Results, explore_steps
+from app.explore.grids import AXES, DEFAULT_PRESET, presets_of
+from app.explore.jobs import ExploreJobs
+from app.explore.run import Known, Results
 from app.server.jobs import JobEvents, QueuedJob
-from app.server.limits import check_cost
 from app.server.services import Services
-from app.server.sessions import BySession
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
@@ -23,7 +23,7 @@ from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 
 if TYPE_CHECKING:
-    from diffusion.experiments.grid import Job
+    from diffusion.settings import SamplingSettings
 
 explore_views = lazy_import("app.explore.render")
 
@@ -34,7 +34,7 @@ class ExploreTab:
     def __init__(self, services: Services, language: gr.Radio):
         self.services = services
         self.language = language
-        self.explored: BySession[Known] = BySession(VISITORS)
+        self.jobs = ExploreJobs(services)
         self.axes = ExploreControls(services)
         self.form = RunControls(services)
         self._lay_out()
@@ -129,49 +129,61 @@ class ExploreTab:
     def values(self, sent: Sent) -> tuple[dict, dict]:  # of the own controls, and of the run's controls
         return self.axes.values(sent), self.form.values(sent)
 
-    def _grid(self, own: dict, values: dict) -> Grid:
-        return grid_of(own, values, self.services.catalogue, self.services.options)
-
-    def _frontier(self, own: dict, values: dict) -> Frontier:
-        return frontier_of(own, values, self.services.catalogue, self.services.options)
-
-    def _to_run(self, jobs: "Sequence[Job]", known: Known) -> "list[Job]":
-        """Return each job without a known result once. Raises ValueError if they cost too much."""
-        found = known.of(jobs)
-        to_run = list({job.key: job for job in jobs if job.key not in found}.values())
-        check_cost(self.services.options, *to_run)
-        return to_run
-
-    def _expected_seconds(self, jobs: "Sequence[Job]") -> float | None:
-        latency = self.services.latency
-        each = [latency.expected_seconds(plan.settings.checkpoint, plan) for job in jobs for plan in job.plans]
-        return None if None in each else sum(each)
-
-    def _known(self, request: gr.Request | None) -> Known:
-        return (request and self.explored.of(request.session_hash)) or Known()
-
     # Opening and changing --------------------------------------------------------------------------------------------
 
-    def open(self, language: str, query: str = "") -> Shown:
-        """Return the whole tab: as a link describes it, or the default preset on the first usable checkpoint."""
+    def open(self, language: str, query: str = "", request: gr.Request | None = None, name: str | None = None) -> Shown:
+        """Return the whole tab: as a link describes it, or the default preset on a checkpoint, by name.
+
+        request: of the visitor, whose results are shown.
+        """
         try:
             linked = self._linked(query)
         except ValueError as error:
             problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
             return self.open(language) | {self.progress: plan_line(problem, is_error=True)}
-        own, values = linked or self.axes.of_preset(DEFAULT_PRESET, self.services.catalogue.default())
-        return self._rested(language, own, values)
+        own, values = linked or self.axes.of_preset(DEFAULT_PRESET, name or self.services.catalogue.default())
+        return self._rested(language, own, values, request)
+
+    def receive(
+        self, request: gr.Request, language: str, own: dict, values: dict, settings: "SamplingSettings"
+    ) -> Shown:
+        """Return the tab with these settings in all cells, but for the axes and the number of pictures.
+
+        Raises ValueError if they cannot run.
+        """
+        sent = linked_values(self.services, settings)
+        return self._rested(language, own, sent | {"num_images": values["num_images"]}, request)
+
+    def follow(self, request: gr.Request, sent: Sent, name: str) -> Shown:
+        """Show another checkpoint, by name; the settings stay as far as it can run with them."""
+        language, (own, before) = self._language(sent), self.values(sent)
+        checkpoint = self.services.checkpoint(name)
+        if checkpoint is None:
+            return UNCHANGED
+        values = kept_values(self.services, before, checkpoint)
+        if own["preset"] not in (OWN_GRID, *presets_of(checkpoint)):
+            own = self.axes.of_preset(DEFAULT_PRESET, checkpoint.name)[0]
+        shown = self.axes.rewrite(language, own, checkpoint, with_values=True)
+        shown |= self.form.rewrite(language, values, changes(before, values))
+        return shown | self.tell(language, own, values, request)
 
     def _linked(self, query: str) -> tuple[dict, dict] | None:
         linked = self.axes.linked(query)
         if linked:
-            self._to_run(self._grid(*linked).jobs, Known())
-            self._frontier(*linked)
+            self.jobs.to_run(self.jobs.grid(*linked).jobs, Known())
+            self.jobs.frontier(*linked)
         return linked
 
     def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         shown = self.rewrite(language, own, values, request, with_values=True)
-        return shown | {self.progress: idle_line("ready", language)} | self.frontier.empty()
+        return shown | {self.progress: idle_line("ready", language)} | self._measured(language, own, values, request)
+
+    def _measured(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
+        """Return the visitor's frontier if it was measured, else an empty one."""
+        with suppress(ValueError):  # what is wrong is said elsewhere
+            frontier = self.jobs.frontier(own, values)
+            return self.frontier.known(language, frontier, self.jobs.known(request).of(frontier.jobs))
+        return self.frontier.empty()
 
     def rewrite(
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
@@ -195,21 +207,23 @@ class ExploreTab:
 
     def _plans(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
         """Return what both buttons would do, the grid as far as known unless it is refused, and its link."""
-        known = self._known(request)
+        known, mark = self.jobs.known(request), None
         shown: Shown = {self.link: ""} if request is None else {}
         try:
-            grid = self._grid(own, values)
+            grid = self.jobs.grid(own, values)
+            mark = self.axes.mark(own, grid.base)
             if request is not None:
                 shown[self.link] = self.axes.link(request, language, own, grid.base)
-            to_run = self._to_run(grid.jobs, known)
-            plan = plan_line(explore_views.plan_sentence(grid, to_run, self._expected_seconds(to_run), language))
+            to_run = self.jobs.to_run(grid.jobs, known)
+            sentence = explore_views.plan_sentence(grid, to_run, self.jobs.expected_seconds(to_run), language)
+            plan = plan_line(sentence, mark=mark)
             shown |= self.grid.show(language, grid, known.of(grid.jobs))
         except ValueError as error:
-            plan = plan_line(explain(error, language), is_error=True)
+            plan = plan_line(explain(error, language), is_error=True, mark=mark)
         try:
-            frontier = self._frontier(own, values)
-            to_run = self._to_run(frontier.jobs, known)
-            sentence = explore_views.frontier_sentence(frontier, to_run, self._expected_seconds(to_run), language)
+            frontier = self.jobs.frontier(own, values)
+            to_run = self.jobs.to_run(frontier.jobs, known)
+            sentence = explore_views.frontier_sentence(frontier, to_run, self.jobs.expected_seconds(to_run), language)
             frontier_plan = plan_line(sentence)
         except ValueError as error:
             frontier_plan = plan_line(explain(error, language), is_error=True)
@@ -225,15 +239,8 @@ class ExploreTab:
         return self._rested(self._language(sent), *of_preset, request)
 
     def choose_checkpoint(self, request: gr.Request, sent: Sent) -> Shown:
-        """Show the same grid on another checkpoint; the shared settings are reset, because its betas differ."""
-        own, values = self.values(sent)
-        checkpoint = self.services.checkpoint(values["checkpoint"])
-        if checkpoint is None:
-            return UNCHANGED
-        preset = own["preset"] if own["preset"] in presets_of(checkpoint) else DEFAULT_PRESET
-        fresh, values = self.axes.of_preset(preset, checkpoint.name)
-        own = own if own["preset"] == OWN_GRID else fresh
-        return self.rewrite(self._language(sent), own, values, request, with_values=True)
+        """Show the same grid on another checkpoint."""
+        return self.follow(request, sent, self.form.values(sent)["checkpoint"])
 
     def _choose_field(self, axis: str):
         def choose(request: gr.Request, sent: Sent) -> Shown:
@@ -266,17 +273,17 @@ class ExploreTab:
 
     def plan_grid(self, request: gr.Request, sent: Sent) -> QueuedJob[Results]:
         """Plan the job of the Explore button: the grid, cell by cell."""
-        language, grid = self._language(sent), self._grid(*self.values(sent))
+        language, grid = self._language(sent), self.jobs.grid(*self.values(sent))
 
         def show(progress: Progress[Results]) -> Shown:
             found, current = progress.content.found, progress.content.current
             return self.grid.show(language, grid, found, current, with_files=progress.state != "running")
 
-        return self._job(request, language, grid.jobs, show)
+        return self.jobs.queued(request, language, grid.jobs, show)
 
     def plan_frontier(self, request: gr.Request, sent: Sent) -> QueuedJob[Results]:
         """Plan the job of the Measure button: the frontier, point by point."""
-        language, frontier = self._language(sent), self._frontier(*self.values(sent))
+        language, frontier = self._language(sent), self.jobs.frontier(*self.values(sent))
         count = None
 
         def show(progress: Progress[Results]) -> Shown:
@@ -286,13 +293,7 @@ class ExploreTab:
                 return {}
             return self.frontier.shown(language, frontier, progress.content)
 
-        return self._job(request, language, frontier.jobs, show)
-
-    def _job(self, request: gr.Request, language: str, jobs: "Sequence[Job]", show) -> QueuedJob[Results]:
-        known = self.explored.own(request.session_hash, Known)
-        to_run = self._to_run(jobs, known)
-        seconds = self.services.expected_seconds(*(plan for job in to_run for plan in job.plans))
-        return QueuedJob(language, lambda: explore_steps(jobs, known), show, seconds, GRID_PREVIEW_SECONDS)
+        return self.jobs.queued(request, language, frontier.jobs, show)
 
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
         """Update what both buttons would do, after a job has ended."""

@@ -5,15 +5,18 @@ from typing import TYPE_CHECKING
 
 import gradio as gr
 
-from app.controls.values import plan_run
+from app.controls.panel import RunControls
+from app.controls.values import defaults, plan_run, settings_of
 from app.generate.elsewhere import table
 from app.generate.quick_presets import quick_links
+from app.server.jobs import NETWORK_EVENT
 from app.server.services import Services
-from app.texts import DEFAULT, say
+from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
-from app.ui.events import Component, Shown
-from app.ui.html import plan_line
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
+from app.ui.html import Mark, plan_line
 from app.ui.lazy_import import lazy_import
+from app.ui.links import query_of
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline
@@ -79,6 +82,30 @@ class Preview:
         shown[self.quick] = quick_links(run[1].settings, checkpoint, language)
         return shown | dict(zip(self.plots, plots, strict=True)), run
 
+    def wire_measure(self, event, form: RunControls, language: gr.Radio) -> gr.events.Dependency:
+        """Measure the speed after an event that shows another checkpoint; return the event that then shows the time.
+
+        The time is for the settings at that moment: measuring takes a while, and visitors don't wait for it.
+        """
+        chosen = form.controls["checkpoint"]
+
+        def measure(sent: Sent) -> Shown:
+            """Measure how fast the checkpoint on the page is here, or show why it cannot be used."""
+            checkpoint = self.services.checkpoint(sent[chosen])
+            if checkpoint is None:
+                values = {"checkpoint": sent[chosen]}
+                return {self.plan: self.plan_line(known_language(sent[language]), values)}
+            self.services.latency.measure(checkpoint.name, self.services.catalogue.quick_pipeline(checkpoint.name))
+            return UNCHANGED
+
+        def tell_time(sent: Sent) -> Shown:
+            """Return what the settings will do, now with the time that it takes."""
+            return {self.plan: self.plan_line(known_language(sent[language]), form.values(sent))}
+
+        how = {"trigger_mode": "always_last", "preprocess": False}
+        measured = event.then(measure, {chosen, language}, {self.plan}, **how, **NETWORK_EVENT)
+        return measured.then(tell_time, {language} | form.inputs, {self.plan}, **how, **PRIVATE)
+
     def plan_line(self, language: str, values: dict) -> str:
         """Return the line that says what the settings will do, or what is wrong with them."""
         return self._planned(language, values)[1]
@@ -92,8 +119,15 @@ class Preview:
             return None, plan_line(explain(error, language), is_error=True)
         seconds = self.services.latency.expected_seconds(plan.settings.checkpoint, plan)
         return (pipeline, plan), plan_line(
-            sentences.plan_summary(plan, language, seconds), key=sentences.pictures_key(plan)
+            sentences.plan_summary(plan, language, seconds), key=sentences.pictures_key(plan), mark=self._mark(plan)
         )
+
+    def _mark(self, plan: "Plan") -> Mark:
+        """Mark the tab with the run; without settings, its address opens the defaults of the default checkpoint."""
+        home = self.services.checkpoint(self.services.catalogue.default())
+        usual = home and {"checkpoint": home.name} | defaults(home, self.services.options)
+        is_home = bool(usual) and plan.settings == settings_of(usual, home, self.services.options)
+        return Mark.of("generate", query_of(plan.settings), is_home)
 
 
 def _captions(language: str) -> list[str]:

@@ -16,7 +16,7 @@ def _few_steps(settings: SamplingSettings, checkpoint: Checkpoint) -> str:
 
 
 def _against(settings: SamplingSettings, checkpoint: Checkpoint) -> str:
-    return urlencode({"tab": "compare", "preset": "ddpm-ddim"})
+    return urlencode({"tab": "compare", "preset": "ddpm-ddim", "checkpoint": checkpoint.name})
 
 
 def _naive_betas(settings: SamplingSettings, checkpoint: Checkpoint) -> str | None:

@@ -13,12 +13,13 @@ from app.generate.previews import data_uri_of, samples_uri
 from app.generate.run import RunView
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say, say_name
+from app.ui.address import sends
 from app.ui.html import Shown, film, notice, panels, results, words
 from app.ui.images import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
 from app.ui.progress import Progress
 from diffusion.denoisers import Description
 from diffusion.plan import Plan
-from diffusion.sharing.recipe import Recipe
+from diffusion.sharing.recipe import Recipe, to_query
 
 PREVIEW_PIXELS = 2**16  # per preview; pictures beyond that are not previewed
 
@@ -95,6 +96,7 @@ def finished(
         made=in_each(lambda language: made_line(plan, checkpoint, language)),
         moved=in_each(lambda language: say(language, "stage.moved")),
         key=pictures_key(plan),
+        sends=sends(to_query(settings), "generate"),
     )
 
 

@@ -1,19 +1,21 @@
 """The Generate tab: choose a checkpoint and the settings of a run, and watch it."""
 
+from collections.abc import Collection
+
 import gradio as gr
 
 from app.controls.panel import START_VALUES, RunControls
-from app.controls.values import defaults, linked_values, plan_run
+from app.controls.values import changes, defaults, kept_values, linked_values, plan_run
 from app.generate.preview import Preview
 from app.generate.recipe_panel import RecipePanel, message
 from app.generate.run import RunView, run_steps
 from app.generate.stage import Stage
-from app.server.jobs import NETWORK_EVENT, JobEvents, QueuedJob
+from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
-from app.ui.html import broken_link, idle_line
+from app.ui.html import broken_link
 from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address, settings_of_query
 from app.ui.progress import Progress
@@ -33,8 +35,9 @@ class GenerateTab:
         self.form = RunControls(services)
         self.buttons: dict[str, gr.Button] = {}
         self.preview = Preview(services)
+        self._button("animate", size="sm", visible=False, render=False)
+        self.run = Stage(services, self.buttons["animate"])
         self._lay_out()
-        self.run = Stage(services, self.stage, self.film)
         self._wire()
 
     # Layout ----------------------------------------------------------------------------------------------------------
@@ -58,11 +61,7 @@ class GenerateTab:
                     self.recipe = RecipePanel(self.services, self.remembered)
             with gr.Column(scale=9, elem_id="show"):
                 self.preview.lay_out_plan()
-                self.progress = gr.HTML(apply_default_css=False, elem_id="progress")
-                self.stage = gr.HTML(apply_default_css=False, elem_id="stage")
-                self.film = gr.HTML(apply_default_css=False)
-                self._button("animate", size="sm", visible=False)
-                self.animation = gr.HTML(apply_default_css=False, elem_id="animation")
+                self.run.lay_out()
         self.preview.lay_out_behind()
 
     def _button(self, name: str, **more) -> None:
@@ -88,7 +87,7 @@ class GenerateTab:
     @property
     def whole(self) -> set[Component]:
         """The outputs of `open`."""
-        return self.worded | {self.progress, self.stage, self.film, self.buttons["animate"], self.animation}
+        return self.worded | self.run.whole
 
     def _wire(self) -> None:
         controls, buttons = self.form.controls, self.buttons
@@ -102,32 +101,27 @@ class GenerateTab:
 
         self._wire_jobs()
         how = {"preprocess": False, "api_visibility": "private", "concurrency_limit": 1}
-        buttons["animate"].click(self.animate, {self.language}, {self.animation}, **how)
+        buttons["animate"].click(self.animate, {self.language}, {self.run.animation}, **how)
         self._wire_recipe(raw)
 
     def _wire_jobs(self) -> None:
         starts = [self.buttons["generate"], self.recipe.verify_button]
         stop, panel = self.buttons["stop"], self.recipe
-        events = JobEvents(self.services, "generate", starts, stop, self.progress, self._language)
-        shown, remembered = {self.stage, self.film}, {panel.remembered, panel.history}
+        run = self.run
+        events = JobEvents(self.services, "generate", starts, stop, run.progress, self._language)
+        shown, remembered = {run.stage, run.film}, {panel.remembered, panel.history}
         how = {
-            "cleared": {self.buttons["animate"]: gr.update(visible=False), self.film: "", self.animation: ""},
+            "cleared": {self.buttons["animate"]: gr.update(visible=False), run.film: "", run.animation: ""},
             "ended": {self.buttons["animate"]: gr.update(visible=True)},
         }
         inputs = self.inputs | {panel.remembered}
-        events.wire(self.buttons["generate"], self.plan_run, inputs, shown | remembered, self.stage, **how)
+        events.wire(self.buttons["generate"], self.plan_run, inputs, shown | remembered, run.stage, **how)
         inputs = {self.language, panel.file}
         events.wire(panel.verify_button, self.plan_verification, inputs, shown | {panel.said}, panel.said, **how)
 
-    def wire_measure(self, event):
-        """Measure the speed after an event that shows another checkpoint; return the event that then shows the time.
-
-        The time is for the settings at that moment: measuring takes a while, and visitors don't wait for it.
-        """
-        inputs = {self.form.controls["checkpoint"], self.language}
-        how = {"trigger_mode": "always_last", "preprocess": False}
-        measured = event.then(self.measure, inputs, {self.preview.plan}, **how, **NETWORK_EVENT)
-        return measured.then(self.tell_time, self.inputs, {self.preview.plan}, **how, **PRIVATE)
+    def wire_measure(self, event) -> gr.events.Dependency:
+        """Measure the speed after an event that shows another checkpoint; see Preview."""
+        return self.preview.wire_measure(event, self.form, self.language)
 
     def _wire_recipe(self, raw: dict) -> None:
         panel = self.recipe
@@ -141,55 +135,58 @@ class GenerateTab:
     # Handlers --------------------------------------------------------------------------------------------------------
 
     def open(
-        self, language: str, name: str | None = None, query: str = "", address: str = "",
-        request: gr.Request | None = None,
+        self, language: str, query: str = "", address: str = "", request: gr.Request | None = None,
+        name: str | None = None, is_again: bool = False,
     ) -> Shown:  # fmt: skip
         """Return the whole tab with a link's settings (query), or with the defaults of a checkpoint, by name.
 
-        request: of a visitor who is on the page already; see `restored`.
+        request, is_again: see `restored`.
         """
         catalogue = self.services.catalogue
         try:
             if settings := settings_of_query(query):
-                return self.restored(language, linked_values(self.services, settings), address, request)
+                return self.restored(language, linked_values(self.services, settings), address, request, is_again)
         except ValueError as error:
-            broken = broken_link(explain(error, language))
             self.run.clear(request)
-            return self.open(language, address=address) | {self.stage: broken}
+            return self.open(language, address=address) | {self.run.stage: broken_link(explain(error, language))}
         name = catalogue.default() if name is None else name
-        checkpoint = self.services.checkpoint(name)
-        values = {"checkpoint": name} | (defaults(checkpoint, self.services.options) if checkpoint else START_VALUES)
-        if checkpoint is not None:
-            stage = views.opening(checkpoint, language)
-        elif name in catalogue.names():
-            stage = views.broken(explain(catalogue.error_of(name), language))
-        else:
-            stage = views.empty(str(catalogue.folder))
-        return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
+        if checkpoint := self.services.checkpoint(name):
+            values = {"checkpoint": name} | defaults(checkpoint, self.services.options)
+            return self.restored(language, values, address, request, is_again)
+        known = name in catalogue.names()
+        sight = (
+            views.broken(explain(catalogue.error_of(name), language)) if known else views.empty(str(catalogue.folder))
+        )
+        shown = self.rewrite(language, {"checkpoint": name} | START_VALUES, address, with_values=True)
+        return shown | self.run.rest(language, sight)
 
-    def _at_rest(self, language: str, stage: str) -> Shown:
-        """Return the tab's state when nothing runs and there is no film."""
-        return {
-            self.progress: idle_line("ready", language),
-            self.stage: stage,
-            self.film: "",
-            self.buttons["animate"]: gr.update(visible=False, value=say(language, "buttons.animate")),
-            self.animation: "",
-        }
-
-    def rewrite(self, language: str, values: dict, address: str = "", with_values: bool = False) -> Shown:
-        """Return all texts of the tab in a language; with_values also sets the controls to `values`."""
+    def rewrite(
+        self, language: str, values: dict, address: str = "", with_values: bool | Collection[str] = False
+    ) -> Shown:
+        """Return all texts of the tab in a language; with_values: see RunControls.rewrite."""
         buttons = {one: gr.update(value=say(language, f"buttons.{name}")) for name, one in self.buttons.items()}
         controls = self.form.rewrite(language, values, with_values)
         words = self.preview.rewrite(language) | self.recipe.rewrite(language)
         return controls | buttons | words | self.tell(language, values, address)
 
-    def restored(self, language: str, values: dict, address: str = "", request: gr.Request | None = None) -> Shown:
-        """Return the whole tab with these values in its controls. A run on the stage of the `request` stays there."""
+    def restored(
+        self, language: str, values: dict, address: str = "", request: gr.Request | None = None, is_again: bool = False,
+        before: dict | None = None,
+    ) -> Shown:  # fmt: skip
+        """Return the whole tab with these values in its controls, and pictures of the visitor whose `request` it is.
+
+        On the stage are the pictures of these settings if the visitor has made them, else those of a run that are there
+        already. is_again: the page was loaded again; then those of the visitor's newest run are better than none.
+        before: what the controls hold; only those that change are set, for a visitor may be at the others.
+        """
+        changed = True if before is None else changes(before, values)
+        shown = self.rewrite(language, values, address, with_values=changed)
+        if made := self.run.made(request, values) or (is_again and self.run.newest(request)):
+            return shown | self.run.put(request, language, made)
         if self.run.has_run(request):
-            return self.rewrite(language, values, address, with_values=True)
-        stage = views.opening(self.services.catalogue.checkpoint(values["checkpoint"]), language)
-        return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
+            return shown
+        checkpoint = self.services.catalogue.checkpoint(values["checkpoint"])
+        return shown | self.run.rest(language, views.opening(checkpoint, language))
 
     def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
         """Restore an earlier run that was chosen from the history."""
@@ -223,23 +220,18 @@ class GenerateTab:
         shown, run = self.preview.tell(language, values)
         return shown if run is None else shown | self.recipe.describe(address, language, *run)
 
-    def measure(self, sent: Sent) -> Shown:
-        """Measure how fast the checkpoint on the page is here, or show why it cannot be used."""
-        name = sent[self.form.controls["checkpoint"]]
+    def choose(self, request: gr.Request, sent: Sent) -> Shown:
+        """Show another checkpoint, with its limits and pictures; the settings stay as far as it can run with them."""
+        self.run.clear(request)
+        return self.follow(request, sent, self.form.values(sent)["checkpoint"])
+
+    def follow(self, request: gr.Request, sent: Sent, name: str) -> Shown:
+        """Show another checkpoint, by name; pictures of a run stay on the stage."""
+        language, before, address = self._language(sent), self.form.values(sent), page_address(request)
         checkpoint = self.services.checkpoint(name)
         if checkpoint is None:
-            return {self.preview.plan: self.preview.plan_line(self._language(sent), {"checkpoint": name})}
-        self.services.latency.measure(checkpoint.name, self.services.catalogue.quick_pipeline(checkpoint.name))
-        return UNCHANGED
-
-    def tell_time(self, sent: Sent) -> Shown:
-        """Return what the settings will do, now with the time that it takes."""
-        return {self.preview.plan: self.preview.plan_line(self._language(sent), self.form.values(sent))}
-
-    def choose(self, request: gr.Request, sent: Sent) -> Shown:
-        """Show another checkpoint, with its own limits, defaults and pictures; the language stays."""
-        self.run.clear(request)
-        return self.open(self._language(sent), self.form.values(sent)["checkpoint"], address=page_address(request))
+            return self.open(language, address=address, name=name)
+        return self.restored(language, kept_values(self.services, before, checkpoint), address, request, before=before)
 
     def adapt(self, request: gr.Request, sent: Sent) -> Shown:
         """After a change, hide or grey out controls that do not apply, and show what the settings will do."""
@@ -262,7 +254,7 @@ class GenerateTab:
         """Plan the job of the button Generate: the run that the controls describe."""
         language, known = self._language(sent), sent[self.recipe.remembered]
         pipeline, plan = plan_run(self.services, self.form.values(sent))
-        shown = self.run.shows(request, language, pipeline, plan)
+        shown = self.run.shows(request, language, plan, pipeline.denoiser(plan).description)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -278,7 +270,7 @@ class GenerateTab:
         language, file = self._language(sent), sent[self.recipe.file]
         verification = self.recipe.verification(file)
         pipeline, plan = verification.pipeline, verification.plan
-        shown = self.run.shows(request, language, pipeline, plan)
+        shown = self.run.shows(request, language, plan, pipeline.denoiser(plan).description)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -290,7 +282,7 @@ class GenerateTab:
     def animate(self, request: gr.Request, sent: Sent) -> Shown:
         """Show this visitor's last run as an animation."""
         language = self._language(sent)
-        frames = self.run.films.of(request.session_hash)
-        if frames is None:
+        made = self.run.newest(request)
+        if made is None or not made.progress.content.film:
             raise failure(say(language, "film.none"))
-        return {self.animation: views.animated(frames, "ddpm-lab", language)}
+        return {self.run.animation: views.animated(list(made.progress.content.film), "ddpm-lab", language)}

@@ -1,7 +1,6 @@
 """The open page of the chapters: chapter, language and scene; its link, and the keys of its components."""
 
 from typing import NamedTuple
-from urllib.parse import parse_qsl, urlencode
 
 import gradio as gr
 
@@ -10,8 +9,8 @@ from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.server.services import Services
 from app.texts import say
-from app.ui.links import noted_link, page_address
-from diffusion.sharing.recipe import to_query
+from app.ui.html import Mark
+from app.ui.links import noted_link, page_address, query_of
 
 LATEX = [
     {"left": "$$", "right": "$$", "display": True},
@@ -46,14 +45,14 @@ def control_key(experiment: Experiment, control: Control | Upload) -> str:
 
 def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene, control_values: dict) -> str:
     """Return the HTML of a link to a chapter with the values set in it, to copy."""
-    fields = [("tab", "maths"), ("chapter", str(chapter.number))]
+    fields = [("chapter", str(chapter.number))]
     for experiment in chapter.experiments:
         for control in experiment.controls:
             key = control_key(experiment, control)
             if isinstance(control, Control) and key in control_values:
                 fields.append((key, str(control_values[key])))
-    fields += parse_qsl(to_query(scene.plan.settings))
-    return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(page.language, "maths.link"))
+    mark = Mark.of("maths", fields + query_of(scene.plan.settings))
+    return noted_link(page_address(request) + mark.address, say(page.language, "maths.link"), mark)
 
 
 def keyed(*name: str | int) -> dict:

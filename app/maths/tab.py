@@ -80,9 +80,9 @@ class MathsTab:
         """Draw the open chapter, if any, after an event that opens the page or changes its language."""
         event.then(self.turn, self.inputs, self.whole, preprocess=False, **PRIVATE)
 
-    def wire_select(self, tab: gr.Tab) -> None:
-        """Draw the chapter when the tab is opened, with Generate's values at that time."""
-        tab.select(self.enter, self.inputs, self.whole, preprocess=False, **PRIVATE)
+    def wire_enter(self, event) -> None:
+        """Draw the chapter after an event that opens the tab, with Generate's values at that time."""
+        event.then(self.enter, self.inputs, self.whole, preprocess=False, **PRIVATE)
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}

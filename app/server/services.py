@@ -10,22 +10,35 @@ from app.server.latency import Latency
 from app.server.limits import check_cost
 from app.server.options import Options
 from app.server.queue import Queue, QueuedJob, Ticket
+from app.server.sessions import BySession
 from app.texts.messages import Refusal
 
 if TYPE_CHECKING:
+    import gradio as gr
+
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan
     from diffusion.settings import SamplingSettings
 
+SESSIONS = 1000  # whose visitors are known
+
 
 @dataclass(frozen=True)
 class Services:
-    """One per server. Of a visitor it holds only the queued jobs; each feature keeps its own state per session."""
+    """One per server. Of a visitor it holds only the queued jobs; each feature keeps its own state per visitor.
+
+    visitors: by session. The page begins a session each time it is loaded; a visitor stays the same.
+    """
 
     options: Options
     catalogue: Catalogue
     latency: Latency = field(default_factory=Latency)
     queue: Queue = field(default_factory=Queue)
+    visitors: BySession[str] = field(default_factory=lambda: BySession(SESSIONS))
+
+    def visitor(self, request: gr.Request) -> str:
+        """Return whose request it is; a visitor who did not say that is known by the session."""
+        return self.visitors.of(request.session_hash) or str(request.session_hash)
 
     def checkpoint(self, name) -> Checkpoint | None:
         """Return the facts of a checkpoint; None if it cannot be used or does not exist."""

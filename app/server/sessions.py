@@ -1,4 +1,4 @@
-"""Values that the server keeps per session, for a limited number of sessions."""
+"""Values that the server keeps per session or visitor, in limited number and size."""
 
 import threading
 from collections import OrderedDict
@@ -39,3 +39,33 @@ class BySession(Generic[T]):
         """Remove the value of a session that has ended."""
         with self._lock:
             self._things.pop(str(session), None)
+
+
+class Shelf(Generic[T]):
+    """Values by visitor and key; the oldest are dropped when all together take over `most_bytes`. Thread-safe.
+
+    Only the newest value may be larger than that.
+    """
+
+    def __init__(self, most_bytes: int):
+        self._most, self._taken = most_bytes, 0
+        self._lock = threading.Lock()
+        self._things: OrderedDict[tuple[str, str], tuple[T, int]] = OrderedDict()
+
+    def keep(self, visitor: str, key: str, thing: T, size: int) -> None:
+        """Store a value in place of the one with its key, as the newest. size: its bytes."""
+        with self._lock:
+            self._taken += size - self._things.pop((visitor, key), (thing, 0))[1]
+            self._things[visitor, key] = thing, size
+            while self._taken > self._most and len(self._things) > 1:
+                self._taken -= self._things.popitem(last=False)[1][1]
+
+    def of(self, visitor: str, key: str) -> T | None:
+        """Return the visitor's value with a key; None if there is none, or none any more."""
+        with self._lock:
+            return self._things.get((visitor, key), (None, 0))[0]
+
+    def newest(self, visitor: str) -> T | None:
+        """Return the visitor's newest value; None if there is none, or none any more."""
+        with self._lock:
+            return next((self._things[key][0] for key in reversed(self._things) if key[0] == visitor), None)

@@ -7,10 +7,13 @@ the page while the visitor changes the language is there in every language; styl
 import json
 from dataclasses import dataclass
 from html import escape
+from typing import Self
+from urllib.parse import urlencode
 
 from app.texts import in_each, say
 from app.ui.progress import Progress
 
+FIRST_TAB = "generate"  # its addresses do not name it
 WIDE, NARROW = 2.0, 4 / 3  # width over height of the stage on a wide and on a narrow screen, as in style.css
 
 
@@ -41,11 +44,12 @@ def panels(shown: list[Shown]) -> str:
 
 def results(
     pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words,
-    made: Words, moved: Words, key: str,
+    made: Words, moved: Words, key: str, sends: str,
 ) -> str:  # fmt: skip
     """Return single pictures in a grid, each a link that saves it, and one link that saves them all.
 
     made: the settings that made them. moved: shown while the plan of the page has another key than theirs.
+    sends: see `app.ui.address.sends`.
     """
     wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
     links = "".join(
@@ -62,7 +66,7 @@ def results(
         f'<div class="stage" data-key="{escape(key)}">'
         f'<div class="box results"><div class="grid" style="{style}">{links}</div></div><div class="captions">'
         f'<p>{words(sentence)} {save_all}<br><span class="made">{words(made)}</span> '
-        f'<span class="other" role="status">{words(moved)}</span></p></div></div>'
+        f'<span class="other" role="status">{words(moved)}</span></p><p>{sends}</p></div></div>'
     )
 
 
@@ -163,13 +167,36 @@ def best_columns(count: int, ratio: float) -> tuple[int, float]:
     return columns, 100 * columns * sizes[columns]
 
 
-def plan_line(text: str, is_error: bool = False, key: str = "") -> str:
+@dataclass(frozen=True)
+class Mark:
+    """What a tab shows, for address.js. address: the query that opens it; state: all that it shows, as a query."""
+
+    address: str
+    state: str
+
+    @classmethod
+    def of(cls, tab: str, fields: list[tuple[str, str]], is_home: bool = False, preset: str = "") -> Self:
+        """Mark what a tab shows. is_home: it shows that when an address names no fields. preset: what they are."""
+        asked = [("tab", tab)] if tab != FIRST_TAB else []
+        query = urlencode(asked if is_home else asked + fields)
+        named = [("preset", preset)] if preset else []
+        return cls(f"?{query}" if query else "", urlencode([("tab", tab), *named, *fields]))
+
+    @property
+    def attributes(self) -> str:
+        """The mark as attributes of an HTML element."""
+        return f' data-address="{escape(self.address)}" data-state="{escape(self.state)}"'
+
+
+def plan_line(text: str, is_error: bool = False, key: str = "", mark: Mark | None = None) -> str:
     """Return the HTML of what the settings will do, or of what is wrong with them: one paragraph per line of text.
 
-    key: of the pictures that they make; see `results`.
+    key: of the pictures that they make; see `results`. mark: of what the tab shows.
     """
     lines = "".join(f"<p>{escape(line)}</p>" for line in text.splitlines())
-    return f'<div class="plan{" wrong" if is_error else ""}" role="status" data-key="{escape(key)}">{lines}</div>'
+    attributes = mark.attributes if mark else ""
+    kind = "plan wrong" if is_error else "plan"
+    return f'<div class="{kind}" role="status" data-key="{escape(key)}"{attributes}>{lines}</div>'
 
 
 COPY = (

@@ -7,9 +7,9 @@ import gradio as gr
 
 from app.texts import in_each, say
 from app.texts.messages import Refusal
-from app.ui.html import Words, copy_line
+from app.ui.html import Mark, Words, copy_line
 from diffusion.settings import SamplingSettings
-from diffusion.sharing.recipe import from_query
+from diffusion.sharing.recipe import from_query, to_query
 
 MAX_QUERY, MAX_FIELDS = 20_000, 100
 
@@ -19,14 +19,19 @@ def link_line(address: str, label: str) -> str:
     return copy_line(address, label, *copy_words())
 
 
-def noted_link(address: str, label: str) -> str:
-    """Return a link to copy, below a line that says what it is."""
-    return f'<p class="note">{label}</p>{link_line(address, label)}'
+def noted_link(address: str, label: str, mark: Mark | None = None) -> str:
+    """Return a link to copy, below a line that says what it is. mark: of what the tab shows."""
+    return f'<p class="note"{mark.attributes if mark else ""}>{label}</p>{link_line(address, label)}'
 
 
 def copy_words() -> list[Words]:
     """Return the texts of a copy button, before and after it copied."""
     return [in_each(lambda language, key=key: say(language, f"recipe.{key}")) for key in ("copy", "copied")]
+
+
+def query_of(settings: SamplingSettings, prefix: str = "") -> list[tuple[str, str]]:
+    """Return the fields of a query that describe settings, each name after a prefix."""
+    return [(f"{prefix}{name}", value) for name, value in parse_qsl(to_query(settings))]
 
 
 def settings_of_query(query: str) -> SamplingSettings | None:

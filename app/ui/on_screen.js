@@ -27,6 +27,7 @@ window.onScreen = (() => {
     const isRunning = Boolean(line?.classList.contains("busy")), result = document.getElementById(job.result);
     if (isRunning && !job.isRunning) {
       job.isRunning = true;
+      window.address.ran();
       // On a phone the line is a bar at the bottom, whatever else is on the screen; the result can be there from the start
       if (PHONE.matches) show(result); else show(line);
     } else if (!isRunning && job.isRunning) {
