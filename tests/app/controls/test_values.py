@@ -6,10 +6,10 @@ import gradio as gr
 import pytest
 
 from app.compare.tab import CompareTab
-from app.controls.codecs import class_label, trained_betas
+from app.controls.codecs import NO_CLASS, class_label, trained_betas
 from app.controls.sentences import plan_sentence
 from app.controls.spec import control_meanings, control_props
-from app.controls.values import DEFAULTS, controls_of, defaults, plan_run, settings_of
+from app.controls.values import DEFAULTS, controls_of, defaults, kept_values, plan_run, settings_of
 from app.server.options import Options, parse
 from app.server.services import Services
 from app.texts.messages import Refusal
@@ -235,9 +235,9 @@ def test_another_checkpoint_in_compare_sets_what_it_changes_and_nothing_else(cat
     """What it leaves alone may have been changed by the visitor before its answer comes."""
     with gr.Blocks() as demo:
         tab = CompareTab(Services(OPTIONS, catalogue), gr.Radio(["en", "zh"]))
-    of_a, of_b = values_of(faces, num_inference_steps=40, seed=7), values_of(clothes)
+    of_a, of_b = values_of(clothes, num_inference_steps=40, seed=7) | {"checkpoint": "faces"}, values_of(clothes)
     a, b = tab.forms
-    sent = {tab.language: "en", tab.preset: "ddpm-ddim"}
+    sent = {tab.language: "en", tab.presets.chosen: "ddpm-ddim"}
     for form, of_run in ((a, of_a), (b, of_b)):
         sent |= {control: of_run[name] for name, control in form.own.items()}
     sent |= {a.own["seed"]: 7, a.own["num_images"]: 4}
@@ -250,3 +250,28 @@ def test_another_checkpoint_in_compare_sets_what_it_changes_and_nothing_else(cat
     assert own["beta_schedule"]["value"] == defaults(faces, OPTIONS)["beta_schedule"]
     assert own["beta_end"]["value"] == defaults(faces, OPTIONS)["beta_end"]
     assert not {id(output) for output in chosen.outputs} & {id(control) for control in b.own.values()}
+
+
+def kept(catalogue, values, name, **changes):
+    """What is left of values on another checkpoint, and the settings of its run."""
+    services, checkpoint = Services(OPTIONS, catalogue), catalogue.checkpoint(name)
+    found = kept_values(services, values | changes, checkpoint)
+    return found, services.plan(settings_of(found, checkpoint, OPTIONS))[1].settings
+
+
+def test_another_checkpoint_keeps_what_fits(catalogue, clothes, faces):
+    values = values_of(clothes, seed=77, num_images=3, num_inference_steps=9, sampler="unipc", clip_sample=False)
+    found, settings = kept(catalogue, values, "faces", beta_end=0.5)
+    for name in ("seed", "num_images", "num_inference_steps", "sampler", "clip_sample"):
+        assert found[name] == values[name] == getattr(settings, name)
+    assert found["checkpoint"] == "faces" and not settings.has_own_betas
+
+
+def test_what_does_not_fit_becomes_the_checkpoints_own(catalogue, clothes, faces):
+    own = defaults(faces, OPTIONS)
+    for name, value in (("num_inference_steps", 100_000), ("seed", "x"), ("num_images", 10**6), ("eta", None)):
+        found, _ = kept(catalogue, values_of(clothes, seed=5, sampler="ddim"), "faces", **{name: value})
+        assert found[name] == own[name]
+        assert name == "seed" or found["seed"] == 5
+    assert kept(catalogue, values_of(clothes), "clothes", class_choice="2")[0]["class_choice"] == own["class_choice"]
+    assert kept(catalogue, values_of(clothes), "clothes", class_choice=NO_CLASS)[0]["class_choice"] == NO_CLASS

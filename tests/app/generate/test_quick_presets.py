@@ -23,7 +23,7 @@ def test_every_link_is_a_run_of_the_checkpoint(catalogue, name, language):
     offered = [one for one in QUICK if one != "naive" or checkpoint.beta_start is not None]
     assert list(found.values()) == [texts(language)[f"quick.{one}"] for one in offered]
     few, against, *naive = (dict(parse_qsl(unescape(query))) for query in found)
-    assert against == {"tab": "compare", "preset": "ddpm-ddim"} and against["preset"] in PRESETS
+    assert against == {"tab": "compare", "preset": "ddpm-ddim", "checkpoint": name} and against["preset"] in PRESETS
     runs = [from_query(one) for one in (few, *naive)]
     assert all((run.checkpoint, run.seed, run.num_images) == (name, 5, 3) for run in runs)
     for run in runs:
