@@ -78,7 +78,8 @@ def finished(
             settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
         )
         alt = say(language, "stage.alt_picture", number=number + 1, what=what)
-        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size)), alt))
+        address = data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size))
+        shown.append(Shown(address, alt, data={"seed": settings.seed + number}))
     everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)), size=size)
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
