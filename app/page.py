@@ -20,6 +20,7 @@ from app.texts import DEFAULT, LANGUAGES, in_each, known_language, language_of, 
 from app.ui.address import RECALL, Opener, Visit
 from app.ui.events import PRIVATE, Sent, Shown
 from app.ui.html import words
+from app.ui.lightbox import lightbox
 from app.ui.links import page_address
 from app.ui.theme import css, head, theme
 from app.visits.tabs import PageTabs
@@ -55,6 +56,7 @@ def build_demo(options: Options) -> gr.Blocks:
     with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
         remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret="not-a-secret-only-fixed")
         gr.HTML(_waking(), apply_default_css=False, elem_id="waking")
+        gr.HTML(lightbox(), apply_default_css=False, elem_id="lightbox")
         with gr.Column(elem_id="page"):
             with gr.Row(elem_id="header"):
                 header = gr.HTML(_header(DEFAULT), apply_default_css=False)

@@ -70,6 +70,7 @@ SENTENCES = {
     "axis": "{axis}: {problem}",
     "axis_value": "{axis}, value {position}: {problem}",
     "part": "{part}: {problem}",
+    "random_on_axis": "-1 draws a random seed only where one seed is asked for; an axis takes seeds from 0",
     "axis_twice": "is on another axis already",
     "axes": "a grid has 1 to {most}, got {got}",
     "cells": "a grid has at most {most} cells, got {got}",

@@ -166,7 +166,12 @@ class SamplingSettings(CheckedModel):
         int,
         Control(group="seed", kind="number", most=lambda limits: SEEDS - limits.max_images, in_foot=True),
         OnAxis("0-4", place=8),
-    ] = Field(0, ge=0, lt=SEEDS, description="Picture i is made from seed + i alone.")
+    ] = Field(
+        0,
+        ge=0,
+        lt=SEEDS,
+        description="Picture i is made from seed + i alone. Links and endpoints draw a seed for -1, and say which.",
+    )
     num_images: Annotated[
         int,
         # The initial value fills the stage: three rows of six

@@ -17,6 +17,7 @@ from app.texts.messages import PageError
 from app.ui.images import data_uri, picture, png
 from app.ui.lazy_import import lazy_import
 from diffusion.errors import PartError
+from diffusion.random_seed import draw_seed, with_drawn_seed
 from diffusion.settings import SETTINGS, SamplingSettings
 from diffusion.sharing.recipe import Recipe
 
@@ -108,7 +109,7 @@ def said() -> Iterator[None]:
 
 def _generate(services: Services, fields: dict):
     with said():
-        settings = SamplingSettings(**fields)
+        settings = SamplingSettings(**with_drawn_seed(fields))
         pipeline, plan = _planned(services, settings)
         check_cost(services.options, plan)
         start = time.monotonic()
@@ -123,7 +124,8 @@ def _generate(services: Services, fields: dict):
 def _compare(services: Services, *runs: dict):
     with said():
         names = ("a", "b")
-        settings = [settings_object(name, fields) for name, fields in zip(names, runs, strict=True)]
+        seed = draw_seed()  # one for both, if both ask for a random one: they begin with the same noise
+        settings = [settings_object(name, fields, seed) for name, fields in zip(names, runs, strict=True)]
         (a, plan_a), (b, plan_b) = planned = [_planned(services, one) for one in settings]
         comparisons.check_comparison(services, a, plan_a, b, plan_b)
         for progress in comparisons.watch_comparison(a, plan_a, b, plan_b, every_seconds=PROGRESS_SECONDS):
@@ -139,12 +141,15 @@ def _compare(services: Services, *runs: dict):
         yield *(pngs(services, *run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
 
 
-def settings_object(name: str, fields) -> SamplingSettings:
-    """Build the settings in the object sent as argument `name`. Raises FieldError naming the argument and the field."""
+def settings_object(name: str, fields, drawn_seed: int | None = None) -> SamplingSettings:
+    """Build the settings in the object sent as argument `name`. Raises FieldError naming the argument and the field.
+
+    drawn_seed: in place of a seed of -1; by default a random one.
+    """
     if not isinstance(fields, dict) or not all(isinstance(key, str) for key in fields):
         raise PageError(name, "run_object")
     try:
-        return SamplingSettings(**fields)
+        return SamplingSettings(**with_drawn_seed(fields, drawn_seed))
     except ValueError as error:
         raise PartError(name, error) from None
 

@@ -9,7 +9,7 @@
     };
     const cutUnder = (event) => {
         const pair = event.target.closest?.(".over .pair");
-        if (!pair) return;
+        if (!pair || event.target.closest(".zoom")) return;
         const box = pair.getBoundingClientRect();
         cutAt(pair.closest(".over"), (100 * (event.clientX - box.left)) / box.width);
     };

@@ -2,8 +2,6 @@
 
 from html import escape
 
-import numpy as np
-
 from app.compare.plots import divergence_csv
 from app.compare.run import ComparisonView
 from app.controls.codecs import CODECS
@@ -11,9 +9,9 @@ from app.controls.sentences import file_stem, plan_sentence
 from app.controls.spec import field_words, sampler_title
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say
-from app.ui.address import sends
+from app.ui.address import picture_data, sends
 from app.ui.html import Shown, Words, over, strips, words
-from app.ui.images import FASTEST, data_uri, enlarged, full_columns, picture, png, sheet, square_columns, together
+from app.ui.images import FASTEST, SAVED_SIDE, data_uri, enlarged, full_columns, png, sheet, square_columns, together
 from diffusion.denoisers import Description
 from diffusion.experiments.comparison import shares_step_noise
 from diffusion.plan import Plan
@@ -73,17 +71,30 @@ def outcome(
 
     The picture of a complete run carries its recipe. Returns "" if a run was stopped before its first step.
     """
-    facts = []
+    facts, sides = [], []
     for k, name in enumerate(NAMES):
         plan, images = plans[k], view.x_t[k]
         settings = plan.settings
         if images is None:  # stopped before its first step
             return ""
         is_whole = view.numbers[k] == view.steps[k]
-        recipe = None
-        if is_whole:
-            recipe = Recipe.of(settings, images, checkpoints[k].sha256, len(images), made_by[k])
-        address = data_uri(png(enlarged(together(images), FINAL_SIDE), recipe, size=(images.shape[2], images.shape[1])))
+
+        def saved(start: int, stop: int, side: int, k=k, images=images, is_whole=is_whole) -> str:
+            """Return the address of pictures start..stop-1 of the run, with their recipe if the run is whole."""
+            part, shown = plans[k].settings.part(start, stop), images[start:stop]
+            recipe = Recipe.of(part, shown, checkpoints[k].sha256, len(images), made_by[k]) if is_whole else None
+            size = images.shape[2], images.shape[1]
+            return data_uri(png(enlarged(together(shown), side), recipe, size=size))
+
+        sides.append([
+            Shown(
+                saved(number, number + 1, SAVED_SIDE),
+                say(language, "compare.alt_final", name=name, number=number + 1),
+                data=picture_data(settings, number, "compare"),
+            )
+            for number in range(len(images))
+        ])  # fmt: skip
+        address = saved(0, len(images), FINAL_SIDE)
         places = {
             "name": name, "calls": plan.calls_after(view.numbers[k]), "passes": plan.evaluations,
             "seconds": f"{view.seconds[k]:.1f}",
@@ -97,9 +108,9 @@ def outcome(
     facts.append(f'{apart} <a href="{divergence_csv(view.divergences)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     titles = run_titles(plans, checkpoints)
-    pairs = _pairs((view.x_t[0], view.x_t[1]), language)
-    columns = square_columns(len(pairs))
-    return over(pairs, titles, say(language, "compare.slider"), columns) + lines
+    stems = tuple(f"{file_stem(plan.settings)}-{name}" for plan, name in zip(plans, NAMES, strict=True))
+    pairs, label = list(zip(*sides, strict=True)), say(language, "compare.slider")
+    return over(pairs, titles, label, square_columns(len(pairs)), stems) + lines
 
 
 def run_titles(plans: tuple[Plan, Plan], checkpoints: tuple[Checkpoint, Checkpoint]) -> tuple[Words, Words]:
@@ -134,15 +145,6 @@ def _value_words(field: str, settings: SamplingSettings, checkpoint: Checkpoint,
     value = getattr(settings, field)
     is_plain = value is not None and not isinstance(value, tuple)
     return CODECS[field].value_words(value, checkpoint, language) if is_plain else ""
-
-
-def _pairs(images: tuple[np.ndarray, np.ndarray], language: str) -> list[tuple[Shown, Shown]]:
-    """Return the pictures of both runs, those of one number together. images: (N, H, W, C) uint8 of each run."""
-    sides = []
-    for name, of_run in zip(NAMES, images, strict=True):
-        alts = [say(language, "compare.alt_final", name=name, number=k + 1) for k in range(len(of_run))]
-        sides.append([Shown(data_uri(png(picture(one))), alt) for one, alt in zip(of_run, alts, strict=True)])
-    return list(zip(*sides, strict=True))
 
 
 def preset_words(name: str, language: str) -> str:

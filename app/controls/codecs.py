@@ -74,10 +74,11 @@ class Codec:
         if kind == "slider":
             classes = self._classes(checkpoint)
             return {"minimum": least, "maximum": most, "step": self.setting.control.step, "elem_classes": classes}
-        return {"minimum": least, "maximum": most} | ({"precision": 0} if self.setting.is_whole else {})
+        whole_only = {"precision": 0} if self.setting.is_whole else {}
+        return {"minimum": least, "maximum": most, "elem_classes": self._classes(checkpoint)} | whole_only
 
     def _classes(self, checkpoint: Checkpoint | None) -> list[str]:
-        """Return what sliders.js has to know about a slider: its name, its scale, and values that it has to hit."""
+        """Return what scripts have to know about a number: its name; a slider's scale, and values it has to hit."""
         if self.setting.control.scale == "linear":
             return [f"control-{self.name}"]
         return [f"control-{self.name}", "log-scale", *(f"hits-{value!r}" for value in self.hits(checkpoint))]

@@ -13,7 +13,7 @@ from app.generate.previews import data_uri_of, samples_uri
 from app.generate.run import RunView
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say, say_name
-from app.ui.address import sends
+from app.ui.address import picture_data, sends
 from app.ui.html import Shown, film, notice, panels, results, words
 from app.ui.images import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
 from app.ui.progress import Progress
@@ -79,7 +79,8 @@ def finished(
             settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
         )
         alt = say(language, "stage.alt_picture", number=number + 1, what=what)
-        shown.append(Shown(data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size)), alt))
+        address = data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size))
+        shown.append(Shown(address, alt, data=picture_data(settings, number, "generate")))
     everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)), size=size)
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 

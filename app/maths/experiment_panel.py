@@ -55,14 +55,15 @@ class ExperimentPanel:
         text, experiment = self.page.text, self.experiment
         values, said = self._fitted(scene, control_values)
         told, parts = ("", [None] * self._count) if scene is None else self._shown(scene, values)
+        own = f"experiment-of-{experiment.name}"  # by which run_keys.js knows what belongs together
         markdown(text.sections[f"see {experiment.name}"], **self._keyed("see"))
         if experiment.controls:
-            with gr.Row(elem_classes="experiment-controls", **self._keyed("row of controls")):
+            with gr.Row(elem_classes=["experiment-controls", own], **self._keyed("row of controls")):
                 for control in experiment.controls:
                     value = values[control.name]
                     self.controls[control.name] = self._control(control, text, value, scene)
         if experiment.run is not None:
-            with gr.Row(elem_classes="go", **self._keyed("row of buttons")):
+            with gr.Row(elem_classes=["go", own], **self._keyed("row of buttons")):
                 run, stop = (say(self.page.language, key) for key in ("maths.run", "buttons.stop"))
                 keys = self._keyed("start"), self._keyed("stop")
                 self.start = gr.Button(run, variant="primary", scale=3, interactive=scene is not None, **keys[0])
@@ -70,7 +71,7 @@ class ExperimentPanel:
             self.progress = self._html("", "progress", elem_id=f"{experiment.name}-progress")
         self.said = self._html(said or told, "said")
         values_of_parts = iter(parts)
-        classes, own_id = "wide" if experiment.wide else "parts", f"{experiment.name}-result"
+        classes, own_id = ["wide" if experiment.wide else "parts", own], f"{experiment.name}-result"
         with gr.Row(elem_classes=classes, elem_id=own_id, **self._keyed("parts")) as self.result:
             for number, part in enumerate(experiment.parts):
                 with gr.Column(min_width=280, **self._keyed("column", number)):

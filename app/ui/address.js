@@ -6,6 +6,7 @@
 window.address = (() => {
   const KEY = "ddpm-lab-visit", MOST = 3; // settings that change together: more of them are a preset, a link or a file
   const PLACES = /^tab$|^chapter$|^preset$|(^|\.)checkpoint$/;
+  const RUNS = /^(generate|explore|compare\.)/; // where the lightbox sends a picture's run
   const SPACE = "https://huggingface.co"; // around a Space's page: its address gets the query too
   let here = null, search = location.search, isCalm = true, isNoted = false, isSent = false, wish = null, asked = null;
 
@@ -79,6 +80,11 @@ window.address = (() => {
       isCalm = isSent = true;
       ask(link.search, null);
     }
+  });
+  document.addEventListener("picture-action", ({ detail: { action, picture } }) => {
+    if (!RUNS.test(action)) return;
+    isSent = true;
+    ask(picture.dataset.query, action);
   });
 
   return {

@@ -13,6 +13,8 @@ from pydantic import BaseModel, Field, ValidationError
 from app.texts import in_each, say
 from app.ui.html import FIRST_TAB, words
 from app.ui.links import MAX_QUERY, query_fields
+from diffusion.settings import SamplingSettings
+from diffusion.sharing.recipe import to_query
 
 OPENS = "address.opens = (query, to) => trigger('select', {query, to});"
 RECALL = "() => address.recall()"
@@ -77,6 +79,11 @@ def sends(query: str, source: str) -> str:
     label = words(in_each(lambda language: say(language, "send.label")))
     buttons = "".join(_send(query, to) for to in RUNS if to.partition(".")[0] != source)
     return f'<span class="sends" role="group">{label} {buttons}</span>'
+
+
+def picture_data(settings: SamplingSettings, number: int, tab: str) -> dict[str, str | int]:
+    """Return what the lightbox has to know of a run's picture, from 0, in a tab; see `Shown`."""
+    return {"seed": settings.seed + number, "query": to_query(settings.part(number, number + 1)), "tab": tab}
 
 
 def _send(query: str, to: str) -> str:

@@ -13,6 +13,7 @@ from unicodedata import east_asian_width
 
 from gradio.components.plot import PlotData
 
+from app.texts.numbers import number
 from app.ui.csv_files import csv_address
 
 PICTURE, NOISE, NETWORK, EXACT, PLAIN = "#3f7fc4", "#d2701c", "#a065c0", "#3d8f63", "#8a8a8a"
@@ -44,8 +45,8 @@ class Axis:
     """An axis. domain: (least, most), or None to fit the data. values: tick positions, or None for Vega's own.
 
     labels: tick labels in place of the numbers, one per entry of `values`. padding: pixels beyond the data. zero:
-    always include 0 (linear axes only). nice: extend to round numbers. name: heads the column in the CSV and the line
-    in the tooltip; by default the title.
+    always include 0 (linear axes only). nice: extend to round numbers. name: in the CSV and beside a point's values; by
+    default the title.
     """
 
     title: str | None = None
@@ -100,7 +101,7 @@ class Layer:
     name: in the legend and in the CSV; "" keeps it out of the legend. x, y: of equal length. Non-finite values are
     dropped, and on a logarithmic axis values not above 0. width: of bars, in units of x; None draws thin ones. base:
     the lower y of an area, a bar or a span, one per point. dots: size of the mark at each point of a line; 0 for none.
-    said: tooltip texts in place of y, one per point.
+    said: texts of the values in place of numbers, one per point; see plot_values.js.
     """
 
     kind: str
@@ -148,7 +149,7 @@ class Chart:
         return {
             "$schema": "https://vega.github.io/schema/vega-lite/v5.json",
             "description": self.alt,
-            "usermeta": {"embedOptions": {"renderer": "svg", "actions": False}},
+            "usermeta": {"embedOptions": {"renderer": "svg", "actions": False, "tooltip": False}},
             "config": CONFIG,
             "width": "container" if self.width is None else self.width,
             "height": self.height,
@@ -184,7 +185,7 @@ class Chart:
         if layer.dots:
             mark["point"] = {"size": layer.dots, "filled": True}
         if layer.name:
-            encoding |= {"color": self._color, "tooltip": self._tooltip(layer)}
+            encoding["color"] = self._color
             if layer.kind == "line":
                 encoding |= self._dashes
         elif layer.kind != "rug":
@@ -199,16 +200,24 @@ class Chart:
         for x, y, base, text in zip(layer.x, layer.y, bases, said, strict=True):
             if not self._shows(x, self.x) or not self._shows(y, self.y):
                 continue
-            row = {"x": _digits(x), "y": _digits(y), "value": _digits(y - (base or 0.0)), "name": layer.name}
+            row = {"x": _digits(x), "y": _digits(y), "name": layer.name}
             if layer.kind in ("bar", "step"):
                 half = (layer.width or 0) / 2
                 row |= {"left": _digits(x - half), "right": _digits(x + half)}
             if layer.kind in BASED:
                 row["base"] = _digits(base if base is not None else self._floor)
-            if text is not None:
-                row["said"] = text
+            if layer.name:  # what plot_values.js shows beside the point
+                row |= {"at": self._at(x), "said": number(y - (base or 0.0), 4) if text is None else text}
             rows.append(row)
         return rows
+
+    def _at(self, x: float) -> str:
+        """Return the place of a point in words: the label of its tick, or the axis's title and the number."""
+        for value, label in zip(self.x.values or (), self.x.labels or (), strict=False):
+            if value == x:
+                return label
+        title = (self.x.name or self.x.title or "").strip()
+        return " = ".join(filter(None, (title, number(x, 5))))
 
     @property
     def _named(self) -> dict[str, Layer]:
@@ -242,16 +251,6 @@ class Chart:
         names = list(self._named)
         scale = {"domain": names, "range": [list(DASHES) if name in dashed else [1, 0] for name in names]}
         return {"strokeDash": self._color | {"scale": scale}}
-
-    def _tooltip(self, layer: Layer) -> list[dict]:
-        y = {"field": "value", "type": "quantitative", "format": ".5~g"}
-        if layer.said is not None:
-            y = {"field": "said", "type": "nominal"}
-        return [
-            {"field": "name", "type": "nominal", "title": " "},
-            {"field": "x", "type": "quantitative", "title": self._title("x"), "format": ".5~g"},
-            y | {"title": self._title("y")},
-        ]
 
     @property
     def _floor(self) -> float:

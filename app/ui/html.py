@@ -5,7 +5,8 @@ the page while the visitor changes the language is there in every language; styl
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from html import escape
 from typing import Self
 from urllib.parse import urlencode
@@ -22,17 +23,35 @@ Words = dict[str, str]  # a sentence in each language
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the stage. address: of the image. alt: text for screen readers. caption: shown below it."""
+    """A picture on the stage. address: of the image. alt: text for screen readers. caption: shown below it.
+
+    data: what buttons of the lightbox need to know of it, by the name of its data attribute; see lightbox.py.
+    """
 
     address: str
     alt: str
     caption: Words | None = None
+    data: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def words(sentence: Words) -> str:
     """Return a sentence in every language; the page's language decides which one shows."""
     spans = "".join(f'<span lang="{language}">{escape(text)}</span>' for language, text in sentence.items())
     return f'<span class="words">{spans}</span>'
+
+
+def picture_link(shown: Shown, file_name: str, inside: str | None = None) -> str:
+    """Return a picture that a click shows large (see lightbox.py), as a link that saves it.
+
+    inside: shown in place of the picture.
+    """
+    data = "".join(f' data-{name}="{escape(str(value))}"' for name, value in shown.data.items())
+    alt = escape(shown.alt)
+    label = "" if inside is None else f' aria-label="{alt}"'
+    inside = f'<img src="{shown.address}" alt="{alt}">' if inside is None else inside
+    return (
+        f'<a class="zoom" href="{shown.address}" download="{escape(file_name)}" title="{alt}"{label}{data}>{inside}</a>'
+    )
 
 
 def panels(shown: list[Shown]) -> str:
@@ -46,17 +65,13 @@ def results(
     pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words,
     made: Words, moved: Words, key: str, sends: str,
 ) -> str:  # fmt: skip
-    """Return single pictures in a grid, each a link that saves it, and one link that saves them all.
+    """Return single pictures in a grid, each to enlarge and to save, and one link that saves them all.
 
     made: the settings that made them. moved: shown while the plan of the page has another key than theirs.
     sends: see `app.ui.address.sends`.
     """
     wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
-    links = "".join(
-        f'<a href="{one.address}" download="{escape(file_stem)}-{number}.png" title="{escape(one.alt)}">'
-        f'<img src="{one.address}" alt="{escape(one.alt)}"></a>'
-        for number, one in enumerate(pictures, 1)
-    )
+    links = "".join(picture_link(one, f"{file_stem}-{number}.png") for number, one in enumerate(pictures, 1))
     style = ";".join(
         f"--{name}:{columns};--{name}-width:{width:.2f}%"
         for name, (columns, width) in (("wide", wide), ("narrow", narrow))
@@ -64,8 +79,8 @@ def results(
     save_all = f'<a href="{all_address}" download="{escape(file_stem)}.png">{words(all_label)}</a>'
     return (
         f'<div class="stage" data-key="{escape(key)}">'
-        f'<div class="box results"><div class="grid" style="{style}">{links}</div></div><div class="captions">'
-        f'<p>{words(sentence)} {save_all}<br><span class="made">{words(made)}</span> '
+        f'<div class="box results"><div class="grid" data-gallery style="{style}">{links}</div></div>'
+        f'<div class="captions"><p>{words(sentence)} {save_all}<br><span class="made">{words(made)}</span> '
         f'<span class="other" role="status">{words(moved)}</span></p><p>{sends}</p></div></div>'
     )
 
@@ -116,26 +131,35 @@ def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: W
     """
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, shown in rows:
-        images = (f'<img src="{one.address}" alt="{escape(one.alt)}">' if one else "<span></span>" for one in shown)
+        images = (picture_link(one, "ddpm-lab-steps.png") if one else "<span></span>" for one in shown)
         cells.append(f'<span class="row">{escape(label)}</span>{"".join(images)}')
-    grid = f'<div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div>'
+    grid = f'<div class="rows" data-gallery style="--columns:{len(heads)}">{"".join(cells)}</div>'
     return f'<div class="strip-rows">{grid}<p class="note">{words(axis)}</p></div>'
 
 
-def over(pairs: list[tuple[Shown, Shown]], names: tuple[Words, Words], label: str, columns: int) -> str:
+def over(
+    pairs: list[tuple[Shown, Shown]], names: tuple[Words, Words], label: str, columns: int, file_stems: tuple[str, str]
+) -> str:
     """Return pairs of pictures, each pair on top of each other, and one slider that sets how much of each side shows.
 
-    names: of the left and of the right pictures. app/compare/over.js moves the cut.
+    names, file_stems: of the left and of the right pictures. app/compare/over.js moves the cut; a corner of each pair
+    enlarges its pictures, one after the other.
     """
+
+    def corners(number: int, *pair: Shown) -> str:
+        files = (f"{stem}-{number}.png" for stem in file_stems)
+        return "".join(picture_link(one, file, inside="") for one, file in zip(pair, files, strict=True))
+
     cells = "".join(
         f'<div class="pair"><img src="{left.address}" alt="{escape(left.alt)}" draggable="false">'
-        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}" draggable="false"></div>'
-        for left, right in pairs
+        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}" draggable="false">'
+        f"{corners(number, left, right)}</div>"
+        for number, (left, right) in enumerate(pairs, 1)
     )
     sides = "".join(f'<b class="{side}">{words(name)}</b>' for side, name in zip(("left", "right"), names, strict=True))
     return (
         f'<div class="over"><div class="names">{sides}</div>'
-        f'<div class="pairs" style="--columns:{columns}">{cells}</div>'
+        f'<div class="pairs" data-gallery style="--columns:{columns}">{cells}</div>'
         f'<input type="range" min="0" max="100" value="50" aria-label="{escape(label)}"></div>'
     )
 

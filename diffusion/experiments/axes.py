@@ -8,6 +8,7 @@ from math import floor, isfinite
 from typing import Any, Self
 
 from diffusion.errors import AxisError, FieldError, shortened
+from diffusion.random_seed import RANDOM
 from diffusion.settings import SETTINGS
 from diffusion.sharing.recipe import from_text
 
@@ -73,6 +74,8 @@ class Axis:
         if len(values) > MAX_VALUES:
             raise AxisError(name, None, _too_many(field, len(values)))
         for k, value in enumerate(values):
+            if field == "seed" and value == RANDOM:
+                raise AxisError(name, k + 1, FieldError(field, "random_on_axis"))
             if any(value == other and type(value) is type(other) for other in values[:k]):
                 raise AxisError(name, k + 1, FieldError(field, "twice", got=str(value)[:40]))
         return cls(name, field, tuple(values))

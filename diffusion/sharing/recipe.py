@@ -19,6 +19,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 from pydantic import ConfigDict, Field
 
 from diffusion.errors import CheckedModel, FieldError
+from diffusion.random_seed import with_drawn_seed
 from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
@@ -172,10 +173,10 @@ def to_query(settings: SamplingSettings) -> str:
 def from_query(query: Mapping[str, str]) -> SamplingSettings | None:
     """Read settings from a URL query; None if it names no field. Other parameters are ignored.
 
-    Raises FieldError.
+    A seed of -1 becomes a random one. Raises FieldError.
     """
-    known = {name: query[name] for name in SETTINGS if name in query}
-    return SamplingSettings(**{name: from_text(name, text) for name, text in known.items()}) if known else None
+    known = {name: from_text(name, query[name]) for name in SETTINGS if name in query}
+    return SamplingSettings(**with_drawn_seed(known)) if known else None
 
 
 def _as_text(value) -> str:

@@ -13,7 +13,7 @@ def test_pictures_are_saved_as_png(open_page):
     generate(page)
     for link in (page.locator(".stage .grid a").first, page.get_by_role("link", name="Save all")):
         with page.expect_download() as download:
-            link.click()
+            link.click(modifiers=["ControlOrMeta"])
         assert download.value.suggested_filename.endswith(".png")
         with open(download.value.path(), "rb") as file:
             assert file.read(8) == b"\x89PNG\r\n\x1a\n"
@@ -23,7 +23,7 @@ def saved_picture(page: Page, folder, number: int = 0):
     """Save a picture of the stage; number -1 is all of them in one."""
     link = page.get_by_role("link", name="Save all") if number < 0 else page.locator(".stage .grid a").nth(number)
     with page.expect_download() as download:
-        link.click()
+        link.click(modifiers=["ControlOrMeta"])  # a plain click shows it large
     file = folder / f"{number}-{download.value.suggested_filename}"
     download.value.save_as(file)
     return file
@@ -64,7 +64,7 @@ def test_a_picture_that_was_painted_over_is_found_out(open_page, tmp_path):
     page = open_page("zh-CN")
     generate(page, "开始生成")
     with page.expect_download() as download:
-        page.locator(".stage .grid a").first.click()
+        page.locator(".stage .grid a").first.click(modifiers=["ControlOrMeta"])
     with open(download.value.path(), "rb") as file:
         recipe, image = read_png(file.read())
     image.paste(255, (0, 0, 60, 60))

@@ -16,7 +16,7 @@ NAMES = (
     "Adam", "Jensen", "Ho",
     "MNIST", "Fashion-MNIST", "clothes", "faces", "slow", "broken",
     "Stable Diffusion", "WebUI", "ComfyUI", "Forge", "Checkpoint", "SD",
-    "PNG", "CSV", "GIF", "Python", "diffusers", "torch", "leading", "trailing", "linspace", "Hub",
+    "PNG", "CSV", "GIF", "Ctrl", "Enter", "Python", "diffusers", "torch", "leading", "trailing", "linspace", "Hub",
     "English", "Language", "beta", "log", "ln", "none", "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid",
     "matched", "naive", "β_start", "β_end", "x_t", "x_T", "x_s", "u_max", "sin", "cos", "tanh", "mmse", "bpd", "score",
     "Sohl-Dickstein", "CIFAR-10", "CIFAR", "Guo", "Shamai", "Verd", "Tweedie", "Sobolev", "Gross",

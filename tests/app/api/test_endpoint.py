@@ -105,7 +105,7 @@ def test_colour_and_few_timesteps(client, checkpoints):
         ({"num_images": 65}, "Number of pictures.*1 to 64"),
         ({"num_images": 10**12}, "num_images"),
         ({"num_inference_steps": 1000, "num_images": 64}, "Steps × pictures.*64,000.*40,000"),
-        ({"seed": -1}, "seed"),
+        ({"seed": -2}, "seed"),
         ({"seed": 2**32}, "seed"),
         ({"eta": 1.5}, "eta"),
         ({"beta_start": 0.5, "beta_end": 0.1}, "beta_end"),
@@ -146,6 +146,24 @@ def test_both_runs_of_a_comparison_are_those_of_generate(client):
         assert [opened(one).tobytes() for one in pictures] == [opened(one).tobytes() for one in alone]
     assert found["shares_step_noise"] and [one["numbers"] for one in found["partings"]] == [[k, k] for k in range(6)]
     assert max(one["x_t"] for one in found["partings"]) < 1e-5 and found["b"]["settings"]["eta"] == 1
+
+
+def test_a_seed_of_minus_one_is_drawn_and_the_answer_names_it(client):
+    run = {"checkpoint": "clothes", "num_inference_steps": 1, "num_images": 2, "seed": -1}
+    seeds = []
+    for _ in range(2):
+        images, found = client.predict(**run, api_name="/generate")
+        seeds.append(found["settings"]["seed"])
+        recipes = [Recipe.from_json(opened(one).text["ddpm-lab"]) for one in images]
+        assert [one.settings.seed for one in recipes] == [seeds[-1], seeds[-1] + 1]
+        alone, _ = client.predict(**run | {"seed": seeds[-1]}, api_name="/generate")
+        assert [opened(one).tobytes() for one in images] == [opened(one).tobytes() for one in alone]
+    assert seeds[0] != seeds[1] and min(seeds) >= 0
+    *_, found = client.predict(a=run, b=run | {"eta": 1.0}, api_name="/compare")
+    assert found["a"]["settings"]["seed"] == found["b"]["settings"]["seed"] >= 0  # the same first noise
+    cells, _ = client.predict(axes={"eta": "0, 1"}, settings=run, api_name="/explore")
+    first, second = (cell["settings"]["seed"] for cell in cells)
+    assert first == second >= 0
 
 
 @pytest.mark.parametrize(
@@ -193,6 +211,7 @@ def test_the_cells_of_a_grid_are_those_of_generate(client):
         ({"seed": 3}, {}, "axes: seed: must be a list of values or a text"),
         ({"checkpoint": "clothes, ../clothes"}, {}, "axes, value 2: checkpoint: "),
         ({"seed": "0-19"}, {"num_inference_steps": 1000, "num_images": 3}, "60,000.*40,000"),
+        ({"seed": [0, -1]}, {}, "axes, value 2: seed: -1 draws a random seed only where"),
         ({"seed": "0-1"}, {"num_images": 65}, "Number of pictures.*1 to 64"),
         ({"seed": "0-1"}, {"eta": 7}, "settings: eta"),
         ({"seed": "0-1"}, [], "settings: must be an object"),

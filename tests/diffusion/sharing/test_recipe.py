@@ -73,7 +73,7 @@ def test_what_belongs_to_others_in_an_address_is_passed_over():
     ("query", "message"),
     [
         ({"seed": "abc"}, "seed: .*valid integer"),
-        ({"seed": "-1"}, "seed: .*greater than or equal to 0"),
+        ({"seed": "-2"}, "seed: .*greater than or equal to 0"),
         ({"seed": "5.0"}, "seed: .*valid integer"),
         ({"eta": "nan"}, "eta: .*valid number"),
         ({"eta": "inf"}, "eta: .*valid number"),
