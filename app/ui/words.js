@@ -5,7 +5,7 @@
     const plain = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
     const pattern = (text) => new RegExp(`^${text.split("{label}").map(plain).join("(.+)")}$`);
     const entries = window.GRADIO_WORDS.map((entry) => ({ entry, patterns: Object.values(entry).map(pattern) }));
-    const spoken = () => document.documentElement.lang.split("-")[0];
+    const spoken = () => LANGUAGE_OF[document.documentElement.lang];
 
     function worded(text, language) {
         for (const { entry, patterns } of entries) {
