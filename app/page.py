@@ -107,7 +107,8 @@ def build_demo(options: Options) -> gr.Blocks:
             chosen = known_language(sent[language])
             shown = {remembered: chosen} | words_around(chosen)
             shown |= generate.rewrite(chosen, generate.form.values(sent), page_address(request))
-            shown |= compare.rewrite(chosen, compare.values(sent))
+            shown |= compare.rewrite(chosen, compare.values(sent), address=page_address(request))
+            shown |= compare.drawn.again(request.session_hash, chosen)
             return shown | explore.rewrite(chosen, *explore.values(sent), request)
 
         def open_cell(event: gr.EventData, request: gr.Request, sent: Sent) -> Shown:
@@ -118,7 +119,7 @@ def build_demo(options: Options) -> gr.Blocks:
             if made := known_run(services, explore.explored.of(request.session_hash), query):
                 plan, found = made
                 opened = generate.open(chosen, query=query, address=page_address(request))
-                opened |= show_made(generate, chosen, plan, found.result, found.seconds, found.made_by)
+                opened |= show_made(generate, plan, found.result, found.seconds, found.made_by)
                 generate.run.hold(request)
             else:
                 opened = generate.restore(request, chosen, query)

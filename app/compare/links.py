@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from app.compare.presets import DEFAULT_PRESET, check_preset, preset_settings
 from app.controls.values import controls_of, linked_values
 from app.server.services import Services
-from app.texts import say
+from app.texts import say_in_each
 from app.ui.links import noted_link, query_fields
 from diffusion.sharing.recipe import from_query, to_query
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 SIDES = ("a", "b")
 
 
-def comparison_link(plans: "Sequence[Plan]", address: str, language: str) -> str:
+def comparison_link(plans: "Sequence[Plan]", address: str) -> str:
     """Return the HTML of a link to both runs, to copy. address: of the page."""
     fields = [("tab", "compare")]
     for side, plan in zip(SIDES, plans, strict=True):
         fields += [(f"{side}.{name}", value) for name, value in parse_qsl(to_query(plan.settings))]
-    return noted_link(f"{address}?{urlencode(fields)}", say(language, "compare.link"))
+    return noted_link(f"{address}?{urlencode(fields)}", say_in_each("compare.link"))
 
 
 def linked_runs(services: Services, query: str, count: int) -> list[dict] | None:

@@ -10,7 +10,7 @@ from app.controls.codecs import CODECS
 from app.controls.sentences import file_stem, plan_sentence
 from app.controls.spec import field_words, sampler_title
 from app.server.checkpoints import Checkpoint
-from app.texts import in_each, say
+from app.texts import in_each, say, say_in_each
 from app.ui.html import Shown, Words, over, strips, words
 from app.ui.images import FASTEST, data_uri, enlarged, full_columns, picture, png, sheet, square_columns, together
 from diffusion.denoisers import Description
@@ -43,16 +43,18 @@ def _shared(plans: tuple[Plan, Plan]) -> str:
     return "shares_first" if all(noisy) else "shares_only_one_noisy" if any(noisy) else "shares_none_noisy"
 
 
-def strips_of(view: ComparisonView, language: str) -> str:
+def strips_of(view: ComparisonView) -> str:
     """Return both runs at matching steps, as far as they have come."""
     rows = []
     for name, cells, numbers in zip(NAMES, view.cells, zip(*(c[0] for c in view.columns), strict=True), strict=True):
         for kind in ROWS:
             shown = []
             for cell, number in zip(cells, numbers, strict=True):
-                alt = cell and say(language, f"compare.alt_{kind}", name=name, step=number + 1, t=cell.t)
+                places = cell and {"name": name, "step": number + 1, "t": cell.t}
+                alt = places and say_in_each(f"compare.alt_{kind}", **places)
                 shown.append(cell and Shown(_picture(getattr(cell, kind)), alt))
-            rows.append((f"{name} {say(language, f'compare.{kind}')}", shown))
+            label = {language: f"{name} {what}" for language, what in say_in_each(f"compare.{kind}").items()}
+            rows.append((label, shown))
     heads = [f"{log_snr:.1f}" for _, log_snr in view.columns]
     return strips(heads, rows, in_each(lambda language: say(language, "compare.axis")))
 
@@ -66,7 +68,6 @@ def outcome(
     plans: tuple[Plan, Plan],
     checkpoints: tuple[Checkpoint, Checkpoint],
     made_by: tuple[Description, Description],
-    language: str,
 ) -> str:
     """Return the final pictures in pairs of one seed, the cost of each run, and links that save both.
 
@@ -95,9 +96,9 @@ def outcome(
     facts.append(f'{apart} <a href="{divergence_csv(view.divergences)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     titles = run_titles(plans, checkpoints)
-    pairs = _pairs((view.x_t[0], view.x_t[1]), language)
+    pairs = _pairs((view.x_t[0], view.x_t[1]))
     columns = square_columns(len(pairs))
-    return over(pairs, titles, say(language, "compare.slider"), columns) + lines
+    return over(pairs, titles, say_in_each("compare.slider"), columns) + lines
 
 
 def run_titles(plans: tuple[Plan, Plan], checkpoints: tuple[Checkpoint, Checkpoint]) -> tuple[Words, Words]:
@@ -134,11 +135,11 @@ def _value_words(field: str, settings: SamplingSettings, checkpoint: Checkpoint,
     return CODECS[field].value_words(value, checkpoint, language) if is_plain else ""
 
 
-def _pairs(images: tuple[np.ndarray, np.ndarray], language: str) -> list[tuple[Shown, Shown]]:
+def _pairs(images: tuple[np.ndarray, np.ndarray]) -> list[tuple[Shown, Shown]]:
     """Return the pictures of both runs, those of one number together. images: (N, H, W, C) uint8 of each run."""
     sides = []
     for name, of_run in zip(NAMES, images, strict=True):
-        alts = [say(language, "compare.alt_final", name=name, number=k + 1) for k in range(len(of_run))]
+        alts = [say_in_each("compare.alt_final", name=name, number=k + 1) for k in range(len(of_run))]
         sides.append([Shown(data_uri(png(picture(one))), alt) for one, alt in zip(of_run, alts, strict=True)])
     return list(zip(*sides, strict=True))
 

@@ -11,8 +11,9 @@ from app.controls.panel import OF_BOTH, START_VALUES, RunControls
 from app.controls.values import controls_of, defaults, plan_run
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
+from app.server.sessions import Drawn
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain
+from app.texts.messages import explain, explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.ui.html import broken_link, idle_line, plan_line
 from app.ui.lazy_import import lazy_import
@@ -36,6 +37,7 @@ class CompareTab:
     def __init__(self, services: Services, language: gr.Radio):
         self.services = services
         self.language = language
+        self.drawn: Drawn[Component] = Drawn()
         self._lay_out()
         self._wire()
 
@@ -100,7 +102,7 @@ class CompareTab:
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        own = {*self.sides, self.start, self.stop} | self.told
+        own = {*self.sides, self.start, self.stop, self.plot} | self.told
         return own | self.forms[0].worded | self.forms[1].worded
 
     @property
@@ -122,15 +124,10 @@ class CompareTab:
             chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
             form.on_edit(self._adapt(side), self.inputs, told, **raw)
-        events = JobEvents(
-            self.services,
-            "compare",
-            [self.start],
-            self.stop,
-            self.progress,
-            lambda sent: self._language(sent),
-        )
-        events.wire(self.start, self.plan_job, self.inputs, {self.strips, self.outcome, self.plot}, self.strips)
+        events = JobEvents(self.services, "compare", [self.start], self.stop, self.progress, self._language)
+        shown = {self.strips, self.outcome, self.plot}
+        run = events.wire(self.start, self.plan_job, self.inputs, shown, self.strips)
+        run.success(self.redraw, {self.language}, {self.plot}, **raw)  # in case the language was changed meanwhile
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
@@ -159,7 +156,7 @@ class CompareTab:
         try:
             values = linked_runs(self.services, query, self._count())
         except ValueError as error:
-            return self.open(language) | {self.strips: broken_link(explain(error, language))}
+            return self.open(language) | {self.strips: broken_link(explain_in_each(error))}
         return self._rested(language, values or [{"checkpoint": None} | START_VALUES] * 2)
 
     def _count(self) -> int:
@@ -167,7 +164,7 @@ class CompareTab:
 
     def _rested(self, language: str, values: list[dict], address: str = "") -> Shown:
         return self.rewrite(language, values, with_values=True, address=address) | {
-            self.progress: idle_line("ready", language),
+            self.progress: idle_line("ready"),
             self.strips: "",
             self.outcome: "",
             self.plot: gr.update(visible=False),
@@ -198,7 +195,7 @@ class CompareTab:
         plans = plan_a, plan_b
         told = self._preset_told(language, values, [plan.settings for plan in plans])
         if address:
-            told[self.link] = comparison_link(plans, address, language)
+            told[self.link] = comparison_link(plans, address)
         try:
             comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
         except ValueError as error:
@@ -227,6 +224,7 @@ class CompareTab:
             return UNCHANGED
         settings = preset_settings(preset, checkpoint, 0, self._count())
         kept = {name: values[0][name] for name in OF_BOTH}
+        self.drawn.drop(request.session_hash)
         return self._rested(language, [controls_of(s, checkpoint) | kept for s in settings], page_address(request))
 
     def _choose_checkpoint(self, side: int):
@@ -269,6 +267,10 @@ class CompareTab:
 
         return reset
 
+    def redraw(self, request: gr.Request, sent: Sent) -> Shown:
+        """Draw the plot again if it is in another language than the page."""
+        return self.drawn.again(request.session_hash, self._language(sent)) or UNCHANGED
+
     def plan_job(self, request: gr.Request, sent: Sent) -> "QueuedJob[ComparisonView]":
         """Plan the job of the button Compare: both runs side by side."""
         language = self._language(sent)
@@ -279,14 +281,17 @@ class CompareTab:
 
         def show(progress: "Progress[ComparisonView]") -> Shown:
             view = progress.content
-            shown: Shown = {self.strips: render.strips_of(view, language)}
+            shown: Shown = {self.strips: render.strips_of(view)}
             if progress.state == "running":
+                self.drawn.drop(request.session_hash)
                 return shown | {self.outcome: "", self.plot: gr.update(visible=False)}
-            plot = plots.divergence(view.divergences, language).plot
-            return shown | {
-                self.outcome: render.outcome(view, (plan_a, plan_b), checkpoints, made_by, language),
-                self.plot: gr.update(value=plot, visible=bool(view.divergences)),
-            }
+
+            def plot(language: str) -> Shown:
+                chart = plots.divergence(view.divergences, language).plot
+                return {self.plot: gr.update(value=chart, visible=bool(view.divergences))}
+
+            shown[self.outcome] = render.outcome(view, (plan_a, plan_b), checkpoints, made_by)
+            return shown | self.drawn.draw(request.session_hash, language, plot)
 
         seconds = self.services.expected_seconds(plan_a, plan_b)
         return QueuedJob(language, lambda: comparisons.comparison_steps(a, plan_a, b, plan_b), show, seconds)

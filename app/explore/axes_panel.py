@@ -24,7 +24,7 @@ from app.explore.grids import (
 from app.explore.value_names import pickable, value_names
 from app.server.checkpoints import Checkpoint
 from app.server.services import Services
-from app.texts import DEFAULT, say
+from app.texts import DEFAULT, say, say_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
 from app.ui.links import noted_link, page_address, query_fields
 from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES, Axis
@@ -181,11 +181,11 @@ class ExploreControls:
 
     # The link --------------------------------------------------------------------------------------------------------
 
-    def link(self, request: gr.Request, language: str, own: Mapping, base: SamplingSettings) -> str:
+    def link(self, request: gr.Request, own: Mapping, base: SamplingSettings) -> str:
         """Return the HTML of a link to the grid, to copy."""
         fields = [("tab", "explore"), *((name, own[name]) for name in IN_LINK if own[name] not in (NO_FIELD, None))]
         fields += [(f"base.{name}", value) for name, value in parse_qsl(to_query(base))]
-        return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(language, "explore.link"))
+        return noted_link(f"{page_address(request)}?{urlencode(fields)}", say_in_each("explore.link"))
 
     def linked(self, query: str) -> tuple[dict, dict] | None:
         """Return the values in an address, for these controls and for the run's; None if it describes no grid.

@@ -114,8 +114,8 @@ class ExploreTab:
             (self.frontier.button, self.plan_frontier, self.frontier.measured, self.frontier.result),
         ):
             run = events.wire(button, plan, self.inputs, shown, result)
-            run.success(self.replan, self.inputs, self.planned, **raw)  # results known by now need not run again
-            run.failure(self.replan, self.inputs, self.planned, **raw)
+            for ended in (run.success, run.failure):  # results known by now need not run again
+                ended(self.replan, self.inputs, self.planned | self.frontier.worded, **raw)
 
     def wire_measured(self, event) -> None:
         """Update the plans after `event`, from which on the seconds per run are known."""
@@ -171,7 +171,7 @@ class ExploreTab:
 
     def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         shown = self.rewrite(language, own, values, request, with_values=True)
-        return shown | {self.progress: idle_line("ready", language)} | self.frontier.empty()
+        return shown | {self.progress: idle_line("ready")} | self.frontier.empty(request)
 
     def rewrite(
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
@@ -184,7 +184,7 @@ class ExploreTab:
             self.start: gr.update(value=say(language, "buttons.explore")),
             self.stop: gr.update(value=say(language, "buttons.stop")),
         }
-        return shown | self.frontier.rewrite(language) | self.tell(language, own, values, request)
+        return shown | self.frontier.rewrite(language, request) | self.tell(language, own, values, request)
 
     def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         """Return the matching preset, what both buttons would do or what is wrong, the grid as far as known, a link."""
@@ -200,10 +200,10 @@ class ExploreTab:
         try:
             grid = self._grid(own, values)
             if request is not None:
-                shown[self.link] = self.axes.link(request, language, own, grid.base)
+                shown[self.link] = self.axes.link(request, own, grid.base)
             to_run = self._to_run(grid.jobs, known)
             plan = plan_line(explore_views.plan_sentence(grid, to_run, self._expected_seconds(to_run), language))
-            shown |= self.grid.show(language, grid, known.of(grid.jobs))
+            shown |= self.grid.show(grid, known.of(grid.jobs))
         except ValueError as error:
             plan = plan_line(explain(error, language), is_error=True)
         try:
@@ -270,7 +270,7 @@ class ExploreTab:
 
         def show(progress: Progress[Results]) -> Shown:
             found, current = progress.content.found, progress.content.current
-            return self.grid.show(language, grid, found, current, with_files=progress.state != "running")
+            return self.grid.show(grid, found, current, with_files=progress.state != "running")
 
         return self._job(request, language, grid.jobs, show)
 
@@ -284,7 +284,7 @@ class ExploreTab:
             before, count = count, len(progress.content.found)
             if before == count and progress.state == "running":
                 return {}
-            return self.frontier.shown(language, frontier, progress.content)
+            return self.frontier.shown(request, language, frontier, progress.content)
 
         return self._job(request, language, frontier.jobs, show)
 
@@ -296,4 +296,5 @@ class ExploreTab:
 
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
         """Update what both buttons would do, after a job has ended."""
-        return self._plans(self._language(sent), *self.values(sent), request)
+        language = self._language(sent)
+        return self._plans(language, *self.values(sent), request) | self.frontier.rewrite(language, request)

@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 views = lazy_import("app.generate.render")
 
 
-def show_made(
-    tab: "GenerateTab", language: str, plan: "Plan", x_0: "Tensor", seconds: float, made_by: "Description"
-) -> Shown:
+def show_made(tab: "GenerateTab", plan: "Plan", x_0: "Tensor", seconds: float, made_by: "Description") -> Shown:
     """Return the stage with the pictures of a whole run, each to look at and to save with its recipe.
 
     x_0: (B, C, H, W), as the run's last step left it. seconds: that the run took. made_by: what computed it.
@@ -31,6 +29,6 @@ def show_made(
     progress = Progress("done", total, total, seconds, 0.0, view)
     checkpoint = tab.services.catalogue.checkpoint(plan.settings.checkpoint)
     return {
-        tab.stage: views.finished(progress, plan, checkpoint, made_by, language),
-        tab.progress: progress_line(progress, language),
+        tab.stage: views.finished(progress, plan, checkpoint, made_by),
+        tab.progress: progress_line(progress),
     }

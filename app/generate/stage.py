@@ -46,9 +46,7 @@ class Stage:
         if request is not None:
             self._with_run.drop(request.session_hash)
 
-    def shows(
-        self, request: gr.Request, language: str, pipeline: DDPMLabPipeline, plan: Plan
-    ) -> Callable[[Progress[RunView]], Shown]:
+    def shows(self, request: gr.Request, pipeline: DDPMLabPipeline, plan: Plan) -> Callable[[Progress[RunView]], Shown]:
         """Return the function that shows a run's progress on the stage and in the film."""
         checkpoint = self.services.catalogue.checkpoint(plan.settings.checkpoint)
         made_by = pipeline.denoiser(plan).description
@@ -56,11 +54,11 @@ class Stage:
         def show(progress: Progress[RunView]) -> Shown:
             self.hold(request)
             if progress.state == "running":
-                return {self.stage: views.running(progress, language)}
+                return {self.stage: views.running(progress)}
             self.films.keep(request.session_hash, list(progress.content.film))
             return {
-                self.stage: views.finished(progress, plan, checkpoint, made_by, language),
-                self.film: views.film_of(progress, language),
+                self.stage: views.finished(progress, plan, checkpoint, made_by),
+                self.film: views.film_of(progress),
             }
 
         return show

@@ -11,7 +11,7 @@ from app.generate.stage import Stage
 from app.server.jobs import NETWORK_EVENT, JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain
+from app.texts.messages import explain, explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
 from app.ui.html import broken_link, idle_line
 from app.ui.lazy_import import lazy_import
@@ -153,16 +153,16 @@ class GenerateTab:
             if settings := settings_of_query(query):
                 return self.restored(language, linked_values(self.services, settings), address, request)
         except ValueError as error:
-            broken = broken_link(explain(error, language))
+            broken = broken_link(explain_in_each(error))
             self.run.clear(request)
             return self.open(language, address=address) | {self.stage: broken}
         name = catalogue.default() if name is None else name
         checkpoint = self.services.checkpoint(name)
         values = {"checkpoint": name} | (defaults(checkpoint, self.services.options) if checkpoint else START_VALUES)
         if checkpoint is not None:
-            stage = views.opening(checkpoint, language)
+            stage = views.opening(checkpoint)
         elif name in catalogue.names():
-            stage = views.broken(explain(catalogue.error_of(name), language))
+            stage = views.broken(explain_in_each(catalogue.error_of(name)))
         else:
             stage = views.empty(str(catalogue.folder))
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
@@ -170,7 +170,7 @@ class GenerateTab:
     def _at_rest(self, language: str, stage: str) -> Shown:
         """Return the tab's state when nothing runs and there is no film."""
         return {
-            self.progress: idle_line("ready", language),
+            self.progress: idle_line("ready"),
             self.stage: stage,
             self.film: "",
             self.buttons["animate"]: gr.update(visible=False, value=say(language, "buttons.animate")),
@@ -188,7 +188,7 @@ class GenerateTab:
         """Return the whole tab with these values in its controls. A run on the stage of the `request` stays there."""
         if self.run.has_run(request):
             return self.rewrite(language, values, address, with_values=True)
-        stage = views.opening(self.services.catalogue.checkpoint(values["checkpoint"]), language)
+        stage = views.opening(self.services.catalogue.checkpoint(values["checkpoint"]))
         return self.rewrite(language, values, address, with_values=True) | self._at_rest(language, stage)
 
     def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
@@ -262,7 +262,7 @@ class GenerateTab:
         """Plan the job of the button Generate: the run that the controls describe."""
         language, known = self._language(sent), sent[self.recipe.remembered]
         pipeline, plan = plan_run(self.services, self.form.values(sent))
-        shown = self.run.shows(request, language, pipeline, plan)
+        shown = self.run.shows(request, pipeline, plan)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -278,7 +278,7 @@ class GenerateTab:
         language, file = self._language(sent), sent[self.recipe.file]
         verification = self.recipe.verification(file)
         pipeline, plan = verification.pipeline, verification.plan
-        shown = self.run.shows(request, language, pipeline, plan)
+        shown = self.run.shows(request, pipeline, plan)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -293,4 +293,4 @@ class GenerateTab:
         frames = self.run.films.of(request.session_hash)
         if frames is None:
             raise failure(say(language, "film.none"))
-        return {self.animation: views.animated(frames, "ddpm-lab", language)}
+        return {self.animation: views.animated(frames, "ddpm-lab")}

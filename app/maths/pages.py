@@ -9,7 +9,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.server.services import Services
-from app.texts import say
+from app.texts import say_in_each
 from app.ui.links import noted_link, page_address
 from diffusion.sharing.recipe import to_query
 
@@ -53,7 +53,7 @@ def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene
             if isinstance(control, Control) and key in control_values:
                 fields.append((key, str(control_values[key])))
     fields += parse_qsl(to_query(scene.plan.settings))
-    return noted_link(f"{page_address(request)}?{urlencode(fields)}", say(page.language, "maths.link"))
+    return noted_link(f"{page_address(request)}?{urlencode(fields)}", say_in_each("maths.link"))
 
 
 def keyed(*name: str | int) -> dict:

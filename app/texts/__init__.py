@@ -36,6 +36,11 @@ def in_each(make: Callable[[str], str]) -> dict[str, str]:
     return {language: make(language) for language in LANGUAGES}
 
 
+def say_in_each(key: str, **values) -> dict[str, str]:
+    """Return the text of a key in every language, with its {placeholders} filled."""
+    return in_each(lambda language: say(language, key, **values))
+
+
 def known_language(value) -> str:
     """Return the value if it is a language of the page, else the default language."""
     return value if isinstance(value, str) and value in LANGUAGES else DEFAULT

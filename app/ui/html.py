@@ -1,14 +1,15 @@
 """HTML of the page's right side: pictures, plan and progress. The texts come from app/texts.
 
 All states of the stage have the same outline, so that nothing jumps when one replaces another. A sentence that stays on
-the page while the visitor changes the language is there in every language; style.css shows the right one.
+the page while the visitor changes the language is there in every language: style.css shows the right one, and words.js
+puts it into the attributes for those who listen.
 """
 
 import json
 from dataclasses import dataclass
 from html import escape
 
-from app.texts import in_each, say
+from app.texts import DEFAULT, in_each, say, say_in_each
 from app.ui.progress import Progress
 
 WIDE, NARROW = 2.0, 4 / 3  # width over height of the stage on a wide and on a narrow screen, as in style.css
@@ -22,7 +23,7 @@ class Shown:
     """A picture on the stage. address: of the image. alt: text for screen readers. caption: shown below it."""
 
     address: str
-    alt: str
+    alt: Words
     caption: Words | None = None
 
 
@@ -32,9 +33,16 @@ def words(sentence: Words) -> str:
     return f'<span class="words">{spans}</span>'
 
 
+def said(**sentences: Words) -> str:
+    """Return attributes (alt, title, aria_label) that are read aloud; words.js keeps them in the page's language."""
+    named = {name.replace("_", "-"): sentence for name, sentence in sentences.items()}
+    first = " ".join(f'{name}="{escape(sentence[DEFAULT])}"' for name, sentence in named.items())
+    return f'{first} data-words="{escape(json.dumps(named, ensure_ascii=False))}"'
+
+
 def panels(shown: list[Shown]) -> str:
     """Return sheets of pictures side by side, each with its caption."""
-    images = "".join(f'<img src="{one.address}" alt="{escape(one.alt)}">' for one in shown)
+    images = "".join(f'<img src="{one.address}" {said(alt=one.alt)}>' for one in shown)
     captions = "".join(f"<p>{words(one.caption)}</p>" for one in shown)
     return f'<div class="stage"><div class="box panels">{images}</div><div class="captions">{captions}</div></div>'
 
@@ -49,8 +57,8 @@ def results(
     """
     wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
     links = "".join(
-        f'<a href="{one.address}" download="{escape(file_stem)}-{number}.png" title="{escape(one.alt)}">'
-        f'<img src="{one.address}" alt="{escape(one.alt)}"></a>'
+        f'<a href="{one.address}" download="{escape(file_stem)}-{number}.png" {said(title=one.alt)}>'
+        f'<img src="{one.address}" {said(alt=one.alt)}></a>'
         for number, one in enumerate(pictures, 1)
     )
     style = ";".join(
@@ -82,7 +90,7 @@ PLAY = (
 )
 
 
-def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: str, play: str) -> str:
+def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: Words, play: Words) -> str:
     """Return a player for the frames of a run: strips side by side, and one slider that moves them all.
 
     The image of each strip stacks its frames vertically. size: (width, height) of one frame. captions: one per frame,
@@ -90,7 +98,7 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
     """
     last = len(captions) - 1
     figures = "".join(
-        f'<figure><div class="strip" role="img" aria-label="{escape(one.alt)}" '
+        f'<figure><div class="strip" role="img" {said(aria_label=one.alt)} '
         f'style="background-image:url({one.address})"></div><figcaption>{words(one.caption)}</figcaption></figure>'
         for one in strips
     )
@@ -98,41 +106,41 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
     return (
         f'<div class="film" style="{style}" data-captions="{escape(json.dumps(captions))}">'
         f'<div class="strips">{figures}</div><div class="scrub">'
-        f'<button type="button" onclick="{escape(PLAY)}" aria-label="{escape(play)}"></button>'
+        f'<button type="button" onclick="{escape(PLAY)}" {said(aria_label=play)}></button>'
         f'<input type="range" min="0" max="{last}" value="{last}" oninput="{escape(SHOW)}" '
-        f'aria-label="{escape(label)}" aria-valuetext="{escape(captions[-1])}"><output>{escape(captions[-1])}</output>'
+        f'{said(aria_label=label)} aria-valuetext="{escape(captions[-1])}"><output>{escape(captions[-1])}</output>'
         "</div></div>"
     )
 
 
-def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: Words) -> str:
+def strips(heads: list[str], rows: list[tuple[Words, list[Shown | None]]], axis: Words) -> str:
     """Return rows of pictures on one axis of noise level. heads: column heads. axis: says what the heads are.
 
     rows: a label and one picture per column each; None for a picture that does not exist yet.
     """
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, shown in rows:
-        images = (f'<img src="{one.address}" alt="{escape(one.alt)}">' if one else "<span></span>" for one in shown)
-        cells.append(f'<span class="row">{escape(label)}</span>{"".join(images)}')
+        images = (f'<img src="{one.address}" {said(alt=one.alt)}>' if one else "<span></span>" for one in shown)
+        cells.append(f'<span class="row">{words(label)}</span>{"".join(images)}')
     grid = f'<div class="rows" style="--columns:{len(heads)}">{"".join(cells)}</div>'
     return f'<div class="strip-rows">{grid}<p class="note">{words(axis)}</p></div>'
 
 
-def over(pairs: list[tuple[Shown, Shown]], names: tuple[Words, Words], label: str, columns: int) -> str:
+def over(pairs: list[tuple[Shown, Shown]], names: tuple[Words, Words], label: Words, columns: int) -> str:
     """Return pairs of pictures, each pair on top of each other, and one slider that sets how much of each side shows.
 
     names: of the left and of the right pictures. app/compare/over.js moves the cut.
     """
     cells = "".join(
-        f'<div class="pair"><img src="{left.address}" alt="{escape(left.alt)}" draggable="false">'
-        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}" draggable="false"></div>'
+        f'<div class="pair"><img src="{left.address}" {said(alt=left.alt)} draggable="false">'
+        f'<img class="top" src="{right.address}" {said(alt=right.alt)} draggable="false"></div>'
         for left, right in pairs
     )
     sides = "".join(f'<b class="{side}">{words(name)}</b>' for side, name in zip(("left", "right"), names, strict=True))
     return (
         f'<div class="over"><div class="names">{sides}</div>'
         f'<div class="pairs" style="--columns:{columns}">{cells}</div>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{escape(label)}"></div>'
+        f'<input type="range" min="0" max="100" value="50" {said(aria_label=label)}></div>'
     )
 
 
@@ -145,9 +153,9 @@ def notice(title: Words, body: Words, kind: str = "") -> str:
     )
 
 
-def broken_link(error: str) -> str:
-    """Return the notice for a link whose settings cannot be used here. error: why, in the visitor's language."""
-    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error), "broken")
+def broken_link(error: Words) -> str:
+    """Return the notice for a link whose settings cannot be used here. error: why."""
+    return notice(in_each(lambda language: say(language, "broken.link")), error, "broken")
 
 
 def best_columns(count: int, ratio: float) -> tuple[int, float]:
@@ -180,15 +188,15 @@ COPY = (
 )
 
 
-def copy_line(text: str, label: str, button: Words, done: Words) -> str:
+def copy_line(text: str, label: Words, button: Words, done: Words) -> str:
     """Return one line of text to copy, with its button."""
-    field = f'<input readonly value="{escape(text)}" aria-label="{escape(label)}" onclick="this.select()">'
+    field = f'<input readonly value="{escape(text)}" {said(aria_label=label)} onclick="this.select()">'
     return f'<div class="copy">{field}{_copy_button(button, done)}</div>'
 
 
-def copy_script(text: str, label: str, button: Words, done: Words) -> str:
+def copy_script(text: str, label: Words, button: Words, done: Words) -> str:
     """Return a script to copy, with its button."""
-    script = f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
+    script = f'<pre tabindex="0" role="region" {said(aria_label=label)}>{escape(text)}</pre>'
     return f'<div class="copy script">{script}{_copy_button(button, done)}</div>'
 
 
@@ -199,24 +207,24 @@ def _copy_button(button: Words, done: Words) -> str:
     )
 
 
-def idle_line(key: str, language: str) -> str:
+def idle_line(key: str) -> str:
     """Return the progress line of a tab on which nothing runs. key: of its sentence, under "status"."""
-    return _meter(in_each(lambda language: say(language, f"status.{key}")), language)
+    return _meter(in_each(lambda language: say(language, f"status.{key}")))
 
 
-def waiting_line(before: tuple[int, float], language: str) -> str:
+def waiting_line(before: tuple[int, float]) -> str:
     """Return the progress line of a queued job. before: how many jobs are ahead of it, and their seconds in all."""
     count, seconds = before
     if not count:
-        return _meter(in_each(lambda language: say(language, "status.waiting")), language, is_busy=True)
+        return _meter(in_each(lambda language: say(language, "status.waiting")), is_busy=True)
 
     def sentence(language: str) -> str:
         return say(language, "status.in_queue", count=count, seconds=max(1, round(seconds)))
 
-    return _meter(in_each(sentence), language, is_busy=True)
+    return _meter(in_each(sentence), is_busy=True)
 
 
-def progress_line(progress: Progress, language: str) -> str:
+def progress_line(progress: Progress) -> str:
     """Return the progress line of a job that runs or has ended."""
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
@@ -227,17 +235,17 @@ def progress_line(progress: Progress, language: str) -> str:
         return f"{say(language, 'status.step', **places)} · {left}"
 
     is_busy = progress.state == "running"
-    return _meter(in_each(sentence), language, progress.done, progress.total, is_busy)
+    return _meter(in_each(sentence), progress.done, progress.total, is_busy)
 
 
-def _meter(sentence: Words, language: str, done: int = 0, total: int = 1, is_busy: bool = False) -> str:
+def _meter(sentence: Words, done: int = 0, total: int = 1, is_busy: bool = False) -> str:
     """Return a bar and a sentence. is_busy: a job waits or runs, and on a phone the line stays on the screen.
 
     Screen readers announce the sentence only when nothing runs: one every quarter of a second helps nobody.
     """
-    is_running, label = 0 < done < total, say(language, "status.progress")
+    is_running, label = 0 < done < total, say_in_each("status.progress")
     return (
         f'<div class="progress{" busy" if is_busy else ""}">'
-        f'<progress value="{done}" max="{total}" aria-label="{escape(label)}"></progress>'
+        f'<progress value="{done}" max="{total}" {said(aria_label=label)}></progress>'
         f'<p aria-live="{"off" if is_running else "polite"}">{words(sentence)}</p></div>'
     )
