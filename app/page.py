@@ -105,7 +105,8 @@ def build_demo(options: Options) -> gr.Blocks:
             chosen = known_language(sent[language])
             shown = {remembered: chosen} | words_around(chosen)
             shown |= generate.rewrite(chosen, generate.form.values(sent), page_address(request))
-            shown |= compare.rewrite(chosen, compare.values(sent))
+            shown |= compare.rewrite(chosen, compare.values(sent), address=page_address(request))
+            shown |= compare.outcome.redraw(request, chosen)
             return shown | explore.rewrite(chosen, *explore.values(sent), request)
 
         def leave(request: gr.Request):

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 from app.compare.presets import DEFAULT_PRESET, check_preset, preset_settings
 from app.controls.values import controls_of, linked_values
 from app.server.services import Services
-from app.texts import say
-from app.ui.html import Mark
+from app.texts import say_in_each
 from app.ui.links import noted_link, query_fields, query_of
+from app.ui.marks import Mark
 from diffusion.sharing.recipe import from_query
 
 if TYPE_CHECKING:
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 SIDES = ("a", "b")
 
 
-def comparison_link(plans: "Sequence[Plan]", address: str, language: str) -> str:
+def comparison_link(plans: "Sequence[Plan]", address: str) -> str:
     """Return the HTML of a link to both runs, to copy. address: of the page."""
     fields = [("tab", "compare"), *_fields([plan.settings for plan in plans])]
-    return noted_link(f"{address}?{urlencode(fields)}", say(language, "compare.link"))
+    return noted_link(f"{address}?{urlencode(fields)}", say_in_each("compare.link"))
 
 
 def comparison_mark(services: Services, plans: "Sequence[Plan]", preset: str | None, count: int) -> Mark:

@@ -10,7 +10,7 @@ import gradio as gr
 import numpy as np
 
 from app.server.services import Services
-from app.server.sessions import Shelf
+from app.server.sessions import Drawn, Shelf
 from app.ui.events import Component, Shown
 from app.ui.html import idle_line, progress_line
 from app.ui.lazy_import import lazy_import
@@ -60,6 +60,7 @@ class Outcome:
     def __init__(self, services: Services):
         self.services = services
         self._made: Shelf[MadeComparison] = Shelf(SHELF_BYTES)
+        self._drawn: Drawn[Component] = Drawn()
         self.progress = gr.HTML(apply_default_css=False, elem_id="comparison-progress")
         self.strips = gr.HTML(apply_default_css=False, elem_id="comparison")
         with gr.Row(elem_classes="outcome"):
@@ -78,15 +79,21 @@ class Outcome:
         """The outputs of what `shows` returns."""
         return {self.strips, self.pictures, self.plot}
 
-    def rest(self, language: str) -> Shown:
+    def rest(self, request: gr.Request | None = None) -> Shown:
         """Return the components without a comparison."""
+        if request is not None:
+            self._drawn.drop(request.session_hash)
         empty = gr.update(visible=False)
-        return {self.progress: idle_line("ready", language), self.strips: "", self.pictures: "", self.plot: empty}
+        return {self.progress: idle_line("ready"), self.strips: "", self.pictures: "", self.plot: empty}
 
     def put(self, request: gr.Request, language: str, made: MadeComparison) -> Shown:
         """Return the components with a comparison that ended; it is the newest then."""
         self._made.keep(self.services.visitor(request), made.key, made, made.size)
-        return {self.progress: progress_line(made.progress, language)} | self._shown(language, made)
+        return {self.progress: progress_line(made.progress)} | self._shown(request, language, made)
+
+    def redraw(self, request: gr.Request, language: str) -> Shown:
+        """Draw the plot again if it is in another language than the page; {} if there is nothing to do."""
+        return self._drawn.again(request.session_hash, language)
 
     def made(self, request: gr.Request | None, plans: Sequence[Plan]) -> MadeComparison | None:
         """Return the visitor's own comparison that did what is planned; None if there is none, or none any more."""
@@ -122,23 +129,26 @@ class Outcome:
 
         def show(progress: Progress[ComparisonView]) -> Shown:
             if progress.state == "running":
-                strips = render.strips_of(progress.content, language)
+                self._drawn.drop(request.session_hash)
+                strips = render.strips_of(progress.content)
                 return {self.strips: strips, self.pictures: "", self.plot: gr.update(visible=False)}
             made = MadeComparison(plans, progress, made_by, versions)
             self._made.keep(self.services.visitor(request), made.key, made, made.size)
-            return self._shown(language, made)
+            return self._shown(request, language, made)
 
         return show
 
-    def _shown(self, language: str, made: MadeComparison) -> Shown:
+    def _shown(self, request: gr.Request, language: str, made: MadeComparison) -> Shown:
         view = made.progress.content
         first, second = (self.services.catalogue.checkpoint(plan.settings.checkpoint) for plan in made.plans)
-        plot = plots.divergence(view.divergences, language).plot
-        return {
-            self.strips: render.strips_of(view, language),
-            self.pictures: render.outcome(view, made.plans, (first, second), made.made_by, language),
-            self.plot: gr.update(value=plot, visible=bool(view.divergences)),
-        }
+
+        def plot(language: str) -> Shown:
+            chart = plots.divergence(view.divergences, language).plot
+            return {self.plot: gr.update(value=chart, visible=bool(view.divergences))}
+
+        pictures = render.outcome(view, made.plans, (first, second), made.made_by)
+        shown = {self.strips: render.strips_of(view), self.pictures: pictures}
+        return shown | self._drawn.draw(request.session_hash, language, plot)
 
     def _versions(self, plans: Sequence[Plan]) -> tuple[str, str]:
         """Return the SHA-256 of both checkpoints as they are now; "" for one that cannot be used any more."""

@@ -8,7 +8,7 @@ from app.controls.codecs import CODECS
 from app.controls.sentences import file_stem, plan_sentence
 from app.controls.spec import field_words, sampler_title
 from app.server.checkpoints import Checkpoint
-from app.texts import in_each, say
+from app.texts import in_each, say, say_in_each
 from app.ui.address import picture_data, sends
 from app.ui.html import Shown, Words, over, strips, words
 from app.ui.images import FASTEST, SAVED_SIDE, data_uri, enlarged, full_columns, png, sheet, square_columns, together
@@ -42,16 +42,18 @@ def _shared(plans: tuple[Plan, Plan]) -> str:
     return "shares_first" if all(noisy) else "shares_only_one_noisy" if any(noisy) else "shares_none_noisy"
 
 
-def strips_of(view: ComparisonView, language: str) -> str:
+def strips_of(view: ComparisonView) -> str:
     """Return both runs at matching steps, as far as they have come."""
     rows = []
     for name, cells, numbers in zip(NAMES, view.cells, zip(*(c[0] for c in view.columns), strict=True), strict=True):
         for kind in ROWS:
             shown = []
             for cell, number in zip(cells, numbers, strict=True):
-                alt = cell and say(language, f"compare.alt_{kind}", name=name, step=number + 1, t=cell.t)
+                places = cell and {"name": name, "step": number + 1, "t": cell.t}
+                alt = places and say_in_each(f"compare.alt_{kind}", **places)
                 shown.append(cell and Shown(_picture(getattr(cell, kind)), alt))
-            rows.append((f"{name} {say(language, f'compare.{kind}')}", shown))
+            label = {language: f"{name} {what}" for language, what in say_in_each(f"compare.{kind}").items()}
+            rows.append((label, shown))
     heads = [f"{log_snr:.1f}" for _, log_snr in view.columns]
     return strips(heads, rows, in_each(lambda language: say(language, "compare.axis")))
 
@@ -65,7 +67,6 @@ def outcome(
     plans: tuple[Plan, Plan],
     checkpoints: tuple[Checkpoint, Checkpoint],
     made_by: tuple[Description, Description],
-    language: str,
 ) -> str:
     """Return the final pictures in pairs of one seed, the cost of each run, and links that save both.
 
@@ -89,7 +90,7 @@ def outcome(
         sides.append([
             Shown(
                 saved(number, number + 1, SAVED_SIDE),
-                say(language, "compare.alt_final", name=name, number=number + 1),
+                say_in_each("compare.alt_final", name=name, number=number + 1),
                 data=picture_data(settings, number, "compare"),
             )
             for number in range(len(images))
@@ -109,7 +110,7 @@ def outcome(
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     titles = run_titles(plans, checkpoints)
     stems = tuple(f"{file_stem(plan.settings)}-{name}" for plan, name in zip(plans, NAMES, strict=True))
-    pairs, label = list(zip(*sides, strict=True)), say(language, "compare.slider")
+    pairs, label = list(zip(*sides, strict=True)), say_in_each("compare.slider")
     return over(pairs, titles, label, square_columns(len(pairs)), stems) + lines
 
 

@@ -13,7 +13,7 @@ from app.controls.values import changes, controls_of, kept_values, linked_values
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain
+from app.texts.messages import explain, explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
 from app.ui.html import broken_link, plan_line
 from app.ui.lazy_import import lazy_import
@@ -88,7 +88,7 @@ class CompareTab:
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        own = {*self.sides, self.start, self.stop} | self.told
+        own = {*self.sides, self.start, self.stop, self.outcome.plot} | self.told
         return own | self.forms[0].worded | self.forms[1].worded
 
     @property
@@ -105,15 +105,10 @@ class CompareTab:
             chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
             form.reset.click(self._reset(side), self.inputs, told, **raw)
             form.on_edit(self._adapt(side), self.inputs, told, **raw)
-        events = JobEvents(
-            self.services,
-            "compare",
-            [self.start],
-            self.stop,
-            self.outcome.progress,
-            lambda sent: self._language(sent),
-        )
-        events.wire(self.start, self.plan_job, self.inputs, self.outcome.running, self.outcome.strips)
+        outcome = self.outcome
+        events = JobEvents(self.services, "compare", [self.start], self.stop, outcome.progress, self._language)
+        run = events.wire(self.start, self.plan_job, self.inputs, outcome.running, outcome.strips)
+        run.success(self.redraw, {self.language}, {outcome.plot}, **raw)  # in case the language was changed meanwhile
 
     # Handlers --------------------------------------------------------------------------------------------------------
 
@@ -149,9 +144,9 @@ class CompareTab:
         try:
             values = linked_runs(self.services, query, self._count(), name)
         except ValueError as error:
-            return self.open(language, address=address) | {self.outcome.strips: broken_link(explain(error, language))}
+            return self.open(language, address=address) | {self.outcome.strips: broken_link(explain_in_each(error))}
         values = values or [{"checkpoint": None} | START_VALUES] * 2
-        shown = self._rested(language, values, address)
+        shown = self._rested(language, values, address, request)
         made = self._made(request, values) or (self.outcome.newest(request) if is_again else None)
         return shown | (self.outcome.put(request, language, made) if made else {})
 
@@ -162,7 +157,7 @@ class CompareTab:
             return None
 
     def receive(
-        self, language: str, values: list[dict], side: int, settings: "SamplingSettings", address: str
+        self, request: gr.Request, language: str, values: list[dict], side: int, settings: "SamplingSettings"
     ) -> Shown:
         """Return the tab with these settings as one of its runs. Raises ValueError if they cannot run.
 
@@ -177,7 +172,7 @@ class CompareTab:
         if checkpoints[1] is None or checkpoints[1].image_shape != checkpoints[0].image_shape:
             other = kept_values(self.services, other, checkpoints[0])
         runs[1 - side] = other
-        return self._rested(language, runs, address)
+        return self._rested(language, runs, page_address(request), request)
 
     def follow(self, request: gr.Request, sent: Sent, names: dict[str, str]) -> Shown:
         """Show other checkpoints: their names by side, "a" and "b"."""
@@ -192,9 +187,9 @@ class CompareTab:
     def _count(self) -> int:
         return min(NUM_IMAGES, self.services.options.max_images)
 
-    def _rested(self, language: str, values: list[dict], address: str = "") -> Shown:
+    def _rested(self, language: str, values: list[dict], address: str = "", request: gr.Request | None = None) -> Shown:
         shown = self.rewrite(language, values, with_values=True, address=address)
-        return shown | self.outcome.rest(language)
+        return shown | self.outcome.rest(request)
 
     def rewrite(self, language: str, values: list[dict], with_values: bool = False, address: str = "") -> Shown:
         """Return all texts of the tab in a language; with_values also sets the controls to the given values."""
@@ -223,7 +218,7 @@ class CompareTab:
         told, preset = self.presets.tell(language, checkpoint, [plan.settings for plan in plans])
         mark = comparison_mark(self.services, plans, preset, self._count())
         if address:
-            told[self.link] = comparison_link(plans, address, language)
+            told[self.link] = comparison_link(plans, address)
         try:
             comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
         except ValueError as error:
@@ -239,7 +234,9 @@ class CompareTab:
             return UNCHANGED
         settings = preset_settings(preset, checkpoint, 0, self._count())
         kept = {name: values[0][name] for name in OF_BOTH}
-        return self._rested(language, [controls_of(s, checkpoint) | kept for s in settings], page_address(request))
+        return self._rested(
+            language, [controls_of(s, checkpoint) | kept for s in settings], page_address(request), request
+        )
 
     def _choose_checkpoint(self, side: int):
         def choose(sent: Sent) -> Shown:
@@ -273,6 +270,10 @@ class CompareTab:
             return self.forms[side].adapt(values[side], trained) | self.tell(language, values, page_address(request))
 
         return reset
+
+    def redraw(self, request: gr.Request, sent: Sent) -> Shown:
+        """Draw the plot again if it is in another language than the page."""
+        return self.outcome.redraw(request, self._language(sent)) or UNCHANGED
 
     def plan_job(self, request: gr.Request, sent: Sent) -> "QueuedJob[ComparisonView]":
         """Plan the job of the button Compare: both runs side by side."""

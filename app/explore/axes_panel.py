@@ -24,10 +24,10 @@ from app.explore.grids import (
 from app.explore.value_names import pickable, value_names
 from app.server.checkpoints import Checkpoint
 from app.server.services import Services
-from app.texts import DEFAULT, say
+from app.texts import DEFAULT, say, say_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
-from app.ui.html import Mark
 from app.ui.links import noted_link, page_address, query_fields, query_of
+from app.ui.marks import Mark
 from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES, Axis
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import from_query
@@ -182,10 +182,10 @@ class ExploreControls:
 
     # The link --------------------------------------------------------------------------------------------------------
 
-    def link(self, request: gr.Request, language: str, own: Mapping, base: SamplingSettings) -> str:
+    def link(self, request: gr.Request, own: Mapping, base: SamplingSettings) -> str:
         """Return the HTML of a link to the grid, to copy."""
         query = urlencode([("tab", "explore"), *self._fields(own, base)])
-        return noted_link(f"{page_address(request)}?{query}", say(language, "explore.link"))
+        return noted_link(f"{page_address(request)}?{query}", say_in_each("explore.link"))
 
     def mark(self, own: Mapping, base: SamplingSettings) -> Mark:
         """Mark the tab with the grid; without it, its address opens DEFAULT_PRESET on the default checkpoint."""

@@ -8,6 +8,7 @@ import gradio as gr
 from app.explore.axes_panel import ExploreControls
 from app.explore.grids import Frontier
 from app.explore.run import Results
+from app.server.sessions import Drawn
 from app.texts import DEFAULT, say
 from app.ui.events import Component, Shown
 from app.ui.lazy_import import lazy_import
@@ -21,6 +22,7 @@ class FrontierPanel:
     """The frontier's components, laid out where the panel is constructed. axes: has the frontier's controls."""
 
     def __init__(self, axes: ExploreControls):
+        self.drawn: Drawn[Component] = Drawn()
         self.words = gr.HTML(_words(DEFAULT), apply_default_css=False)
         axes.lay_out_frontier()
         self.button = gr.Button(say(DEFAULT, "buttons.measure"))
@@ -35,36 +37,45 @@ class FrontierPanel:
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        return {self.button, self.words}
+        return {self.button, self.words, *self.plots}
 
     @property
     def measured(self) -> set[Component]:
         """The outputs of `shown` and `empty`."""
         return {*self.plots, *self.captions, self.table}
 
-    def rewrite(self, language: str) -> Shown:
-        """Return updates that put its words in a language."""
-        return {self.button: gr.update(value=say(language, "buttons.measure")), self.words: _words(language)}
+    def rewrite(self, language: str, request: gr.Request | None) -> Shown:
+        """Return updates that put its words, and the plots that the visitor has, in a language."""
+        words = {self.button: gr.update(value=say(language, "buttons.measure")), self.words: _words(language)}
+        return words if request is None else words | self.drawn.again(request.session_hash, language)
 
-    def empty(self) -> Shown:
+    def empty(self, request: gr.Request | None) -> Shown:
         """Return updates that clear the results: nothing is measured yet."""
+        if request is not None:
+            self.drawn.drop(request.session_hash)
         hidden = dict.fromkeys(self.plots, gr.update(visible=False))
         return hidden | dict.fromkeys([*self.captions, self.table], "")
 
-    def known(self, language: str, frontier: Frontier, found: Mapping) -> Shown:
+    def known(self, request: gr.Request | None, language: str, frontier: Frontier, found: Mapping) -> Shown:
         """Return updates that show the measurements if all are known; else nothing is measured yet."""
         is_whole = all(job.key in found for job in frontier.jobs)
-        return self.shown(language, frontier, Results(dict(found), None)) if is_whole else self.empty()
+        return self.shown(request, language, frontier, Results(dict(found), None)) if is_whole else self.empty(request)
 
-    def shown(self, language: str, frontier: Frontier, results: Results) -> Shown:
+    def shown(self, request: gr.Request, language: str, frontier: Frontier, results: Results) -> Shown:
         """Return updates that show the measurements so far."""
         found = {key: one.result for key, one in results.found.items()}
         points = [point for one in frontier.measurements if (point := one.point(found))]
-        charts = frontier_plot.frontier_plots(points, language)
-        plots = [gr.update(visible=False) if one is None else gr.update(value=one.plot, visible=True) for one in charts]
-        captions = [explore_views.caption(points, measure, language) for measure in MEASURES]
-        shown: Shown = dict(zip(self.plots, plots, strict=True)) | dict(zip(self.captions, captions, strict=True))
-        return shown | {self.table: explore_views.frontier_html(points)}
+
+        def plots(language: str) -> Shown:
+            charts = frontier_plot.frontier_plots(points, language)
+            hidden = gr.update(visible=False)
+            drawn = [hidden if one is None else gr.update(value=one.plot, visible=True) for one in charts]
+            return dict(zip(self.plots, drawn, strict=True))
+
+        captions = [explore_views.caption(points, measure) for measure in MEASURES]
+        shown: Shown = dict(zip(self.captions, captions, strict=True))
+        shown |= {self.table: explore_views.frontier_html(points)}
+        return shown | self.drawn.draw(request.session_hash, language, plots)
 
 
 def _words(language: str) -> str:

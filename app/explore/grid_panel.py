@@ -25,8 +25,8 @@ class GridPanel:
         """The outputs of `show`."""
         return {self.cells, self.files}
 
-    def show(self, language: str, grid: Grid, found: Mapping, current=None, with_files: bool = True) -> Shown:
+    def show(self, grid: Grid, found: Mapping, current=None, with_files: bool = True) -> Shown:
         """Return updates that show the grid so far. current: the running job, see app.explore.run.Results."""
         checkpoint = self.services.catalogue.checkpoint(grid.base.checkpoint)
-        shown: Shown = {self.cells: explore_views.grid_html(grid, found, checkpoint, language, current)}
+        shown: Shown = {self.cells: explore_views.grid_html(grid, found, checkpoint, current)}
         return shown | ({self.files: explore_views.outcome(grid, found)} if with_files else {})

@@ -12,8 +12,8 @@ from app.explore.files import grid_csv, labelled, seconds_text
 from app.explore.frontier_plot import frontier_csv, said_value, sampler_name
 from app.explore.grids import Frontier, Grid, padded
 from app.server.checkpoints import Checkpoint
-from app.texts import in_each, say
-from app.ui.html import Words, words
+from app.texts import in_each, say, say_in_each
+from app.ui.html import Words, said, words
 from app.ui.images import FASTEST, data_uri, full_columns, png, sheet, visible
 from diffusion.experiments.axes import Axis
 from diffusion.experiments.frontier import Point
@@ -69,25 +69,25 @@ def value_words(axis: Axis, value, checkpoint: Checkpoint, language: str) -> str
     return CODECS[axis.field].value_words(value, checkpoint, language)
 
 
-def grid_html(grid: Grid, found: Mapping, checkpoint: Checkpoint, language: str, current: Current | None = None) -> str:
+def grid_html(grid: Grid, found: Mapping, checkpoint: Checkpoint, current: Current | None = None) -> str:
     """Render all cells as far as they have run: as one table, or one per value of the third axis."""
     columns, rows, sheets = padded(grid.axes)
     at = {cell.place + (0,) * (3 - len(cell.place)): k for k, cell in enumerate(grid.cells)}
     head = "".join(f'<th scope="col">{_value(columns, value, checkpoint)}</th>' for value in columns.values)
     down = f"<span>{_field(rows)} ↓</span>" if rows.field else ""
     corner = f'<td class="corner"><span>{_field(columns)} →</span>{down}</td>'
-    label = escape(say(language, "explore.grid"))
+    label = said(aria_label=say_in_each("explore.grid"))
     tables = []
     for z, sheet_value in enumerate(sheets.values):
         lines = []
         for y, row_value in enumerate(rows.values):
             name = _value(rows, row_value, checkpoint) if rows.field else ""
-            cells = [_cell(grid, at[x, y, z], found, current, language) for x in range(len(columns.values))]
+            cells = [_cell(grid, at[x, y, z], found, current) for x in range(len(columns.values))]
             lines.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
         if sheets.field:
             tables.append(f"<h3>{_field(sheets)} = {_value(sheets, sheet_value, checkpoint)}</h3>")
         table = f"<table><thead><tr>{corner}{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-        tables.append(f'<div class="scroll" tabindex="0" role="region" aria-label="{label}">{table}</div>')
+        tables.append(f'<div class="scroll" tabindex="0" role="region" {label}>{table}</div>')
     return f'<div class="explored" style="--columns:{len(columns.values)}">{"".join(tables)}</div>'
 
 
@@ -99,29 +99,30 @@ def _field(axis: Axis) -> str:
     return words(in_each(lambda language: field_words(axis.field, language)))
 
 
-def _cell(grid: Grid, number: int, found: Mapping, current: Current | None, language: str) -> str:
+def _cell(grid: Grid, number: int, found: Mapping, current: Current | None) -> str:
     job, settings = grid.jobs[number], grid.cells[number].plan.settings
     query = to_query(settings)
     calls = words(in_each(lambda language: say(language, "explore.calls", calls=job.calls)))
     if job.key in found:
         one = found[job.key]
         seconds = words(in_each(lambda language: say(language, "explore.seconds", seconds=seconds_text(one.seconds))))
-        image, facts, state = _image(visible(one.result), say(language, "explore.alt_cell")), f"{calls} · {seconds}", ""
+        image, facts, state = _image(visible(one.result), "cell"), f"{calls} · {seconds}", ""
     elif current and current[0].key == job.key:
-        image = _image(current[2], say(language, "explore.alt_running"))
+        image = _image(current[2], "running")
         facts, state = f"{current[1]} / {job.calls}", " running"
     else:
         image, facts, state = '<span class="empty"></span>', calls, " waiting"
-    title = escape(say(language, "explore.open"))
+    title = said(title=say_in_each("explore.open"))
     return (
-        f'<td><a class="cell{state}" href="?{escape(query)}" data-query="{escape(query)}" title="{title}">'
+        f'<td><a class="cell{state}" href="?{escape(query)}" data-query="{escape(query)}" {title}>'
         f'{image}<span class="facts">{facts}</span></a></td>'
     )
 
 
-def _image(images: np.ndarray, alt: str) -> str:
+def _image(images: np.ndarray, what: str) -> str:
+    """Return the picture of a cell. what: "cell" for its result, "running" for a guess on the way to it."""
     address = data_uri(png(sheet(images, full_columns(len(images))), level=FASTEST))
-    return f'<img src="{address}" alt="{escape(alt)}">'
+    return f'<img src="{address}" {said(alt=say_in_each(f"explore.alt_{what}"))}>'
 
 
 def outcome(grid: Grid, found: Mapping) -> str:
@@ -162,7 +163,7 @@ def frontier_html(points: Sequence[Point]) -> str:
     )
 
 
-def caption(points: Sequence[Point], measure: str, language: str) -> str:
+def caption(points: Sequence[Point], measure: str) -> str:
     """Render the caption below a measure's plot; "" if the measure has no points."""
     own = [point for point in points if point.measure == measure]
     if not own:

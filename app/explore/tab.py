@@ -114,8 +114,8 @@ class ExploreTab:
             (self.frontier.button, self.plan_frontier, self.frontier.measured, self.frontier.result),
         ):
             run = events.wire(button, plan, self.inputs, shown, result)
-            run.success(self.replan, self.inputs, self.planned, **raw)  # results known by now need not run again
-            run.failure(self.replan, self.inputs, self.planned, **raw)
+            for ended in (run.success, run.failure):  # results known by now need not run again
+                ended(self.replan, self.inputs, self.planned | self.frontier.worded, **raw)
 
     def wire_measured(self, event) -> None:
         """Update the plans after `event`, from which on the seconds per run are known."""
@@ -137,7 +137,9 @@ class ExploreTab:
         request: of the visitor, whose results are shown.
         """
         try:
-            linked = self._linked(query)
+            if linked := self.axes.linked(query):
+                self.jobs.to_run(self.jobs.grid(*linked).jobs, Known())
+                self.jobs.frontier(*linked)
         except ValueError as error:
             problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
             return self.open(language) | {self.progress: plan_line(problem, is_error=True)}
@@ -167,23 +169,16 @@ class ExploreTab:
         shown |= self.form.rewrite(language, values, changes(before, values))
         return shown | self.tell(language, own, values, request)
 
-    def _linked(self, query: str) -> tuple[dict, dict] | None:
-        linked = self.axes.linked(query)
-        if linked:
-            self.jobs.to_run(self.jobs.grid(*linked).jobs, Known())
-            self.jobs.frontier(*linked)
-        return linked
-
     def _rested(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         shown = self.rewrite(language, own, values, request, with_values=True)
-        return shown | {self.progress: idle_line("ready", language)} | self._measured(language, own, values, request)
+        return shown | {self.progress: idle_line("ready")} | self._measured(language, own, values, request)
 
     def _measured(self, language: str, own: dict, values: dict, request: gr.Request | None) -> Shown:
         """Return the visitor's frontier if it was measured, else an empty one."""
         with suppress(ValueError):  # what is wrong is said elsewhere
             frontier = self.jobs.frontier(own, values)
-            return self.frontier.known(language, frontier, self.jobs.known(request).of(frontier.jobs))
-        return self.frontier.empty()
+            return self.frontier.known(request, language, frontier, self.jobs.known(request).of(frontier.jobs))
+        return self.frontier.empty(request)
 
     def rewrite(
         self, language: str, own: dict, values: dict, request: gr.Request | None = None, with_values: bool = False
@@ -196,7 +191,7 @@ class ExploreTab:
             self.start: gr.update(value=say(language, "buttons.explore")),
             self.stop: gr.update(value=say(language, "buttons.stop")),
         }
-        return shown | self.frontier.rewrite(language) | self.tell(language, own, values, request)
+        return shown | self.frontier.rewrite(language, request) | self.tell(language, own, values, request)
 
     def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         """Return the matching preset, what both buttons would do or what is wrong, the grid as far as known, a link."""
@@ -213,11 +208,11 @@ class ExploreTab:
             grid = self.jobs.grid(own, values)
             mark = self.axes.mark(own, grid.base)
             if request is not None:
-                shown[self.link] = self.axes.link(request, language, own, grid.base)
+                shown[self.link] = self.axes.link(request, own, grid.base)
             to_run = self.jobs.to_run(grid.jobs, known)
             sentence = explore_views.plan_sentence(grid, to_run, self.jobs.expected_seconds(to_run), language)
             plan = plan_line(sentence, mark=mark)
-            shown |= self.grid.show(language, grid, known.of(grid.jobs))
+            shown |= self.grid.show(grid, known.of(grid.jobs))
         except ValueError as error:
             plan = plan_line(explain(error, language), is_error=True, mark=mark)
         try:
@@ -277,7 +272,7 @@ class ExploreTab:
 
         def show(progress: Progress[Results]) -> Shown:
             found, current = progress.content.found, progress.content.current
-            return self.grid.show(language, grid, found, current, with_files=progress.state != "running")
+            return self.grid.show(grid, found, current, with_files=progress.state != "running")
 
         return self.jobs.queued(request, language, grid.jobs, show)
 
@@ -291,10 +286,11 @@ class ExploreTab:
             before, count = count, len(progress.content.found)
             if before == count and progress.state == "running":
                 return {}
-            return self.frontier.shown(language, frontier, progress.content)
+            return self.frontier.shown(request, language, frontier, progress.content)
 
         return self.jobs.queued(request, language, frontier.jobs, show)
 
     def replan(self, request: gr.Request, sent: Sent) -> Shown:
         """Update what both buttons would do, after a job has ended."""
-        return self._plans(self._language(sent), *self.values(sent), request)
+        language = self._language(sent)
+        return self._plans(language, *self.values(sent), request) | self.frontier.rewrite(language, request)

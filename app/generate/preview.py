@@ -14,9 +14,10 @@ from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
-from app.ui.html import Mark, plan_line
+from app.ui.html import plan_line
 from app.ui.lazy_import import lazy_import
 from app.ui.links import query_of
+from app.ui.marks import Mark
 
 if TYPE_CHECKING:
     from diffusion.pipeline import DDPMLabPipeline

@@ -13,7 +13,7 @@ from app.generate.run import RunView
 from app.server.limits import check_cost, check_images
 from app.server.services import Services
 from app.server.sessions import BySession
-from app.texts import DEFAULT, say, say_name, texts
+from app.texts import DEFAULT, say, say_in_each, say_name, texts
 from app.texts.messages import Refusal
 from app.ui.events import Component, Shown
 from app.ui.html import copy_script
@@ -83,8 +83,8 @@ class RecipePanel:
         comments = {key: texts(language)[f"script.{key}"] for key in scripts.COMMENTS}
         script = scripts.python_script(plan, pipeline.scheduler.config, settings.checkpoint, comments)
         return {
-            self.link: link_line(address, say(language, "recipe.link")),
-            self.python: copy_script(script, say(language, "recipe.python"), *copy_words()),
+            self.link: link_line(address, say_in_each("recipe.link")),
+            self.python: copy_script(script, say_in_each("recipe.python"), *copy_words()),
         }
 
     def remember(self, known, language: str, settings: SamplingSettings) -> Shown:

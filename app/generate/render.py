@@ -1,6 +1,7 @@
 """Turn numbers into the HTML of the stage and of what surrounds it. Pure functions."""
 
 import base64
+import functools
 from html import escape
 
 from gradio.components.plot import PlotData
@@ -12,9 +13,9 @@ from app.generate.plots import schedule_csv, schedule_plots
 from app.generate.previews import data_uri_of, samples_uri
 from app.generate.run import RunView
 from app.server.checkpoints import Checkpoint
-from app.texts import in_each, say, say_name
+from app.texts import in_each, say, say_in_each, say_name
 from app.ui.address import picture_data, sends
-from app.ui.html import Shown, film, notice, panels, results, words
+from app.ui.html import Shown, Words, film, notice, panels, results, said, words
 from app.ui.images import FASTEST, SHEET_SIDE, data_uri, enlarged, picture, png, sheet, square_columns, together
 from app.ui.progress import Progress
 from diffusion.denoisers import Description
@@ -24,7 +25,7 @@ from diffusion.sharing.recipe import Recipe, to_query
 PREVIEW_PIXELS = 2**16  # per preview; pictures beyond that are not previewed
 
 
-def opening(checkpoint: Checkpoint, language: str) -> str:
+def opening(checkpoint: Checkpoint) -> str:
     """Return the stage before any run: pictures of the checkpoint's training data, and samples that it made."""
 
     def data_name(language: str) -> str:
@@ -33,31 +34,30 @@ def opening(checkpoint: Checkpoint, language: str) -> str:
     shown = []
     if address := data_uri_of(checkpoint):
         caption = in_each(lambda language: say(language, "stage.data", name=data_name(language)))
-        shown.append(Shown(address, say(language, "stage.alt_data", name=data_name(language)), caption))
+        alt = in_each(lambda language: say(language, "stage.alt_data", name=data_name(language)))
+        shown.append(Shown(address, alt, caption))
     if address := samples_uri(checkpoint):
         caption = in_each(lambda language: say(language, "stage.samples"))
-        shown.append(Shown(address, say(language, "stage.alt_samples"), caption))
+        shown.append(Shown(address, say_in_each("stage.alt_samples"), caption))
     if not shown:
         title = in_each(lambda language: say_name(language, "checkpoints", checkpoint.name))
         return notice(title, in_each(lambda language: say(language, "stage.samples_none")))
     return panels(shown)
 
 
-def running(progress: Progress[RunView], language: str) -> str:
+def running(progress: Progress[RunView]) -> str:
     """Return the stage during a run: x_t and x_0_hat side by side."""
     view, shown = progress.content, []
     for key, images in (("x_t", view.x_t), ("x_0_hat", view.x_0_hat)):
         _, height, width, _ = images.shape
         images = images[: max(1, PREVIEW_PIXELS // (height * width))]
         address = data_uri(png(sheet(images, square_columns(len(images))), level=FASTEST))
-        alt = say(language, f"stage.alt_{key}", step=progress.done, steps=progress.total)
+        alt = say_in_each(f"stage.alt_{key}", step=progress.done, steps=progress.total)
         shown.append(Shown(address, alt, in_each(lambda language, key=key: say(language, f"stage.{key}"))))
     return panels(shown)
 
 
-def finished(
-    progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, made_by: Description, language: str
-) -> str:
+def finished(progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, made_by: Description) -> str:
     """Return the stage after a run: each picture to look at and to save. After Stop these are the guesses x_0_hat.
 
     A picture of a complete run carries its recipe, with its own seed; a guess carries none, since no settings produce
@@ -75,18 +75,16 @@ def finished(
 
     shown = []
     for number, image in enumerate(images):
-        what = _picture_name(
-            settings.seed + number, plan.class_labels and plan.class_labels[number], checkpoint, language
-        )
-        alt = say(language, "stage.alt_picture", number=number + 1, what=what)
+        label = plan.class_labels and plan.class_labels[number]
+        alt = in_each(functools.partial(_picture_alt, number, settings.seed + number, label, checkpoint))
         address = data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size))
         shown.append(Shown(address, alt, data=picture_data(settings, number, "generate")))
     everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)), size=size)
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
     def sentence(language: str) -> str:
-        said = say(language, f"stage.{progress.state}", images=images_count(len(images), language), **places)
-        return said if view.is_finite else f"{said} {say(language, 'stage.overflow')}"
+        ended = say(language, f"stage.{progress.state}", images=images_count(len(images), language), **places)
+        return ended if view.is_finite else f"{ended} {say(language, 'stage.overflow')}"
 
     return results(
         shown,
@@ -101,28 +99,30 @@ def finished(
     )
 
 
-def film_of(progress: Progress[RunView], language: str) -> str:
+def film_of(progress: Progress[RunView]) -> str:
     """Return the film of the run, to scrub and play through."""
     frames = list(progress.content.film)
     strips = []
     for kind in KINDS:
         caption = in_each(lambda language, kind=kind: say(language, f"film.{kind}", eps_range=f"{EPS_RANGE:g}"))
-        strips.append(Shown(strip(frames, kind), say(language, f"film.alt_{kind}"), caption))
+        alt = say_in_each(f"film.alt_{kind}")
+        strips.append(Shown(strip(frames, kind), alt, caption))
     captions = [frame.caption for frame in frames]
-    return film(strips, frame_size(frames), captions, say(language, "film.label"), say(language, "film.play"))
+    label, play = (say_in_each(f"film.{key}") for key in ("label", "play"))
+    return film(strips, frame_size(frames), captions, label, play)
 
 
-def animated(frames: list[Frame], stem: str, language: str) -> str:
+def animated(frames: list[Frame], stem: str) -> str:
     """Return the film as an animation, which is also a link that saves it."""
     address = "data:image/gif;base64," + base64.b64encode(animation(frames)).decode("ascii")
     caption = in_each(lambda language: say(language, "film.save"))
-    image = f'<img src="{address}" alt="{escape(say(language, "film.alt_animation"))}">'
+    image = f'<img src="{address}" {said(alt=say_in_each("film.alt_animation"))}>'
     return f'<a href="{address}" download="{escape(stem)}.gif">{image}</a><p class="note">{words(caption)}</p>'
 
 
-def broken(error: str) -> str:
-    """Return the stage of a checkpoint that cannot be used. error: why, in the visitor's language."""
-    return notice(in_each(lambda language: say(language, "broken.title")), in_each(lambda _: error))
+def broken(error: Words) -> str:
+    """Return the stage of a checkpoint that cannot be used. error: why."""
+    return notice(in_each(lambda language: say(language, "broken.title")), error)
 
 
 def empty(folder: str) -> str:
@@ -141,8 +141,11 @@ def before(plan: Plan, language: str) -> tuple[list[PlotData], str]:
     ], f'{heading}<dl class="explanations">{items}</dl><p class="note">{csv}</p>'
 
 
-def _picture_name(seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:
+def _picture_alt(number: int, seed: int, label: int | None, checkpoint: Checkpoint, language: str) -> str:
+    """Return the alternative text of the picture at this place of a run, from 0."""
     if label is None or label >= checkpoint.classes:  # the label after the last class means "no class"
-        return say(language, "stage.picture_plain", seed=seed)
-    name = say_name(language, "classes", checkpoint.class_names[label])
-    return say(language, "stage.picture_class", name=name, seed=seed)
+        what = say(language, "stage.picture_plain", seed=seed)
+    else:
+        name = say_name(language, "classes", checkpoint.class_names[label])
+        what = say(language, "stage.picture_class", name=name, seed=seed)
+    return say(language, "stage.alt_picture", number=number + 1, what=what)

@@ -113,9 +113,9 @@ class Stage:
         self._with_run.keep(request.session_hash, True)
         has_film = bool(made.progress.content.film)
         return {
-            self.progress: progress_line(made.progress, language),
-            self.stage: views.finished(made.progress, made.plan, self._checkpoint(made), made.made_by, language),
-            self.film: views.film_of(made.progress, language) if has_film else "",
+            self.progress: progress_line(made.progress),
+            self.stage: views.finished(made.progress, made.plan, self._checkpoint(made), made.made_by),
+            self.film: views.film_of(made.progress) if has_film else "",
             self.animate: gr.update(visible=has_film, value=say(language, "buttons.animate")),
             self.animation: "",
         }
@@ -123,27 +123,25 @@ class Stage:
     def rest(self, language: str, sight: str) -> Shown:
         """Return the stage without a run. sight: what is on it instead, as HTML."""
         return {
-            self.progress: idle_line("ready", language),
+            self.progress: idle_line("ready"),
             self.stage: sight,
             self.film: "",
             self.animate: gr.update(visible=False, value=say(language, "buttons.animate")),
             self.animation: "",
         }
 
-    def shows(
-        self, request: gr.Request, language: str, plan: Plan, made_by: Description
-    ) -> Callable[[Progress[RunView]], Shown]:
+    def shows(self, request: gr.Request, plan: Plan, made_by: Description) -> Callable[[Progress[RunView]], Shown]:
         """Return the function that shows a run's progress on the stage and in the film, and keeps it at its end."""
         checkpoint = self.services.catalogue.checkpoint(plan.settings.checkpoint)
 
         def show(progress: Progress[RunView]) -> Shown:
             self._with_run.keep(request.session_hash, True)
             if progress.state == "running":
-                return {self.stage: views.running(progress, language)}
+                return {self.stage: views.running(progress)}
             self.keep(request, MadeRun(plan, progress, made_by, checkpoint.sha256))
             return {
-                self.stage: views.finished(progress, plan, checkpoint, made_by, language),
-                self.film: views.film_of(progress, language),
+                self.stage: views.finished(progress, plan, checkpoint, made_by),
+                self.film: views.film_of(progress),
             }
 
         return show

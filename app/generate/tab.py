@@ -13,7 +13,7 @@ from app.generate.stage import Stage
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain
+from app.texts.messages import explain, explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
 from app.ui.html import broken_link
 from app.ui.lazy_import import lazy_import
@@ -148,15 +148,13 @@ class GenerateTab:
                 return self.restored(language, linked_values(self.services, settings), address, request, is_again)
         except ValueError as error:
             self.run.clear(request)
-            return self.open(language, address=address) | {self.run.stage: broken_link(explain(error, language))}
+            return self.open(language, address=address) | {self.run.stage: broken_link(explain_in_each(error))}
         name = catalogue.default() if name is None else name
         if checkpoint := self.services.checkpoint(name):
             values = {"checkpoint": name} | defaults(checkpoint, self.services.options)
             return self.restored(language, values, address, request, is_again)
         known = name in catalogue.names()
-        sight = (
-            views.broken(explain(catalogue.error_of(name), language)) if known else views.empty(str(catalogue.folder))
-        )
+        sight = views.broken(explain_in_each(catalogue.error_of(name))) if known else views.empty(str(catalogue.folder))
         shown = self.rewrite(language, {"checkpoint": name} | START_VALUES, address, with_values=True)
         return shown | self.run.rest(language, sight)
 
@@ -186,7 +184,7 @@ class GenerateTab:
         if self.run.has_run(request):
             return shown
         checkpoint = self.services.catalogue.checkpoint(values["checkpoint"])
-        return shown | self.run.rest(language, views.opening(checkpoint, language))
+        return shown | self.run.rest(language, views.opening(checkpoint))
 
     def restore_link(self, request: gr.Request, sent: Sent) -> Shown:
         """Restore an earlier run that was chosen from the history."""
@@ -254,7 +252,7 @@ class GenerateTab:
         """Plan the job of the button Generate: the run that the controls describe."""
         language, known = self._language(sent), sent[self.recipe.remembered]
         pipeline, plan = plan_run(self.services, self.form.values(sent))
-        shown = self.run.shows(request, language, plan, pipeline.denoiser(plan).description)
+        shown = self.run.shows(request, plan, pipeline.denoiser(plan).description)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -270,7 +268,7 @@ class GenerateTab:
         language, file = self._language(sent), sent[self.recipe.file]
         verification = self.recipe.verification(file)
         pipeline, plan = verification.pipeline, verification.plan
-        shown = self.run.shows(request, language, plan, pipeline.denoiser(plan).description)
+        shown = self.run.shows(request, plan, pipeline.denoiser(plan).description)
 
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
@@ -285,4 +283,4 @@ class GenerateTab:
         made = self.run.newest(request)
         if made is None or not made.progress.content.film:
             raise failure(say(language, "film.none"))
-        return {self.run.animation: views.animated(list(made.progress.content.film), "ddpm-lab", language)}
+        return {self.run.animation: views.animated(list(made.progress.content.film), "ddpm-lab")}

@@ -8,9 +8,9 @@ from app.maths.chapter import Chapter, Control, Experiment, Upload
 from app.maths.scene import Scene
 from app.maths.words import ChapterWords, chapter_words
 from app.server.services import Services
-from app.texts import say
-from app.ui.html import Mark
+from app.texts import say_in_each
 from app.ui.links import noted_link, page_address, query_of
+from app.ui.marks import Mark
 
 LATEX = [
     {"left": "$$", "right": "$$", "display": True},
@@ -52,7 +52,7 @@ def chapter_link(request: gr.Request, page: Page, chapter: Chapter, scene: Scene
             if isinstance(control, Control) and key in control_values:
                 fields.append((key, str(control_values[key])))
     mark = Mark.of("maths", fields + query_of(scene.plan.settings))
-    return noted_link(page_address(request) + mark.address, say(page.language, "maths.link"), mark)
+    return noted_link(page_address(request) + mark.address, say_in_each("maths.link"), mark)
 
 
 def keyed(*name: str | int) -> dict:

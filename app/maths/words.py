@@ -19,7 +19,7 @@ from importlib.resources import files
 from app.texts.numbers import fill
 from app.ui import charts as vega
 
-MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”]+)")  # a formula, and punctuation that must not begin a line
+MARKED = re.compile(r"\$([^$\n]+)\$([，。；：、？！）”」』]+)")  # a formula, and punctuation that must not begin a line
 NAMES = tuple(sorted(path.name.removesuffix(".md") for path in (files("app.texts") / "maths" / "en").iterdir()))
 COLORS = ("PICTURE", "NOISE", "NETWORK", "EXACT", "PLAIN")
 

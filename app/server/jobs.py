@@ -78,7 +78,7 @@ class JobEvents:
             with refusals(language, self._explained):
                 job = plan(request, sent)
                 before = self.services.enter_queue(self.ticket(request), job)
-            return self._buttons(is_running=True) | {self.progress: waiting_line(before, language), number: job.number}
+            return self._buttons(is_running=True) | {self.progress: waiting_line(before), number: job.number}
 
         def run(request: gr.Request, sent: Sent) -> Iterator[Shown]:
             """Yield the updates of the job; hold the network until it ends."""
@@ -107,14 +107,14 @@ class JobEvents:
         place = self.services.queue.begin(ticket, number)
         job: QueuedJob | None = place and place.job
         language = job.language if job else language_of(request.headers.get("accept-language"))
-        failed = {self.progress: idle_line("failed", language)} | rested
+        failed = {self.progress: idle_line("failed")} | rested
 
         def looks() -> Iterator[Shown]:
             if job is None:
                 raise Refusal("no_job")
             first = cleared
             for progress in stream(job.steps, lambda: place.is_stopped, job.every_seconds):
-                shown = first | {self.progress: progress_line(progress, language)} | job.show(progress)
+                shown = first | {self.progress: progress_line(progress)} | job.show(progress)
                 yield shown if progress.state == "running" else shown | rested
                 first = {}
 
@@ -129,7 +129,7 @@ class JobEvents:
         job = self.services.queue.stop(self.ticket(request))
         if job is None:
             return {self.stop: gr.update(interactive=False)}
-        return self._buttons(is_running=False) | {self.progress: idle_line("left_queue", job.language)}
+        return self._buttons(is_running=False) | {self.progress: idle_line("left_queue")}
 
     def ticket(self, request: gr.Request) -> Ticket:
         """Return the ticket of this visitor's job on the tab."""

@@ -69,3 +69,24 @@ class Shelf(Generic[T]):
         """Return the visitor's newest value; None if there is none, or none any more."""
         with self._lock:
             return next((self._things[key][0] for key in reversed(self._things) if key[0] == visitor), None)
+
+
+class Drawn(Generic[T]):
+    """What is drawn for each session in one language at a time, such as plots: drawn again when that changes."""
+
+    def __init__(self, size: int = 200):
+        self._made: BySession[tuple[str, Callable[[str], dict[T, object]]]] = BySession(size)
+
+    def draw(self, session: str | None, language: str, make: Callable[[str], dict[T, object]]) -> dict[T, object]:
+        """Return `make(language)`, and remember it."""
+        self._made.keep(session, (language, make))
+        return make(language)
+
+    def again(self, session: str | None, language: str) -> dict[T, object]:
+        """Return what the session has, in this language; {} if it has nothing, or has it in this language already."""
+        drawn, make = self._made.of(session) or (language, None)
+        return {} if make is None or drawn == language else self.draw(session, language, make)
+
+    def drop(self, session: str | None) -> None:
+        """Forget what a session had."""
+        self._made.drop(session)

@@ -7,8 +7,9 @@ from importlib.resources import files
 
 from app.texts.numbers import fill
 
-LANGUAGES = {"en": "English", "zh": "中文"}  # each language's own name for itself
+LANGUAGES = {"en": "English", "zh": "简体", "zh-Hant": "繁體"}  # each language's own name for itself
 DEFAULT = "en"
+WRITTEN_AS = {"zh-tw": "zh-Hant", "zh-hk": "zh-Hant", "zh-mo": "zh-Hant"}  # places that use another language's script
 
 
 @cache
@@ -35,6 +36,11 @@ def in_each(make: Callable[[str], str]) -> dict[str, str]:
     return {language: make(language) for language in LANGUAGES}
 
 
+def say_in_each(key: str, **values) -> dict[str, str]:
+    """Return the text of a key in every language, with its {placeholders} filled."""
+    return in_each(lambda language: say(language, key, **values))
+
+
 def known_language(value) -> str:
     """Return the value if it is a language of the page, else the default language."""
     return value if isinstance(value, str) and value in LANGUAGES else DEFAULT
@@ -43,7 +49,8 @@ def known_language(value) -> str:
 def language_of(accept_language: str | None) -> str:
     """Return the language for a browser's Accept-Language header: the most preferred one that the page has.
 
-    Region and script are ignored, and so are entries after the first 50.
+    Of a tag that the page does not have, the beginning counts ("zh-Hant-HK": "zh-Hant"; "en-GB": "en"). Entries after
+    the first 50 are ignored.
     """
     wishes = []
     for place, part in enumerate((accept_language or "").split(",")[:50]):
@@ -52,8 +59,17 @@ def language_of(accept_language: str | None) -> str:
             weight = float(quality or 1)
         except ValueError:
             weight = 0.0
-        wishes.append((-weight, place, tag.split("-")[0].lower()))
-    return next((tag for weight, _, tag in sorted(wishes) if tag in LANGUAGES and weight < 0), DEFAULT)
+        wishes.append((-weight, place, tag))
+    offered = (_offered(tag) for weight, _, tag in sorted(wishes) if weight < 0)
+    return next(filter(None, offered), DEFAULT)
+
+
+def _offered(tag: str) -> str | None:
+    """Return the language of the page for a language tag: that of its longest known beginning (RFC 4647, lookup)."""
+    known = {code.lower(): code for code in LANGUAGES} | WRITTEN_AS
+    parts = tag.lower().split("-")
+    beginnings = ("-".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((known[one] for one in beginnings if one in known), None)
 
 
 def _flat(node: dict, prefix: str = ""):

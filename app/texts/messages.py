@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from app.texts import say, say_name, texts
+from app.texts import in_each, say, say_name, texts
 from diffusion.errors import CheckpointError, FieldError
 from diffusion.settings import SETTINGS
 
@@ -35,6 +35,11 @@ def explain(error: ValueError, language: str, labels: Mapping[str, str] | None =
         logger.warning("Not a FieldError; the page shows a general message", exc_info=error)
         return say(language, "errors.other")
     return "\n".join(_sentence(one, language, labels or {}) for one in error.findings)
+
+
+def explain_in_each(error: ValueError) -> dict[str, str]:
+    """Return an error in every language."""
+    return in_each(lambda language: explain(error, language))
 
 
 def _sentence(error: FieldError, language: str, labels: Mapping[str, str]) -> str:

@@ -11,8 +11,9 @@ import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
 from app.texts import in_each, say
-from app.ui.html import FIRST_TAB, words
+from app.ui.html import words
 from app.ui.links import MAX_QUERY, query_fields
+from app.ui.marks import FIRST_TAB
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import to_query
 

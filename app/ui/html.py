@@ -1,20 +1,19 @@
 """HTML of the page's right side: pictures, plan and progress. The texts come from app/texts.
 
 All states of the stage have the same outline, so that nothing jumps when one replaces another. A sentence that stays on
-the page while the visitor changes the language is there in every language; style.css shows the right one.
+the page while the visitor changes the language is there in every language: style.css shows the right one, and words.js
+puts it into the attributes for those who listen.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html import escape
-from typing import Self
-from urllib.parse import urlencode
 
-from app.texts import in_each, say
+from app.texts import DEFAULT, in_each, say, say_in_each
+from app.ui.marks import Mark
 from app.ui.progress import Progress
 
-FIRST_TAB = "generate"  # its addresses do not name it
 WIDE, NARROW = 2.0, 4 / 3  # width over height of the stage on a wide and on a narrow screen, as in style.css
 
 
@@ -29,7 +28,7 @@ class Shown:
     """
 
     address: str
-    alt: str
+    alt: Words
     caption: Words | None = None
     data: Mapping[str, str | int] = field(default_factory=dict)
 
@@ -46,17 +45,22 @@ def picture_link(shown: Shown, file_name: str, inside: str | None = None) -> str
     inside: shown in place of the picture.
     """
     data = "".join(f' data-{name}="{escape(str(value))}"' for name, value in shown.data.items())
-    alt = escape(shown.alt)
-    label = "" if inside is None else f' aria-label="{alt}"'
-    inside = f'<img src="{shown.address}" alt="{alt}">' if inside is None else inside
-    return (
-        f'<a class="zoom" href="{shown.address}" download="{escape(file_name)}" title="{alt}"{label}{data}>{inside}</a>'
-    )
+    label = {"title": shown.alt} | ({} if inside is None else {"aria_label": shown.alt})
+    inside = f'<img src="{shown.address}" {said(alt=shown.alt)}>' if inside is None else inside
+    file = f'href="{shown.address}" download="{escape(file_name)}"'
+    return f'<a class="zoom" {file} {said(**label)}{data}>{inside}</a>'
+
+
+def said(**sentences: Words) -> str:
+    """Return attributes (alt, title, aria_label) that are read aloud; words.js keeps them in the page's language."""
+    named = {name.replace("_", "-"): sentence for name, sentence in sentences.items()}
+    first = " ".join(f'{name}="{escape(sentence[DEFAULT])}"' for name, sentence in named.items())
+    return f'{first} data-words="{escape(json.dumps(named, ensure_ascii=False))}"'
 
 
 def panels(shown: list[Shown]) -> str:
     """Return sheets of pictures side by side, each with its caption."""
-    images = "".join(f'<img src="{one.address}" alt="{escape(one.alt)}">' for one in shown)
+    images = "".join(f'<img src="{one.address}" {said(alt=one.alt)}>' for one in shown)
     captions = "".join(f"<p>{words(one.caption)}</p>" for one in shown)
     return f'<div class="stage"><div class="box panels">{images}</div><div class="captions">{captions}</div></div>'
 
@@ -101,7 +105,7 @@ PLAY = (
 )
 
 
-def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: str, play: str) -> str:
+def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: Words, play: Words) -> str:
     """Return a player for the frames of a run: strips side by side, and one slider that moves them all.
 
     The image of each strip stacks its frames vertically. size: (width, height) of one frame. captions: one per frame,
@@ -109,7 +113,7 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
     """
     last = len(captions) - 1
     figures = "".join(
-        f'<figure><div class="strip" role="img" aria-label="{escape(one.alt)}" '
+        f'<figure><div class="strip" role="img" {said(aria_label=one.alt)} '
         f'style="background-image:url({one.address})"></div><figcaption>{words(one.caption)}</figcaption></figure>'
         for one in strips
     )
@@ -117,14 +121,14 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
     return (
         f'<div class="film" style="{style}" data-captions="{escape(json.dumps(captions))}">'
         f'<div class="strips">{figures}</div><div class="scrub">'
-        f'<button type="button" onclick="{escape(PLAY)}" aria-label="{escape(play)}"></button>'
+        f'<button type="button" onclick="{escape(PLAY)}" {said(aria_label=play)}></button>'
         f'<input type="range" min="0" max="{last}" value="{last}" oninput="{escape(SHOW)}" '
-        f'aria-label="{escape(label)}" aria-valuetext="{escape(captions[-1])}"><output>{escape(captions[-1])}</output>'
+        f'{said(aria_label=label)} aria-valuetext="{escape(captions[-1])}"><output>{escape(captions[-1])}</output>'
         "</div></div>"
     )
 
 
-def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: Words) -> str:
+def strips(heads: list[str], rows: list[tuple[Words, list[Shown | None]]], axis: Words) -> str:
     """Return rows of pictures on one axis of noise level. heads: column heads. axis: says what the heads are.
 
     rows: a label and one picture per column each; None for a picture that does not exist yet.
@@ -132,13 +136,17 @@ def strips(heads: list[str], rows: list[tuple[str, list[Shown | None]]], axis: W
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, shown in rows:
         images = (picture_link(one, "ddpm-lab-steps.png") if one else "<span></span>" for one in shown)
-        cells.append(f'<span class="row">{escape(label)}</span>{"".join(images)}')
+        cells.append(f'<span class="row">{words(label)}</span>{"".join(images)}')
     grid = f'<div class="rows" data-gallery style="--columns:{len(heads)}">{"".join(cells)}</div>'
     return f'<div class="strip-rows">{grid}<p class="note">{words(axis)}</p></div>'
 
 
 def over(
-    pairs: list[tuple[Shown, Shown]], names: tuple[Words, Words], label: str, columns: int, file_stems: tuple[str, str]
+    pairs: list[tuple[Shown, Shown]],
+    names: tuple[Words, Words],
+    label: Words,
+    columns: int,
+    file_stems: tuple[str, str],
 ) -> str:
     """Return pairs of pictures, each pair on top of each other, and one slider that sets how much of each side shows.
 
@@ -151,8 +159,8 @@ def over(
         return "".join(picture_link(one, file, inside="") for one, file in zip(pair, files, strict=True))
 
     cells = "".join(
-        f'<div class="pair"><img src="{left.address}" alt="{escape(left.alt)}" draggable="false">'
-        f'<img class="top" src="{right.address}" alt="{escape(right.alt)}" draggable="false">'
+        f'<div class="pair"><img src="{left.address}" {said(alt=left.alt)} draggable="false">'
+        f'<img class="top" src="{right.address}" {said(alt=right.alt)} draggable="false">'
         f"{corners(number, left, right)}</div>"
         for number, (left, right) in enumerate(pairs, 1)
     )
@@ -160,7 +168,7 @@ def over(
     return (
         f'<div class="over"><div class="names">{sides}</div>'
         f'<div class="pairs" data-gallery style="--columns:{columns}">{cells}</div>'
-        f'<input type="range" min="0" max="100" value="50" aria-label="{escape(label)}"></div>'
+        f'<input type="range" min="0" max="100" value="50" {said(aria_label=label)}></div>'
     )
 
 
@@ -173,9 +181,9 @@ def notice(title: Words, body: Words, kind: str = "") -> str:
     )
 
 
-def broken_link(error: str) -> str:
-    """Return the notice for a link whose settings cannot be used here. error: why, in the visitor's language."""
-    return notice(in_each(lambda language: say(language, "broken.link")), in_each(lambda _: error), "broken")
+def broken_link(error: Words) -> str:
+    """Return the notice for a link whose settings cannot be used here. error: why."""
+    return notice(in_each(lambda language: say(language, "broken.link")), error, "broken")
 
 
 def best_columns(count: int, ratio: float) -> tuple[int, float]:
@@ -189,27 +197,6 @@ def best_columns(count: int, ratio: float) -> tuple[int, float]:
     }  # the side of a picture, in widths of the box
     columns = max(sizes, key=lambda columns: (sizes[columns], -columns))
     return columns, 100 * columns * sizes[columns]
-
-
-@dataclass(frozen=True)
-class Mark:
-    """What a tab shows, for address.js. address: the query that opens it; state: all that it shows, as a query."""
-
-    address: str
-    state: str
-
-    @classmethod
-    def of(cls, tab: str, fields: list[tuple[str, str]], is_home: bool = False, preset: str = "") -> Self:
-        """Mark what a tab shows. is_home: it shows that when an address names no fields. preset: what they are."""
-        asked = [("tab", tab)] if tab != FIRST_TAB else []
-        query = urlencode(asked if is_home else asked + fields)
-        named = [("preset", preset)] if preset else []
-        return cls(f"?{query}" if query else "", urlencode([("tab", tab), *named, *fields]))
-
-    @property
-    def attributes(self) -> str:
-        """The mark as attributes of an HTML element."""
-        return f' data-address="{escape(self.address)}" data-state="{escape(self.state)}"'
 
 
 def plan_line(text: str, is_error: bool = False, key: str = "", mark: Mark | None = None) -> str:
@@ -231,15 +218,15 @@ COPY = (
 )
 
 
-def copy_line(text: str, label: str, button: Words, done: Words) -> str:
+def copy_line(text: str, label: Words, button: Words, done: Words) -> str:
     """Return one line of text to copy, with its button."""
-    field = f'<input readonly value="{escape(text)}" aria-label="{escape(label)}" onclick="this.select()">'
+    field = f'<input readonly value="{escape(text)}" {said(aria_label=label)} onclick="this.select()">'
     return f'<div class="copy">{field}{_copy_button(button, done)}</div>'
 
 
-def copy_script(text: str, label: str, button: Words, done: Words) -> str:
+def copy_script(text: str, label: Words, button: Words, done: Words) -> str:
     """Return a script to copy, with its button."""
-    script = f'<pre tabindex="0" role="region" aria-label="{escape(label)}">{escape(text)}</pre>'
+    script = f'<pre tabindex="0" role="region" {said(aria_label=label)}>{escape(text)}</pre>'
     return f'<div class="copy script">{script}{_copy_button(button, done)}</div>'
 
 
@@ -250,24 +237,24 @@ def _copy_button(button: Words, done: Words) -> str:
     )
 
 
-def idle_line(key: str, language: str) -> str:
+def idle_line(key: str) -> str:
     """Return the progress line of a tab on which nothing runs. key: of its sentence, under "status"."""
-    return _meter(in_each(lambda language: say(language, f"status.{key}")), language)
+    return _meter(in_each(lambda language: say(language, f"status.{key}")))
 
 
-def waiting_line(before: tuple[int, float], language: str) -> str:
+def waiting_line(before: tuple[int, float]) -> str:
     """Return the progress line of a queued job. before: how many jobs are ahead of it, and their seconds in all."""
     count, seconds = before
     if not count:
-        return _meter(in_each(lambda language: say(language, "status.waiting")), language, is_busy=True)
+        return _meter(in_each(lambda language: say(language, "status.waiting")), is_busy=True)
 
     def sentence(language: str) -> str:
         return say(language, "status.in_queue", count=count, seconds=max(1, round(seconds)))
 
-    return _meter(in_each(sentence), language, is_busy=True)
+    return _meter(in_each(sentence), is_busy=True)
 
 
-def progress_line(progress: Progress, language: str) -> str:
+def progress_line(progress: Progress) -> str:
     """Return the progress line of a job that runs or has ended."""
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
@@ -278,17 +265,17 @@ def progress_line(progress: Progress, language: str) -> str:
         return f"{say(language, 'status.step', **places)} · {left}"
 
     is_busy = progress.state == "running"
-    return _meter(in_each(sentence), language, progress.done, progress.total, is_busy)
+    return _meter(in_each(sentence), progress.done, progress.total, is_busy)
 
 
-def _meter(sentence: Words, language: str, done: int = 0, total: int = 1, is_busy: bool = False) -> str:
+def _meter(sentence: Words, done: int = 0, total: int = 1, is_busy: bool = False) -> str:
     """Return a bar and a sentence. is_busy: a job waits or runs, and on a phone the line stays on the screen.
 
     Screen readers announce the sentence only when nothing runs: one every quarter of a second helps nobody.
     """
-    is_running, label = 0 < done < total, say(language, "status.progress")
+    is_running, label = 0 < done < total, say_in_each("status.progress")
     return (
         f'<div class="progress{" busy" if is_busy else ""}">'
-        f'<progress value="{done}" max="{total}" aria-label="{escape(label)}"></progress>'
+        f'<progress value="{done}" max="{total}" {said(aria_label=label)}></progress>'
         f'<p aria-live="{"off" if is_running else "polite"}">{words(sentence)}</p></div>'
     )

@@ -7,21 +7,22 @@ import gradio as gr
 
 from app.texts import in_each, say
 from app.texts.messages import Refusal
-from app.ui.html import Mark, Words, copy_line
+from app.ui.html import Words, copy_line, words
+from app.ui.marks import Mark
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import from_query, to_query
 
 MAX_QUERY, MAX_FIELDS = 20_000, 100
 
 
-def link_line(address: str, label: str) -> str:
+def link_line(address: str, label: Words) -> str:
     """Return a link to copy. label: names it for screen readers."""
     return copy_line(address, label, *copy_words())
 
 
-def noted_link(address: str, label: str, mark: Mark | None = None) -> str:
+def noted_link(address: str, label: Words, mark: Mark | None = None) -> str:
     """Return a link to copy, below a line that says what it is. mark: of what the tab shows."""
-    return f'<p class="note"{mark.attributes if mark else ""}>{label}</p>{link_line(address, label)}'
+    return f'<p class="note"{mark.attributes if mark else ""}>{words(label)}</p>{link_line(address, label)}'
 
 
 def copy_words() -> list[Words]:

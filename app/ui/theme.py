@@ -26,8 +26,9 @@ INK = gr.themes.Color(
     c900="#1b2f48",
     c950="#121f30",
 )
-FONTS = ("system-ui", "-apple-system", "Segoe UI", "PingFang SC", "Microsoft YaHei", "Noto Sans CJK SC", "sans-serif")
-MONO_FONTS = ("ui-monospace", "Consolas", "Noto Sans Mono CJK SC", "monospace")
+# No font by name for Chinese: the browser takes the system's, with the shapes of the document's language
+FONTS = ("system-ui", "-apple-system", "Segoe UI", "sans-serif")
+MONO_FONTS = ("ui-monospace", "Consolas", "monospace")
 
 
 def theme() -> gr.themes.Base:
@@ -101,11 +102,11 @@ def theme() -> gr.themes.Base:
 def css() -> str:
     """Return the page's own style sheet, including texts that Gradio would show in the browser's language."""
     words = "".join(_upload_words(language) for language in LANGUAGES)
-    others = "".join(f":not(:lang({language}))" for language in LANGUAGES if language != DEFAULT)
+    others = "".join(f":not({_spoken(language)})" for language in LANGUAGES if language != DEFAULT)
     # A sentence is there in every language, and the document's language picks one
     picked = "".join(
-        f"html{others if language == DEFAULT else f':lang({language})'} "
-        f'.words > [lang]:not([lang|="{language}"]) {{ display: none; }}\n'
+        f"html{others if language == DEFAULT else _spoken(language)} "
+        f'.words > [lang]:not([lang="{language}"]) {{ display: none; }}\n'
         for language in LANGUAGES
     )
     return _contents("*.css") + words + picked
@@ -117,12 +118,19 @@ def _upload_words(language: str) -> str:
     As properties, since Gradio would put its own prefix before `html` inside a media query.
     """
     said = "".join(f' --{key}: "{say(language, f"page.{key}")}";' for key in ("drop", "pick", "pick_saved"))
-    return f"html:lang({language}) {{{said} }}\n"
+    return f"html{_spoken(language)} {{{said} }}\n"
+
+
+def _spoken(language: str) -> str:
+    """Return the selector of a document in a language: its tag, since `zh` would be every kind of Chinese."""
+    return f":lang({say(language, 'page.tag')})"
 
 
 def head() -> str:
     """Return what goes into the page's <head>: its scripts, each in a function of its own."""
-    return f"<script>window.GRADIO_WORDS = {json.dumps(gradio_words())};\n{_contents('*.js')}</script>"
+    languages = {say(language, "page.tag"): language for language in LANGUAGES}
+    known = f"window.LANGUAGE_OF = {json.dumps(languages)}; window.GRADIO_WORDS = {json.dumps(gradio_words())};"
+    return f"<script>{known}\n{_contents('*.js')}</script>"
 
 
 def gradio_words() -> list[dict[str, str]]:

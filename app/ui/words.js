@@ -1,11 +1,12 @@
-// Put the page's language in place of the English that Gradio and Vega write into attributes for screen readers.
+// Keep what is read aloud in the page's language: attributes that have their words in every language (html.py, `said`),
+// and the English that Gradio and Vega write into others.
 (() => {
     const ATTRIBUTES = ["aria-label", "aria-roledescription", "title", "placeholder", "alt"];
-    const SELECTOR = ATTRIBUTES.map((name) => `[${name}]`).join(", ");
+    const SELECTOR = [...ATTRIBUTES, "data-words"].map((name) => `[${name}]`).join(", ");
     const plain = (text) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
     const pattern = (text) => new RegExp(`^${text.split("{label}").map(plain).join("(.+)")}$`);
     const entries = window.GRADIO_WORDS.map((entry) => ({ entry, patterns: Object.values(entry).map(pattern) }));
-    const spoken = () => document.documentElement.lang.split("-")[0];
+    const spoken = () => LANGUAGE_OF[document.documentElement.lang];
 
     function worded(text, language) {
         for (const { entry, patterns } of entries) {
@@ -18,9 +19,10 @@
     function word(element, language) {
         // Vega names the kind of every part of a plot; the plot as a whole has a description
         if (element.ownerSVGElement) element.removeAttribute("aria-roledescription");
+        const own = JSON.parse(element.dataset.words ?? "{}");
         for (const name of ATTRIBUTES) {
             const text = element.getAttribute(name);
-            const said = text && worded(text, language);
+            const said = own[name]?.[language] ?? (text && worded(text, language));
             if (text !== said) element.setAttribute(name, said);
         }
     }
@@ -44,5 +46,5 @@
                 if (change.target === document.documentElement) wordAll(document);
             } else word(change.target, spoken());
         }
-    }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: [...ATTRIBUTES, "lang"] });
+    }).observe(document, { subtree: true, childList: true, attributes: true, attributeFilter: [...ATTRIBUTES, "data-words", "lang"] });
 })();

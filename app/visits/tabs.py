@@ -103,8 +103,8 @@ class PageTabs:
             return UNCHANGED
         shown: Shown = {self.tabs: gr.update(selected=tab)}
         if tab == "compare":
-            values, address = self.compare.values(sent), page_address(request)
-            return shown | self.compare.receive(language, values, SIDES.index(side), settings, address)
+            values = self.compare.values(sent)
+            return shown | self.compare.receive(request, language, values, SIDES.index(side), settings)
         if tab == "explore":
             return shown | self.explore.receive(request, language, *self.explore.values(sent), settings)
         return shown | self._with_known(request, language, query)

@@ -98,7 +98,7 @@ def test_stop_keeps_cells_and_errors_name_the_value(open_page):
     expect(page.locator(CELLS)).to_have_count(2)
     expect(plan(page).first).to_contain_text("2 of the cells are known")
 
-    page.get_by_label("中文").click()
+    page.get_by_label("简体").click()
     expect(page.get_by_role("button", name="开始探索")).to_be_enabled()
     expect(page.locator(CELLS)).to_have_count(2)
     values = page.get_by_label("取值：X 轴（横向）")

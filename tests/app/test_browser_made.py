@@ -25,7 +25,7 @@ def test_pictures_say_what_made_them_and_that_the_controls_moved_on(open_page):
     expect(other).to_contain_text("The controls hold other settings now.")
     set_number(page, "Steps", "7")
     expect(other).to_be_hidden()
-    page.get_by_label("中文").click()
+    page.get_by_label("简体").click()
     expect(made(page)).to_contain_text("DDIM · 7 步 · 种子 0–17")
     expect(other).to_be_hidden()
 

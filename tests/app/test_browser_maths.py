@@ -67,7 +67,7 @@ def test_a_dial_is_answered_and_kept_in_the_link_in_the_other_language_and_after
     expect(page.get_by_text("after 20 small steps")).to_be_visible()
     link = page.locator("#chapter .copy input")
     expect(link).to_have_value(re.compile(r"chapter=1&chain-and-jump\.t=20"))
-    page.get_by_text("中文").click()
+    page.get_by_text("简体").click()
     expect(page.get_by_text("走 20 小步之后")).to_be_visible()
     page.get_by_text("2. 目标", exact=True).click()
     wait_for_chapter(page, 2)

@@ -249,7 +249,7 @@ def test_chips_set_the_steps_in_every_tab(open_page, home_app):
             expect(number).to_have_value(value)
             pressed = chips.locator("button[aria-pressed=true]")
             expect(pressed).to_have_text([name], use_inner_text=True)
-    page.get_by_text("中文", exact=True).tap()
+    page.get_by_text("简体", exact=True).tap()
     expect(chips.locator("button[aria-pressed=true]")).to_have_text(["全部 1000"], use_inner_text=True)
 
 

@@ -30,7 +30,7 @@ WORDS = """() => {
         || element.closest("script, style, pre, code, .katex, [aria-hidden=true], [lang]:not([lang|=zh])");
     const found = new Set();
     const spoken = (node) => node.parentElement.closest(".tutorial")
-        ? node.textContent.replace(/“[^”]*”?/g, "") : node.textContent;  // as the tutorial's author said it
+        ? node.textContent.replace(/“[^”]*”?|「[^」]*」?/g, "") : node.textContent;  // as the tutorial's author said it
     const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     while (texts.nextNode()) if (!isOther(texts.currentNode.parentElement)) found.add(spoken(texts.currentNode));
     for (const element of document.querySelectorAll(ATTRIBUTES.map((name) => `[${name}]`).join(", ")))
@@ -60,7 +60,7 @@ def test_the_chinese_page_has_no_english(open_page, browser):
     """Whatever language the browser speaks, which Gradio's own words follow."""
     page = open_page(browser)
     if browser == "en-US":
-        page.get_by_label("中文").click()
+        page.get_by_label("简体").click()
         expect(page.get_by_role("button", name="开始生成")).to_be_visible()
         page.reload()
         page.locator("body.ready").wait_for()
@@ -88,7 +88,7 @@ def test_the_chinese_chapters_have_no_english(open_page, home_app):
 
 def test_the_english_page_keeps_gradios_english(open_page):
     page = open_page()
-    page.get_by_label("中文").click()
+    page.get_by_label("简体").click()
     expect(page.get_by_label("步数（迭代步数）（填数字）")).to_be_visible()
     page.get_by_label("English").click()
     expect(page.get_by_label("number input for Steps")).to_be_visible()

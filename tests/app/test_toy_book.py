@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 
+from app.texts import LANGUAGES
 from tests.program_copy import copy_program, run_checks, write_above
 
 MATHEMATICS = '''"""Chapter 12, a toy: one number."""
@@ -57,7 +58,7 @@ def test_a_language_and_a_chapter_are_their_texts_and_one_line_each(tmp_path):
     # The chapter: two files, its text in each language, a line in book.py and its import
     (copy / "app" / "maths" / "c12_toy.py").write_text(CHAPTER, encoding="utf-8")
     (copy / "diffusion" / "derivation" / "c12_toy.py").write_text(MATHEMATICS, encoding="utf-8")
-    for language in ("en", "zh"):
+    for language in LANGUAGES:
         (copy / "app" / "texts" / "maths" / language / "12-toy.md").write_text(TEXT, encoding="utf-8")
     book = copy / "app" / "maths" / "book.py"
     write_above(book, "from app.maths.chapter import Chapter", "from app.maths import c12_toy\n")

@@ -54,7 +54,7 @@ def test_the_page_offers_the_language(demo):
     assert ("Français", "fr") in choice.choices
     scripts = [one.js for one in demo.fns.values() if isinstance(one.js, str)]
     assert any('"fr": "fr-FR"' in script for script in scripts)  # the document's language
-    assert ":lang(fr)" in css()
+    assert ":lang(fr-FR)" in css()
 
 
 def test_a_browser_that_asks_for_the_language_gets_it():

@@ -131,13 +131,13 @@ def test_both_results_are_saved_with_their_recipes(catalogue, pipeline):
     *_, ended = watch_comparison(pipeline, plans[0], pipeline, plans[1])
     last = ended.content
     known, made_by = catalogue.checkpoint("clothes"), pipeline.denoiser(plans[0]).description
-    html = render.outcome(last, plans, (known, known), (made_by, made_by), "en")
+    html = render.outcome(last, plans, (known, known), (made_by, made_by))
     links = re.findall(r'<a href="data:image/png;base64,([^"]+)"', html)
     for link, plan in zip(links, plans, strict=True):
         recipe, image = read_png(base64.b64decode(link))
         assert recipe.settings == plan.settings and image.width > 300
     assert "A: 2 network calls" in html and "B: 3 network calls" in html
-    strips = render.strips_of(last, "zh")
+    strips = render.strips_of(last)
     images = re.findall(r'src="data:image/png;base64,([^"]+)"', strips)
     assert len(images) == 4 * len(last.columns)
     assert Image.open(BytesIO(base64.b64decode(images[0]))).width >= 8

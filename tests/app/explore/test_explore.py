@@ -267,7 +267,7 @@ def run_whole(grid, stop_after: int | None = None):
 def test_every_cell_shows_pictures_cost_and_the_way_to_its_settings(catalogue):
     grid = small(catalogue, class_label=(0, 1))
     last = run_whole(grid)
-    html = explore_views.grid_html(grid, last.content.found, catalogue.checkpoint("clothes"), "en")
+    html = explore_views.grid_html(grid, last.content.found, catalogue.checkpoint("clothes"))
     cells = re.findall(
         r'<a class="cell" href="\?([^"]+)"[^>]*>\s*<img src="([^"]+)"[^>]*><span class="facts">(.*?)</a>', html
     )
@@ -285,9 +285,7 @@ def test_what_is_still_to_come_and_what_runs_is_shown_as_such(catalogue):
     grid = small(catalogue)
     moments = explore(grid.jobs, Known(), every_seconds=0)
     first = next(moments)
-    html = explore_views.grid_html(
-        grid, first.content.found, catalogue.checkpoint("clothes"), "zh", first.content.current
-    )
+    html = explore_views.grid_html(grid, first.content.found, catalogue.checkpoint("clothes"), first.content.current)
     assert html.count("cell running") == 1 and html.count("cell waiting") == 3 and "1 / 2" in html
     moments.close()
 
@@ -296,7 +294,7 @@ def test_a_third_axis_is_a_table_for_each_of_its_values(catalogue):
     axes = own((STEPS, "2, 3"), (SAMPLER, "ddim"), ("class_label", "none, 1"))
     grid = grid_of(axes, run_values(catalogue, num_images=1), catalogue, OPTIONS)
     last = run_whole(grid)
-    html = explore_views.grid_html(grid, last.content.found, catalogue.checkpoint("clothes"), "en")
+    html = explore_views.grid_html(grid, last.content.found, catalogue.checkpoint("clothes"))
     assert html.count("<table>") == 2 and html.count("<h3>") == 2
     assert "no class" in html and "Trousers" in html and "裤子" in html
     assert (
@@ -443,9 +441,9 @@ def test_the_frontier_is_one_line_a_sampler_on_logarithmic_axes(language):
 
 
 def test_the_captions_state_the_numbers():
-    assert "60 samples" in explore_views.caption(POINTS, "kid", "en")
-    assert "4 张图" in explore_views.caption(POINTS, "rms", "zh")
-    assert explore_views.caption(POINTS[:1], "kid", "en") == ""
+    assert "60 samples" in explore_views.caption(POINTS, "kid")
+    assert "4 张图" in explore_views.caption(POINTS, "rms")
+    assert explore_views.caption(POINTS[:1], "kid") == ""
 
 
 def test_a_run_of_nothing_takes_no_time(catalogue):

@@ -66,7 +66,7 @@ def test_a_run_of_one_step_is_a_film_of_two_frames(pipeline):
     frames = list(last.content.film)
     assert [frame.caption for frame in frames] == ["0 / 1 · x_T", "1 / 1 · t = 99"]
     assert Image.open(BytesIO(animation(frames))).n_frames == 2
-    html = views.film_of(last, "en")
+    html = views.film_of(last)
     assert 'max="1" value="1"' in html and "--frames:2;--last:1" in html
 
 
@@ -153,7 +153,7 @@ def test_the_slider_goes_over_the_frames(run):
             found.setdefault(tag, []).append(dict(attributes))
 
     found: dict[str, list[dict]] = {}
-    Found().feed(views.film_of(last, "en"))
+    Found().feed(views.film_of(last))
     (slider,) = found["input"]
     assert slider["max"] == str(FRAMES - 1) and slider["aria-valuetext"] == "30 / 30 · t = 2"
     assert len([one for one in found["div"] if one.get("role") == "img" and one["aria-label"]]) == 3

@@ -107,7 +107,7 @@ def test_numbers_that_overflow_are_said_and_are_no_nan(catalogue, pipeline, monk
     settings = SamplingSettings(num_inference_steps=20, clip_sample=False)
     *_, last = watch(pipeline, settings)
     assert not last.content.is_finite
-    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "en")
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY)
     assert "outgrew" in html
 
 
@@ -116,7 +116,7 @@ def test_saved_pictures_carry_their_settings(catalogue, pipeline):
         checkpoint="clothes", num_inference_steps=3, num_images=3, class_label=(0, 1, 2), seed=9
     )
     *_, last = watch(pipeline, settings)
-    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "en")
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY)
     found = Images(html).found
     assert len(found["img"]) == 3 and len(found["a"]) == 4
     for number, (image, link) in enumerate(zip(found["img"], found["a"], strict=False)):
@@ -141,7 +141,7 @@ def test_saved_pictures_carry_their_settings(catalogue, pipeline):
 def test_a_stopped_guess_carries_no_settings(catalogue, pipeline):
     settings = SamplingSettings(checkpoint="clothes", num_inference_steps=30)
     *_, last = watch(pipeline, settings, lambda: True)
-    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY, "zh")
+    html = views.finished(last, pipeline.plan(settings), catalogue.checkpoint("clothes"), MADE_BY)
     for link in Images(html).found["a"]:
         assert KEYWORD not in opened(link["href"]).text
 
@@ -151,7 +151,7 @@ def test_previews_have_a_limit(pipeline):
     progress = next(watch(pipeline, settings))
     large = np.zeros((64, 128, 128, 3), dtype=np.uint8)
     object.__setattr__(progress.content, "x_t", large)
-    shown = opened(Images(views.running(progress, "en")).found["img"][0]["src"])
+    shown = opened(Images(views.running(progress)).found["img"][0]["src"])
     assert shown.width * shown.height <= 2**16 * 1.1
 
 
@@ -199,7 +199,7 @@ def test_grids_fit_the_stage(count):
 def test_what_a_visitor_typed_is_no_html():
     assert "<b>" not in plan_line("<b>x</b>", is_error=True)
     assert "<b>" not in notice({"en": "<b>"}, {"en": "<b>"})
-    assert "<b>" not in views.broken("<b>")
+    assert "<b>" not in views.broken({"en": "<b>"})
 
 
 def test_work_that_breaks_off_is_an_error_and_no_wait_for_ever():

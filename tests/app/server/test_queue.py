@@ -78,9 +78,9 @@ def test_the_shop_knows_how_long_runs_take(checkpoints):
 
 
 def test_the_wait_is_said():
-    assert "2 before you, about 13 s" in waiting_line((2, 12.7), "en")
-    assert "前面还有 2 个" in waiting_line((2, 12.7), "zh")
-    assert "one run at a time" in waiting_line((0, 0.0), "en")
+    assert "2 before you, about 13 s" in waiting_line((2, 12.7))
+    assert "前面还有 2 个" in waiting_line((2, 12.7))
+    assert "one run at a time" in waiting_line((0, 0.0))
 
 
 def test_a_full_queue_is_said_and_nobody_waits_in_it_for_nothing(checkpoints):

@@ -21,7 +21,7 @@ from tests.app.running import REPOSITORY
 
 def test_every_language_has_the_same_keys():
     keys = {language: set(texts(language)) for language in LANGUAGES}
-    assert keys["en"] == keys["zh"]
+    assert all(own == keys[DEFAULT] for own in keys.values())
 
 
 def test_the_comments_of_a_script_are_said_in_every_language():
@@ -35,7 +35,7 @@ def test_texts_are_filled_and_have_the_same_places():
 
     for key in texts(DEFAULT):
         assert all(say_text.strip() for say_text in in_each(lambda language, key=key: texts(language)[key]).values())
-        assert places(texts("en")[key]) == places(texts("zh")[key]), key
+        assert all(places(texts(language)[key]) == places(texts(DEFAULT)[key]) for language in LANGUAGES), key
 
 
 def test_every_text_that_the_program_names_is_there():
@@ -62,15 +62,21 @@ def test_chinese_texts_are_chinese():
     [
         ("zh", "zh"),
         ("zh-CN,zh;q=0.9,en;q=0.8", "zh"),
-        ("zh-TW", "zh"),
-        ("zh-HK", "zh"),
+        ("zh-TW", "zh-Hant"),
+        ("zh-HK", "zh-Hant"),
+        ("zh-MO", "zh-Hant"),
+        ("zh-Hant", "zh-Hant"),
+        ("zh-Hant-HK,zh;q=0.9", "zh-Hant"),
+        ("zh-TW,zh;q=0.9,en-US;q=0.8,en;q=0.7", "zh-Hant"),
         ("zh-Hans", "zh"),
+        ("zh-Hans-HK", "zh"),
         ("zh-SG,en", "zh"),
+        ("en;q=0.5,zh-TW;q=0.2,zh;q=0.9", "zh"),
         ("fr-FR,fr;q=0.9,zh;q=0.5,en;q=0.4", "zh"),
         ("en-GB,en;q=0.9,zh;q=0.8", "en"),
         ("zh;q=0.2,en;q=0.8", "en"),
         ("zh;q=0,en;q=0.1", "en"),
-        ("ZH-hk", "zh"),
+        ("ZH-hk", "zh-Hant"),
         ("de", "en"),
         ("", "en"),
         (None, "en"),

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.ui.address import RUNS, Visit, sends, tab_of
-from app.ui.html import Mark
+from app.ui.marks import Mark
 from app.visits.following import PLACES
 
 REQUEST = SimpleNamespace(query_params="seed=3")
