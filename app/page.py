@@ -5,9 +5,8 @@ import os
 
 import gradio as gr
 
-from app.api.bound import make_bound
-from app.api.explore import make_explore, make_frontier
-from app.api.runs import make_compare, make_generate, make_schedule
+from app.api.endpoints import ENDPOINTS
+from app.api.panel import TAB, ApiPanel
 from app.compare.tab import CompareTab
 from app.explore.tab import ExploreTab
 from app.generate.tab import GenerateTab
@@ -80,15 +79,16 @@ def build_demo(options: Options) -> gr.Blocks:
                 with gr.Tab(say(DEFAULT, "tabs.maths"), id="maths") as maths_tab:
                     maths = MathsTab(services, language, generate.form)
             opener = Opener()
+            api = ApiPanel(services)
             footer = gr.HTML(_footer(DEFAULT), apply_default_css=False, elem_id="footer")
 
         titles = {"generate": generate_tab, "compare": compare_tab, "explore": explore_tab, "maths": maths_tab}
         features = PageTabs(services, language, opener, tabs, generate, compare, explore, maths)
-        around = {header, footer, *titles.values()}
+        around = {header, footer, api.group, *titles.values()}
 
         def words_around(chosen: str) -> Shown:
             labels = {tab: gr.update(label=say(chosen, f"tabs.{name}")) for name, tab in titles.items()}
-            return {header: _header(chosen), footer: _footer(chosen)} | labels
+            return {header: _header(chosen), footer: _footer(chosen)} | labels | api.rewrite(chosen)
 
         def greet(sent: Sent, request: gr.Request) -> Shown:
             return {language: _language(sent[remembered], request)}
@@ -96,7 +96,8 @@ def build_demo(options: Options) -> gr.Blocks:
         def open_page(sent: Sent, request: gr.Request) -> Shown:
             chosen = _language(sent[remembered], request)
             visit = Visit.of(sent[opener.told], request)
-            return {language: chosen} | words_around(chosen) | features.open(request, chosen, visit)
+            shown = {language: chosen} | words_around(chosen) | features.open(request, chosen, visit)
+            return shown | (api.open(chosen, request) if visit.tab == TAB else {})
 
         def recall(sent: Sent) -> Shown:
             return generate.recipe.recall(known_language(sent[language]), sent[history])
@@ -114,7 +115,7 @@ def build_demo(options: Options) -> gr.Blocks:
 
         demo.unload(leave)
         raw = {"preprocess": False, **PRIVATE}
-        whole = {language} | around | features.whole
+        whole = {language} | around | api.shown | features.whole
         demo.load(greet, {remembered}, {language}, **raw).then(None, language, None, js=GREET, **PRIVATE)
         told = demo.load(None, None, opener.told, js=RECALL, **PRIVATE)
         opened = told.then(open_page, {remembered, opener.told}, whole, **raw)
@@ -128,12 +129,9 @@ def build_demo(options: Options) -> gr.Blocks:
         spoken.then(None, language, None, js=SPEAK, **PRIVATE)
         maths.wire_turn(spoken)
         spoken.then(recall, {language, history}, {generate.recipe.history}, **raw)
-        gr.api(make_generate(services), api_name="generate", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_compare(services), api_name="compare", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_explore(services), api_name="explore", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_frontier(services), api_name="frontier", concurrency_id=NETWORK, concurrency_limit=1)
-        gr.api(make_schedule(services), api_name="schedule")
-        gr.api(make_bound(services), api_name="bound", concurrency_id=NETWORK, concurrency_limit=1)
+        for one in ENDPOINTS:
+            turns = {"concurrency_id": NETWORK, "concurrency_limit": 1} if one.runs else {}
+            gr.api(one.make(services), api_name=one.name, **turns)
     # The page itself refuses, in the visitor's language, when the queue is full. Gradio's own limit is for requests
     # that come another way; it leaves room for the page's short events
     return demo.queue(api_open=False, max_size=2 * options.queue_size)
@@ -179,7 +177,5 @@ def _header(language: str) -> str:
 
 
 def _footer(language: str) -> str:
-    # Gradio opens its API page only from its own button, not from its address
-    opens = "document.querySelector('footer .show-api')?.click(); return false"
-    api = f'<a href="?view=api" onclick="{opens}">{say(language, "page.footer_api")}</a>'
+    api = f'<a href="?tab={TAB}" data-opens="{TAB}">{say(language, "page.footer_api")}</a>'
     return f"<p>{say(language, 'page.footer', api=api)}</p>"

@@ -68,7 +68,7 @@ window.address = (() => {
   });
   // A link to settings opens them in this page; with Ctrl, Meta or Shift the browser follows it as usual
   document.addEventListener("click", (event) => {
-    const link = event.target.closest?.("#page a[href^='?']"), sends = event.target.closest?.("[data-send]");
+    const link = event.target.closest?.("#page a[href^='?']:not([data-opens])"), sends = event.target.closest?.("[data-send]");
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey || !address.opens) return;
     if (sends) {
       isSent = true;

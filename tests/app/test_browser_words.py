@@ -14,7 +14,7 @@ NAMES = (
     *(sampler.title for sampler in SAMPLERS.values()), *SAMPLERS,
     "DPM-Solver++", "Euler ancestral", "Euler a", "CFG", "KL", "KID", "RMS", "SNR", "ELBO", "FID",
     "Adam", "Jensen", "Ho",
-    "MNIST", "Fashion-MNIST", "clothes", "faces", "slow", "broken",
+    "Gradio", "curl", "MNIST", "Fashion-MNIST", "clothes", "faces", "slow", "broken",
     "Stable Diffusion", "WebUI", "ComfyUI", "Forge", "Checkpoint", "SD",
     "PNG", "CSV", "GIF", "Ctrl", "Enter", "Python", "diffusers", "torch", "leading", "trailing", "linspace", "Hub",
     "English", "Language", "beta", "log", "ln", "none", "linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid",
