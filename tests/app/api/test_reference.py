@@ -99,8 +99,6 @@ def test_the_examples_run(name, home_app, catalogue, capsys):
 
 @pytest.mark.parametrize("locale, word", [("zh-CN", "用一个模型"), ("zh-TW", "用一個模型"), ("en-US", "Draw pictures")])
 def test_a_phone_reads_it_in_its_language(open_page, home_app, locale, word):
-    from tests.app.pages import open_at
-
     page = open_page(locale, width=390, touch=True)
     page.locator("#footer a[data-opens]").tap()
     summary = page.locator("#api-generate summary")
@@ -110,7 +108,7 @@ def test_a_phone_reads_it_in_its_language(open_page, home_app, locale, word):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     wide = "[...document.querySelectorAll('.reference *')].filter((one) => one.scrollWidth > one.clientWidth + 1)"
     assert page.evaluate(f"{wide}.filter((one) => getComputedStyle(one).display === 'block').length") == 0
-    open_at(page, f"{home_app}/?tab=api")
+    page = open_page(locale, width=390, touch=True, address=f"{home_app}/?tab=api")
     expect(page.locator("#api-bound summary")).to_be_visible()
     expect(page.locator("#api")).to_be_in_viewport()
     if locale == "zh-CN":
@@ -121,4 +119,3 @@ def test_a_phone_reads_it_in_its_language(open_page, home_app, locale, word):
         page.get_by_text("English", exact=True).tap()
         expect(page.locator("#api-generate summary")).to_contain_text("Draw pictures")
         expect(page.get_by_role("button", name="API: call the page")).to_be_visible()
-        page.wait_for_load_state("networkidle")
