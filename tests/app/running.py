@@ -10,6 +10,8 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+from gradio_client import Client
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 START_SECONDS = 120
 SPACE = {
@@ -20,6 +22,11 @@ SPACE = {
     "GRADIO_CACHE_EXAMPLES": "true",
     "GRADIO_SSR_MODE": "True",
 }
+
+
+def client_of(address: str) -> Client:
+    """A client of a running app, as patient as the tests: a busy machine is slow, not wrong."""
+    return Client(address, verbose=False, download_files=False, httpx_kwargs={"timeout": START_SECONDS})
 
 
 class Address(str):

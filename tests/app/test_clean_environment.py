@@ -5,9 +5,8 @@ import sys
 import venv
 
 import pytest
-from gradio_client import Client
 
-from tests.app.running import REPOSITORY, SPACE, running_app
+from tests.app.running import REPOSITORY, SPACE, client_of, running_app
 
 
 @pytest.mark.slow  # installs requirements.txt into an environment of its own
@@ -19,7 +18,7 @@ def test_requirements_alone_serve_the_app_on_a_space(tmp_path):
     install = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "-r", str(requirements)]
     subprocess.run(install, check=True, cwd=tmp_path)
     with running_app(REPOSITORY / "checkpoints", tmp_path, variables=SPACE, python=str(python)) as address:
-        client = Client(address, verbose=False, download_files=False)
+        client = client_of(address)
         for sampler in ("ddim", "ddpm"):
             images, run = client.predict(
                 checkpoint="pixel-faces", sampler=sampler, num_inference_steps=4, num_images=2, api_name="/generate"

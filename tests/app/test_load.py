@@ -10,12 +10,11 @@ from io import BytesIO
 
 import numpy as np
 import pytest
-from gradio_client import Client
 from PIL import Image
 
 from diffusion.settings import SamplingSettings
 from tests.app.api.test_endpoint import get, post
-from tests.app.running import running_app
+from tests.app.running import client_of, running_app
 
 VISITORS = 20
 A_RUN = 5_000  # bytes that a run may leave behind; its pictures and its film are over 200,000
@@ -86,7 +85,7 @@ def test_twenty_visitors_at_once_get_their_own_pictures(server, catalogue):
         )
         for number in range(VISITORS)
     ]
-    clients = [Client(server, verbose=False, download_files=False) for _ in runs]
+    clients = [client_of(server) for _ in runs]
 
     def visit(number: int) -> list[str]:
         return clients[number].predict(**runs[number], api_name="/generate")[0]

@@ -8,12 +8,11 @@ import threading
 import urllib.request
 
 import pytest
-from gradio_client import Client
 from playwright.sync_api import expect
 
 from app.ui.lazy_import import LazyModule
 from tests.app.pages import plan
-from tests.app.running import REPOSITORY, running_app
+from tests.app.running import REPOSITORY, client_of, running_app
 
 HEAVY = ("torch", "diffusers", "torchmetrics", "scipy", "transformers")
 
@@ -32,7 +31,7 @@ def test_the_page_is_laid_out_without_torch():
 
 def test_an_endpoint_answers_right_after_the_start(checkpoints, tmp_path):
     with running_app(checkpoints, tmp_path) as address:
-        images, run = Client(address, verbose=False, download_files=False).predict(
+        images, run = client_of(address).predict(
             checkpoint="clothes", num_inference_steps=2, num_images=2, api_name="/generate"
         )
     assert len(images) == 2

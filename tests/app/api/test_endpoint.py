@@ -11,7 +11,6 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from gradio_client import Client
 from PIL import Image
 
 from diffusion.bound import estimate, measure, prior_nats, reverse_variances
@@ -20,7 +19,7 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_unit_range
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import Recipe, pixels_sha256
-from tests.app.running import REPOSITORY, running_app
+from tests.app.running import REPOSITORY, client_of, running_app
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -34,7 +33,7 @@ def one_thread():
 
 @pytest.fixture(scope="module")
 def client(app):
-    return Client(app, verbose=False, download_files=False)
+    return client_of(app)
 
 
 @pytest.fixture(scope="module")
@@ -351,7 +350,7 @@ def test_the_queue_is_the_only_door(app):
 
 def test_an_own_limit(checkpoints, tmp_path):
     with running_app(checkpoints, tmp_path, "--max-cost", "10") as address:
-        client = Client(address, verbose=False, download_files=False)
+        client = client_of(address)
         assert client.predict(checkpoint="clothes", num_inference_steps=10, api_name="/generate")
         with pytest.raises(Exception, match=r"11.*10"):
             client.predict(checkpoint="clothes", num_inference_steps=11, api_name="/generate")

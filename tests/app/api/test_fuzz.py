@@ -8,12 +8,12 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from gradio_client import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.maths.book import CHAPTERS
 from tests.app.api.test_endpoint import get, post
+from tests.app.running import client_of
 
 FIELDS = (
     "checkpoint", "sampler", "num_inference_steps", "seed", "num_images", "class_label", "guidance_scale", "eta",
@@ -50,7 +50,7 @@ sessions = count()
 
 @pytest.fixture(scope="module")
 def client(app):
-    return Client(app, verbose=False, download_files=False)
+    return client_of(app)
 
 
 def answered(ask: Callable[[], str]) -> str:
