@@ -4,4 +4,4 @@ new MutationObserver(() => {
     const made = document.querySelector("#stage .stage[data-key]");
     const plan = document.querySelector("#show .plan");
     if (made && plan) made.classList.toggle("moved", plan.dataset.key !== made.dataset.key);
-}).observe(document, {childList: true, subtree: true});
+}).observe(document, {childList: true, subtree: true, attributes: true, attributeFilter: ["data-key"]});
