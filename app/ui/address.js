@@ -46,7 +46,7 @@ window.address = (() => {
     if (isDue) return;
     isDue = true;
     requestAnimationFrame(() => { isDue = false; if (document.body.classList.contains("ready")) follow(); });
-  }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-address", "aria-selected", "class"] });
+  }).observe(document, { childList: true, subtree: true, attributes: true, attributeFilter: ["data-address", "data-state", "aria-selected", "class"] });
 
   for (const name of ["pointerdown", "keydown", "input"]) addEventListener(name, () => { isCalm = isNoted = false; }, { capture: true });
   const send = () => {

@@ -13,7 +13,6 @@ OTHER_THAN_CHINESE = re.compile(r"[^\u2018-\u201d\u3000-\u303f\u4e00-\u9fff\uff0
 
 @pytest.mark.parametrize("source", sources(), ids=lambda path: path.name)
 def test_the_checked_in_text_is_what_the_converter_writes(source):
-    pytest.importorskip("opencc")
     from app.texts.traditional import converted
 
     again = "python -m app.texts.traditional"
