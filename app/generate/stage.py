@@ -90,6 +90,11 @@ class Stage:
         """Keep a visitor's run that ended; it is the newest then."""
         self._runs.keep(self.services.visitor(request), made.key, made, made.size)
 
+    def adopt(self, request: gr.Request, made: MadeRun) -> None:
+        """Keep a visitor's run that was made in another tab, unless it was made here too: then it has a film."""
+        if self._runs.of(self.services.visitor(request), made.key) is None:
+            self.keep(request, made)
+
     def made(self, request: gr.Request | None, values: dict) -> MadeRun | None:
         """Return the visitor's own run that the controls' values describe; None if there is none, or none any more."""
         if request is None:

@@ -86,15 +86,15 @@ class PageTabs:
         return shown | self._with_known(request, language, query)
 
     def _with_known(self, request: gr.Request, language: str, query: str) -> Shown:
-        """Return Generate with the settings of a query; with their pictures if Explore has made them."""
+        """Return Generate with the settings of a query; with their pictures if Explore or Compare has made them."""
         if made := known_run(self.services, self.explore.jobs.known(request), query):
             plan, found = made
             images, is_finite = visible(found.result), bool(found.result.isfinite().all())
             version = self.services.catalogue.checkpoint(plan.settings.checkpoint).sha256
             whole = made_elsewhere(plan, images, is_finite, found.seconds, found.made_by, version)
-            self.generate.run.keep(request, whole)
+            self.generate.run.adopt(request, whole)
         elif made := self.compare.outcome.run(request, query):
-            self.generate.run.keep(request, made_elsewhere(*made))
+            self.generate.run.adopt(request, made_elsewhere(*made))
         return self.generate.restore(request, language, query)
 
     def _sent(self, request: gr.Request, language: str, query: str, place: str, sent: Sent) -> Shown:
