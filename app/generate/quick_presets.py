@@ -1,4 +1,4 @@
-"""Runs worth a first tap, as links: the page opens with their settings. Texts: "quick.NAME"."""
+"""Runs worth a first tap, as links: the page opens with their settings and starts. Texts: "quick.NAME"."""
 
 from collections.abc import Callable
 from html import escape
@@ -42,11 +42,12 @@ QUICK: dict[str, Callable[[SamplingSettings, Checkpoint], str | None]] = {
 def quick_links(settings: SamplingSettings, checkpoint: Checkpoint, language: str) -> str:
     """Return the links as HTML. What they don't set is as on the page."""
     links = "".join(
-        f'<a href="?{escape(query)}">{escape(say(language, f"quick.{name}"))}</a>'
+        f'<a href="?{escape(query)}" data-starts>{escape(say(language, f"quick.{name}"))}</a>'
         for name, make in QUICK.items()
         if (query := make(settings, checkpoint))
     )
-    return f'<nav class="quick" aria-label="{escape(say(language, "quick.label"))}">{links}</nav>'
+    label = escape(say(language, "quick.label"))
+    return f'<nav class="quick" aria-label="{label}"><span aria-hidden="true">{label}</span>{links}</nav>'
 
 
 def _opened(settings: SamplingSettings, **changes) -> str:

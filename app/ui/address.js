@@ -8,7 +8,7 @@ window.address = (() => {
   const PLACES = /^tab$|^chapter$|^preset$|(^|\.)checkpoint$/;
   const RUNS = /^(generate|explore|compare\.)/; // where the lightbox sends a picture's run
   const SPACE = "https://huggingface.co"; // around a Space's page: its address gets the query too
-  let here = null, search = location.search, isCalm = true, isNoted = false, isSent = false, wish = null, asked = null;
+  let here = null, search = location.search, isCalm = true, isNoted = false, isSent = false, isStarting = false, wish = null, asked = null;
 
   const noted = () => {
     try { return JSON.parse(sessionStorage.getItem(KEY)) ?? {}; } catch { return {}; } // no storage in some frames
@@ -64,6 +64,7 @@ window.address = (() => {
     search = location.search;
     here = null;
     isCalm = true;
+    isStarting = false;
     if (address.opens) ask(search, null);
   });
   // A link to settings opens them in this page; with Ctrl, Meta or Shift the browser follows it as usual
@@ -78,6 +79,7 @@ window.address = (() => {
       write(link.search, "pushState");
       here = null;
       isCalm = isSent = true;
+      isStarting = "starts" in link.dataset;
       ask(link.search, null);
     }
   });
@@ -106,7 +108,8 @@ window.address = (() => {
       address.isOpening = false;
       if (wish !== asked) return send();
       if (isSent) scrollTo({ top: 0 });
-      isSent = false;
+      if (isStarting) [...document.querySelectorAll("#go button.primary, .go button.primary")].find((one) => one.offsetParent)?.click();
+      isSent = isStarting = false;
     },
   };
 })();

@@ -40,6 +40,7 @@
     await fit(); // before the dialog opens: its focus would scroll to where it is
     dialog().showModal();
     find(".close").focus();
+    history.pushState({ ...history.state, isLarge: true }, ""); // Back closes the picture, and nothing else
   };
   /* The picture on the page that was shown last; a run that goes on draws its pictures again. */
   const shown = () => {
@@ -47,6 +48,10 @@
     return one.isConnected ? one : [...document.querySelectorAll("a.zoom")].find((other) => other.title === one.title && other.offsetParent);
   };
   const leave = () => {
+    close();
+    if (history.state?.isLarge) history.back();
+  };
+  const close = () => {
     dialog().close();
     const picture = shown();
     (picture?.offsetParent ? picture : picture?.parentElement.querySelector("a.zoom"))?.focus();
@@ -79,6 +84,7 @@
       else if (!target.closest(".save, #lightbox-caption") && !(target.matches("img") && isHit(event, target))) leave();
     }
   });
+  addEventListener("popstate", () => { if (dialog()?.open) close(); });
   document.addEventListener("keydown", (event) => {
     if (!dialog()?.open) return;
     const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];

@@ -198,9 +198,16 @@ def test_a_quick_link_opens_in_the_page_and_a_broken_address_stays(open_page, ho
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
     expect_asked(page, tab="compare", preset="ddpm-ddim")
     assert page.evaluate("window.isSame")
+    expect(page.locator(".over img").first).to_be_visible()  # a tap is enough: it starts
     page.go_back()
     expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
     assert asked(page) == {} and page.evaluate("window.isSame")
+    page.get_by_role("link", name="Few steps").click()
+    expect(page.locator(PICTURES)).to_have_count(18)
+    expect(page.locator(".stage .other")).to_be_hidden()  # they are of these settings
+    assert asked(page)["sampler"] == "unipc"
+    page.go_back()
+    expect(page.get_by_label("DDIM").filter(visible=True)).to_be_checked()
     open_at(page, f"{home_app}/?num_inference_steps=0")
     expect(page.locator(".notice.broken")).to_be_visible()
     assert asked(page) == {"num_inference_steps": "0"}

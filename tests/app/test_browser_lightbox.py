@@ -166,3 +166,20 @@ def test_in_a_space_it_opens_where_the_visitor_looks(chromium, home_app):
     close.click()
     expect(frame.locator("#lightbox dialog")).to_be_hidden()
     context.close()
+
+
+def test_back_closes_the_picture_and_nothing_else(open_page):
+    page = generated(open_page())
+    pictures(page).first.click()
+    expect(page.locator("#lightbox dialog")).to_be_visible()
+    address, count = page.url, page.evaluate("history.length")
+    page.go_back()
+    expect(page.locator("#lightbox dialog")).to_be_hidden()
+    expect(page.get_by_label("number input for Steps")).to_have_value("3")
+    assert page.url == address and pictures(page).count() == 18
+    for _ in range(3):  # closed in another way, it leaves nothing to go back to
+        pictures(page).first.click()
+        page.keyboard.press("Escape")
+        expect(page.locator("#lightbox dialog")).to_be_hidden()
+        page.wait_for_function("() => !history.state?.isLarge")
+    assert page.evaluate("history.length") == count

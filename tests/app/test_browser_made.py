@@ -44,7 +44,7 @@ def test_a_restored_recipe_keeps_the_pictures_until_new_ones_come(open_page, tmp
     page.get_by_role("option", name=re.compile("5 steps")).click()
     expect(steps).to_have_value("5")
     set_number(page, "Steps", "9")
-    expect(plan(page)).to_contain_text("9 network calls")
+    expect(plan(page)).to_contain_text("9 steps, ")
     drop(page, file)
     expect(steps).to_have_value("5")
     assert page.locator(".stage .grid").inner_html() == pictures
