@@ -19,7 +19,8 @@ from diffusion.sharing.recipe import from_query
 def test_every_link_is_a_run_of_the_checkpoint(catalogue, name, language):
     checkpoint = catalogue.checkpoint(name)
     settings = SamplingSettings(checkpoint=name, sampler="ddpm", reverse_variance="beta", seed=5, num_images=3)
-    found = dict(re.findall(r'<a href="\?([^"]+)" data-starts>([^<]+)</a>', quick_links(settings, checkpoint, language)))
+    links = quick_links(settings, checkpoint, language)
+    found = dict(re.findall(r'<a href="\?([^"]+)" data-starts>([^<]+)</a>', links))
     offered = [one for one in QUICK if one != "naive" or checkpoint.beta_start is not None]
     assert list(found.values()) == [texts(language)[f"quick.{one}"] for one in offered]
     few, against, *naive = (dict(parse_qsl(unescape(query))) for query in found)
