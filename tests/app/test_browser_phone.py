@@ -187,7 +187,7 @@ def test_progress_and_result_of_a_tapped_start_are_on_the_screen(open_page, home
     query, name, result = STARTS[tab]
     page = phone(open_page, home_app, query)
     if tab == "generate":
-        page.locator("#explanations").evaluate("words => words.scrollIntoView()")  # far below the pictures
+        page.locator("#footer").evaluate("words => words.scrollIntoView()")  # far below the pictures
     tap_start(page, name)
     wait_for_end(page)
     expect(page.locator(result)).to_be_in_viewport()
