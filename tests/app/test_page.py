@@ -38,21 +38,21 @@ def test_a_link_that_cannot_be_used_is_told_in_the_pictures_place(tabs, query):
     generate, _, _ = tabs
     shown = generate.open("en", query=query)
     assert set(shown) == generate.whole
-    assert "This link cannot be used here" in shown[generate.stage]
+    assert "This link cannot be used here" in shown[generate.run.stage]
     told = [place for place, value in shown.items() if "This link cannot be used here" in str(value)]
-    assert told == [generate.stage]
+    assert told == [generate.run.stage]
 
 
 def test_a_link_of_the_other_tabs_that_cannot_be_used_is_told_in_one_place(tabs):
     _, compare, explore = tabs
     for tab, query, place in (
-        (compare, "tab=compare&preset=nothing", "strips"),
-        (explore, "base.seed=abc", "progress"),
+        (compare, "tab=compare&preset=nothing", compare.outcome.strips),
+        (explore, "base.seed=abc", explore.progress),
     ):
         shown = tab.open("en", query)
         assert set(shown) == tab.whole - {compare.link}  # of an address that nobody asked for yet
         told = [one for one, value in shown.items() if "This link cannot be used here" in str(value)]
-        assert told == [getattr(tab, place)]
+        assert told == [place]
 
 
 def test_a_grid_that_may_not_run_leaves_the_one_on_the_page(checkpoints, catalogue):
@@ -116,6 +116,7 @@ def test_a_run_is_planned_once_a_click_and_once_a_move(checkpoints, catalogue):
             "compare": CompareTab(services, language),
         }
     runs = {"generate": 1, "compare": 2}
+    lines = {"generate": tabs["generate"].run.progress, "compare": tabs["compare"].outcome.progress}
     for name, tab in tabs.items():
         shown = tab.open("en")
         values = {
@@ -130,6 +131,6 @@ def test_a_run_is_planned_once_a_click_and_once_a_move(checkpoints, catalogue):
         before = counting.planned
         begun = click.fn(request, dict.fromkeys(click.inputs) | sent)
         assert counting.planned == before + runs[name]
-        (run,) = [fn for fn in blocks.fns.values() if fn.name == "run" and tab.progress in fn.outputs][:1]
+        (run,) = [fn for fn in blocks.fns.values() if fn.name == "run" and lines[name] in fn.outputs][:1]
         *_, last = run.fn(request, {part: begun[part] for part in run.inputs})
-        assert tab.progress in last and counting.planned == before + runs[name]
+        assert lines[name] in last and counting.planned == before + runs[name]
