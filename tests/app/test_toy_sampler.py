@@ -17,7 +17,8 @@ from app.controls.spec import control_meanings, control_props
 from app.controls.values import controls_of, defaults, settings_of
 from app.explore import render as explore_views
 from app.explore.frontier_plot import frontier_csv, frontier_plots
-from app.explore.grids import FRONTIER, example, frontier_of, grid_of, values_hint
+from app.explore.grids import FRONTIER, example, frontier_of, grid_of
+from app.explore.value_names import pickable
 from app.generate.render import before
 from app.server.latency import Latency
 from app.server.options import Options
@@ -143,7 +144,7 @@ def test_explore_and_the_frontier_have_it(catalogue, clothes):
     assert [job.calls for job in grid.jobs] == [STEPS, 2 * STEPS]
     for language in LANGUAGES:
         assert explore_views.value_words(grid.axes[0], "toy", clothes, language) == "Toy 2"
-        assert "toy" in values_hint("sampler", clothes, language)
+        assert ("Toy 2", "toy") in pickable("sampler", clothes, catalogue, language)
 
     frontier = frontier_of(
         FRONTIER | {"frontier_steps": "2, 3", "frontier_etas": "0, unipc, toy", "frontier_samples": 60},
