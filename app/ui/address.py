@@ -10,7 +10,7 @@ from typing import Annotated, Self
 import gradio as gr
 from pydantic import BaseModel, Field, ValidationError
 
-from app.texts import in_each, say
+from app.texts import say_in_each
 from app.ui.html import words
 from app.ui.links import MAX_QUERY, query_fields
 from app.ui.marks import FIRST_TAB
@@ -77,7 +77,7 @@ def tab_of(query: str) -> str:
 
 def sends(query: str, source: str) -> str:
     """Return buttons that send a run to the other tabs, as HTML. query: of its settings. source: the tab it is on."""
-    label = words(in_each(lambda language: say(language, "send.label")))
+    label = words(say_in_each("send.label"))
     buttons = "".join(_send(query, to) for to in RUNS if to.partition(".")[0] != source)
     return f'<span class="sends" role="group">{label} {buttons}</span>'
 
@@ -88,5 +88,5 @@ def picture_data(settings: SamplingSettings, number: int, tab: str) -> dict[str,
 
 
 def _send(query: str, to: str) -> str:
-    name = words(in_each(lambda language: say(language, f"send.{to}")))
+    name = words(say_in_each(f"send.{to}"))
     return f'<button type="button" data-send="{to}" data-query="{escape(query)}">{name}</button>'

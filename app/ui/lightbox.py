@@ -15,7 +15,7 @@ that answers listens on the document, and sets a control or presses a hidden Gra
 
 from dataclasses import dataclass
 
-from app.texts import in_each, say
+from app.texts import say_in_each
 from app.ui.address import RUNS
 from app.ui.html import words
 
@@ -62,4 +62,4 @@ def lightbox() -> str:
 
 
 def _said(key: str) -> str:
-    return words(in_each(lambda language: say(language, f"lightbox.{key}")))
+    return words(say_in_each(f"lightbox.{key}"))

@@ -27,7 +27,7 @@
     for (const button of document.querySelectorAll(MAIN)) {
       if (button.hasAttribute("aria-keyshortcuts")) continue;
       button.setAttribute("aria-keyshortcuts", "Control+Enter Meta+Enter");
-      button.title = WORDS[document.documentElement.lang.split("-")[0]] ?? WORDS.en; // words.js follows the language
+      button.title = WORDS[LANGUAGE_OF[document.documentElement.lang]] ?? WORDS.en; // words.js follows the language
     }
   }).observe(document, { childList: true, subtree: true });
 })();
