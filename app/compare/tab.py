@@ -14,7 +14,7 @@ from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain, explain_in_each
-from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice, on_settled
 from app.ui.html import broken_link, plan_line
 from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address
@@ -98,13 +98,15 @@ class CompareTab:
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
-        on_choice(self.presets.chosen, self.choose_preset, self.inputs, self.whole)
+        adapted = self.told.union(*(form.adapted for form in self.forms))
+        chosen = [on_choice(self.presets.chosen, self.choose_preset, self.inputs, self.whole)]
         for side, form in enumerate(self.forms):
-            told = form.adapted | self.told
-            chosen = on_choice(form.controls["checkpoint"], self._choose_checkpoint(side), self.inputs, form.worded)
-            chosen.then(self._adapt(side), self.inputs, told, trigger_mode="always_last", **raw)
-            form.reset.click(self._reset(side), self.inputs, told, **raw)
-            form.on_edit(self._adapt(side), self.inputs, told, **raw)
+            choose = self._choose_checkpoint(side)
+            chosen.append(on_choice(form.controls["checkpoint"], choose, self.inputs, form.worded))
+            form.reset.click(self._reset(side), self.inputs, form.adapted | self.told, **raw)
+        for choice in chosen:
+            choice.then(self.adapt, self.inputs, adapted, trigger_mode="always_last", **raw)
+        on_settled([edit for form in self.forms for edit in form.edits], self.adapt, self.inputs, adapted)
         outcome = self.outcome
         events = JobEvents(self.services, "compare", [self.start], self.stop, outcome.progress, self._language)
         run = events.wire(self.start, self.plan_job, self.inputs, outcome.running, outcome.strips)
@@ -253,13 +255,12 @@ class CompareTab:
 
         return choose
 
-    def _adapt(self, side: int):
-        def adapt(request: gr.Request, sent: Sent) -> Shown:
-            """Update one run's controls and the plan after a change."""
-            values, language = self.values(sent), self._language(sent)
-            return self.forms[side].adapt(values[side]) | self.tell(language, values, page_address(request))
-
-        return adapt
+    def adapt(self, request: gr.Request, sent: Sent) -> Shown:
+        """Update both runs' controls and the plan after a change."""
+        values, shown = self.values(sent), {}
+        for form, of_run in zip(self.forms, values, strict=True):
+            shown |= form.adapt(of_run)
+        return shown | self.tell(self._language(sent), values, page_address(request))
 
     def _reset(self, side: int):
         def reset(request: gr.Request, sent: Sent) -> Shown:

@@ -1,7 +1,7 @@
 """The controls of one run: laid out in parts, with texts, limits and values set together. Several tabs have them."""
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Mapping
 
 import gradio as gr
 
@@ -80,9 +80,7 @@ class RunControls:
             self._lay_out("sampler")
         sampler, spacing = self.own["sampler"], self.own["timestep_spacing"]
         suited = SUITED.replace("SPACINGS", json.dumps({name: known.spacing for name, known in SAMPLERS.items()}))
-        self._suited = sampler.input(
-            None, [sampler, spacing], spacing, js=suited, trigger_mode="always_last", **PRIVATE
-        )
+        sampler.input(None, [sampler, spacing], spacing, js=suited, trigger_mode="always_last", **PRIVATE)
 
     def group(self, name: str) -> gr.Accordion:
         """Lay out a closed group, to be filled with controls."""
@@ -121,21 +119,13 @@ class RunControls:
         """The controls that depend on others: the outputs of `adapt`."""
         return {self.own[name] for name in ADAPTED if name in self.own}
 
-    def on_edit(
-        self, handler: Callable, inputs: Set[Component], outputs: Set[Component], more: Sequence = (), **how
-    ) -> None:
-        """Call a handler after every change except of the checkpoint, and after the events in `more`."""
-        how = {"trigger_mode": "always_last"} | how
-        gr.on([*self._edits, *more], handler, inputs, outputs, **how)
-        self._suited.then(handler, inputs, outputs, **how)
-
     @property
-    def _edits(self) -> list:
-        """The change events of every control except checkpoint and sampler (`_suited` handles the sampler)."""
+    def edits(self) -> list:
+        """The change events of every own control except the checkpoint."""
         return [
             control.change if isinstance(control, gr.Slider | gr.Number) else control.input
-            for name, control in self.controls.items()
-            if name not in ("checkpoint", "sampler")
+            for name, control in self.own.items()
+            if name != "checkpoint"
         ]
 
     def values(self, sent: Sent) -> dict:

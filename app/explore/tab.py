@@ -17,7 +17,7 @@ from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain
-from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice, on_settled
 from app.ui.html import idle_line, plan_line
 from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
@@ -96,15 +96,18 @@ class ExploreTab:
 
     def _wire(self) -> None:
         raw = {"preprocess": False, **PRIVATE}
-        on_choice(self.axes.own["preset"], self.choose_preset, self.inputs, self.whole)
-        on_choice(self.form.controls["checkpoint"], self.choose_checkpoint, self.inputs, self.worded)
+        adapted = self.form.adapted | self.told
+        chosen = [
+            on_choice(self.axes.own["preset"], self.choose_preset, self.inputs, self.whole),
+            on_choice(self.form.controls["checkpoint"], self.choose_checkpoint, self.inputs, self.worded),
+        ]
         for axis in AXES:
             told = {self.axes.own[f"{axis}_values"], self.axes.picks[axis]} | self.told
-            on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told)
+            chosen.append(on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told))
+        for choice in chosen:
+            choice.then(self.adapt, self.inputs, adapted, trigger_mode="always_last", **raw)
         self.axes.wire_picks(self.inputs, self.form, self._language)
-        gr.on(self.axes.texts, self.edit, self.inputs, self.told, trigger_mode="always_last", **raw)
-        adapted = self.form.adapted | self.told
-        self.form.on_edit(self.adapt, self.inputs, adapted, **raw)
+        on_settled([*self.axes.texts, *self.form.edits], self.adapt, self.inputs, adapted)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
         starts = [self.start, self.frontier.button]
@@ -119,7 +122,7 @@ class ExploreTab:
 
     def wire_measured(self, event) -> None:
         """Update the plans after `event`, from which on the seconds per run are known."""
-        event.then(self.edit, self.inputs, self.told, preprocess=False, **PRIVATE)
+        event.then(self.adapt, self.inputs, self.form.adapted | self.told, preprocess=False, **PRIVATE)
 
     # Values and jobs -------------------------------------------------------------------------------------------------
 
@@ -248,12 +251,8 @@ class ExploreTab:
 
         return choose
 
-    def edit(self, request: gr.Request, sent: Sent) -> Shown:
-        """Update the plans after a change of an axis's values or of the frontier's settings."""
-        return self.tell(self._language(sent), *self.values(sent), request)
-
     def adapt(self, request: gr.Request, sent: Sent) -> Shown:
-        """Update controls and plans after a change of a setting that all cells share."""
+        """Update controls and plans after a change."""
         own, values = self.values(sent)
         return self.form.adapt(values) | self.tell(self._language(sent), own, values, request)
 

@@ -14,7 +14,7 @@ from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain, explain_in_each
-from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice
+from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice, on_settled
 from app.ui.html import broken_link
 from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address, settings_of_query
@@ -95,7 +95,7 @@ class GenerateTab:
         self.wire_measure(on_choice(controls["checkpoint"], self.choose, self.inputs, self.whole))
 
         told = self.form.adapted | self.told
-        self.form.on_edit(self.adapt, self.inputs, told, **raw)
+        on_settled(self.form.edits, self.adapt, self.inputs, told)
         self.form.reset.click(self.reset, self.inputs, told, **raw)
         buttons["dice"].click(None, None, controls["seed"], js=DICE, **PRIVATE)
 

@@ -2,7 +2,7 @@
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from html import escape
 from typing import Any
@@ -39,6 +39,20 @@ CHOSEN = """(...sent) => {
     list.picked = false;
     return sent;
 }"""
+# Gradio writes an answer into the page bit by bit, and controls report their changes in between
+SETTLED = "() => new Promise((resolve) => setTimeout(resolve, 50))"
+
+
+def on_settled(
+    triggers: Sequence, handler: Callable[..., Shown], inputs: Set[Component], outputs: Set[Component]
+) -> gr.events.Dependency:
+    """Call a handler when the page has come to rest after one of these events.
+
+    An answer may set many controls at once; the handler is then sent all of their new values, or none of them.
+    """
+    settled = gr.on(triggers, None, js=SETTLED, **PRIVATE)
+    how = {"preprocess": False, "trigger_mode": "always_last", **PRIVATE}
+    return settled.then(handler, inputs, outputs, **how)
 
 
 def on_choice(

@@ -136,6 +136,30 @@ def test_a_second_choice_outlives_the_late_answer_to_the_first(open_page):
     expect(dropdown).to_have_value("Clipping on and off")
 
 
+@pytest.mark.parametrize(
+    ("tab", "group", "label", "option"),
+    [
+        ("Compare", "Run A", "What to compare", "Clipping on and off"),
+        ("Explore", "Settings that all cells share", "What to explore", "Six seeds, two samplers"),
+    ],
+)
+def test_a_late_word_on_an_earlier_change_does_not_undo_a_choice(open_page, tab, group, label, option):
+    page, asked = measured(open_page)
+    dropdown = open_list(page, tab, None, label)
+    page.get_by_role("button", name=group).filter(visible=True).click()
+    asked.settle()
+    held = []
+    page.route("**/run/predict*", lambda route: route.continue_() if held else held.append(route))
+    set_number(page, "Steps", "7")
+    until(page, lambda: held)
+    choose(page, label, option)
+    expect(page.get_by_label("number input for Steps").filter(visible=True)).not_to_have_value("7")
+    held[0].continue_()
+    asked.settle()
+    expect(dropdown).to_have_value(option)
+    expect(plan(page).first).not_to_contain_text("7 ")
+
+
 def test_what_stands_already_can_be_chosen_to_undo_what_was_changed(open_page):
     page, _ = measured(open_page)
     open_list(page, "Compare", "Run A", "What to compare")

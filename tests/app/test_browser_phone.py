@@ -194,7 +194,7 @@ def test_progress_and_result_of_a_tapped_start_are_on_the_screen(open_page, home
 
 
 def test_the_result_of_a_chapters_experiment_comes_on_the_screen(open_page, home_app):
-    page = phone(open_page, home_app, "tab=maths&chapter=3&" + RUN)
+    page = phone(open_page, home_app, "tab=maths&chapter=3&" + SLOW_RUN)
     start = page.locator("#chapter .go button.primary").filter(visible=True).first
     start.wait_for()
     start.evaluate("button => button.scrollIntoView({block: 'end'})")  # what follows it is below the screen
