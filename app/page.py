@@ -7,6 +7,7 @@ import gradio as gr
 
 from app.api.endpoints import ENDPOINTS
 from app.api.panel import TAB, ApiPanel
+from app.api.refusals import exception_handlers
 from app.compare.tab import CompareTab
 from app.explore.tab import ExploreTab
 from app.generate.tab import GenerateTab
@@ -157,6 +158,7 @@ def launch_arguments(options: Options) -> dict:
         "favicon_path": str(ROOT / "app" / "ui" / "icon.png"),
         "pwa": True,  # the browser can install the page as an app
         "footer_links": ["api"],  # hidden by ui/style.css; without it ?view=api shows nothing
+        "app_kwargs": {"exception_handlers": exception_handlers()},
         "max_file_size": MAX_PICTURE_BYTES,  # of a saved picture, uploaded to restore its recipe
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }

@@ -14,7 +14,7 @@ class Endpoint:
     """An endpoint. make: returns the function behind it; its docstring has the parts that `gr.api` reads.
 
     example(checkpoint): arguments of a quick call. answer: names for what it returns, in an example. runs: whether it
-    calls the network, and so waits for its turn.
+    calls the network, and so waits for its turn. draws_seed: whether a seed of -1 draws one.
     """
 
     name: str
@@ -22,6 +22,7 @@ class Endpoint:
     example: Callable[[str], dict]
     answer: str
     runs: bool = True
+    draws_seed: bool = True
 
 
 ENDPOINTS = (
@@ -54,5 +55,7 @@ ENDPOINTS = (
         "quality",
     ),
     Endpoint("schedule", make_schedule, lambda name: dict(checkpoint=name, num_inference_steps=5), "plan", runs=False),
-    Endpoint("bound", make_bound, lambda name: dict(checkpoint=name, picture=1, evaluations=64), "bound"),
+    Endpoint(
+        "bound", make_bound, lambda name: dict(checkpoint=name, picture=1, evaluations=64), "bound", draws_seed=False
+    ),
 )

@@ -23,6 +23,7 @@ from app.texts import in_each, say, say_in_each, texts
 from app.ui.html import Words, copy_script, words
 from app.ui.links import copy_words
 from diffusion.experiments.axes import FIELDS
+from diffusion.random_seed import RANDOM
 from diffusion.settings import SETTINGS, SamplingSettings
 
 CODE = re.compile("`([^`]+)`")
@@ -75,7 +76,7 @@ def _endpoint(endpoint: Endpoint, services: Services, address: str, checkpoint: 
     parameters = inspect.signature(endpoint.make(services)).parameters.values()
     items = []
     for one in parameters:
-        kind = _marked(in_each(functools.partial(_kind, one, services.options)))
+        kind = _marked(in_each(functools.partial(_kind, endpoint, one, services.options)))
         meaning = _marked(in_each(functools.partial(_meaning, name, one.name)))
         items.append(f"<dt><code>{one.name}</code> {kind}</dt><dd>{meaning}</dd>")
     examples = []
@@ -99,7 +100,7 @@ def _meaning(endpoint: str, parameter: str, language: str) -> str:
     return SETTINGS[parameter].description
 
 
-def _kind(parameter: inspect.Parameter, options: Options, language: str) -> str:
+def _kind(endpoint: Endpoint, parameter: inspect.Parameter, options: Options, language: str) -> str:
     """Return a parameter's type or choices, its bounds, and its default, as a setting's field or signature has them."""
     setting = SETTINGS.get(parameter.name)
     is_setting = setting is not None and not _types(parameter.annotation) & {list, dict} - _types(setting.annotation)
@@ -110,6 +111,8 @@ def _kind(parameter: inspect.Parameter, options: Options, language: str) -> str:
         said = [say(language, "api.or").join(say(language, f"api.kinds.{one.__name__}") for one in kinds)]
     if is_setting:
         said += _bounds(parameter.name, options)
+    if parameter.name == "seed" and endpoint.draws_seed:
+        said.append(say(language, "api.or_drawn", value=f"`{RANDOM}`"))
     if parameter.default is inspect.Parameter.empty:
         said.append(say(language, "api.required"))
     elif parameter.default is None:

@@ -62,12 +62,13 @@ class Outcome:
         self._made: Shelf[MadeComparison] = Shelf(SHELF_BYTES)
         self._drawn: Drawn[Component] = Drawn()
         self.progress = gr.HTML(apply_default_css=False, elem_id="comparison-progress")
-        self.strips = gr.HTML(apply_default_css=False, elem_id="comparison")
-        with gr.Row(elem_classes="outcome"):
-            with gr.Column(min_width=300):
-                self.pictures = gr.HTML(apply_default_css=False)
-            with gr.Column(min_width=300, elem_classes="plot"):
-                self.plot = gr.Plot(show_label=False, container=False, visible=False)
+        with gr.Column(elem_id="comparison") as self.result:
+            with gr.Row(elem_classes="outcome"):
+                with gr.Column(min_width=300):
+                    self.pictures = gr.HTML(apply_default_css=False)
+                with gr.Column(min_width=300, elem_classes="plot"):
+                    self.plot = gr.Plot(show_label=False, container=False, visible=False)
+            self.strips = gr.HTML(apply_default_css=False)
 
     @property
     def whole(self) -> set[Component]:

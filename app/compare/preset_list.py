@@ -35,11 +35,12 @@ class PresetList:
         return {self.chosen, self.hint}
 
     def tell(
-        self, language: str, checkpoint: Checkpoint | None, runs: "Sequence[SamplingSettings]" = ()
+        self, language: str, checkpoint: Checkpoint | None, runs: "Sequence[SamplingSettings]" = (), titles: str = ""
     ) -> tuple[Shown, str | None]:
         """Return updates for the preset that both runs are, and its name; None if they are none.
 
-        checkpoint: of the first run. runs: their settings; empty if they cannot run.
+        checkpoint: of the first run. runs: their settings; empty if they cannot run. titles: what the runs are in
+        words, shown if they are no preset.
         """
         preset = matching_preset(runs, checkpoint) if runs and checkpoint else None
         # Own settings are no choice: a visitor gets there by changing a setting
@@ -48,5 +49,5 @@ class PresetList:
         label = say(language, "compare.preset")
         return {
             self.chosen: gr.update(choices=choices, value=preset or OWN, label=label),
-            self.hint: render.preset_words(preset, language) if preset else "",
+            self.hint: render.hint(say(language, f"presets.{preset}.see") if preset else titles),
         }, preset

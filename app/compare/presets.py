@@ -1,11 +1,13 @@
 """Comparisons worth seeing: the settings of two runs that differ from the defaults. Texts: "presets.NAME"."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from app.controls.values import controls_of
 from app.server.checkpoints import Checkpoint
 from diffusion.errors import FieldError, shortened
+from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings
 
 
@@ -64,6 +66,28 @@ def matching_preset(settings: Sequence[SamplingSettings], checkpoint: Checkpoint
         if [controls_of(one, checkpoint) for one in preset_settings(name, checkpoint, a.seed, a.num_images)] == shown:
             return name
     return None
+
+
+def counterpart(name: str, side: int, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a run to compare with: the same but for what sets the preset's two runs apart.
+
+    values: of a run's controls. side: 0 or 1, the run of the preset that takes the counterpart's place; if `values` are
+    that run, the other.
+    """
+    own, other = PRESETS[name].runs[side], PRESETS[name].runs[1 - side]
+    usual = SamplingSettings()
+    apart = [field for field in {**own, **other} if _field(own, field, usual) != _field(other, field, usual)]
+    for fields in (own, other):
+        beside = dict(values) | {field: _field(fields, field, usual) for field in apart}
+        if "timestep_spacing" not in apart and values["timestep_spacing"] == SAMPLERS[values["sampler"]].spacing:
+            beside["timestep_spacing"] = SAMPLERS[beside["sampler"]].spacing
+        if beside != values:
+            break
+    return beside
+
+
+def _field(fields: dict, name: str, usual: SamplingSettings):
+    return fields.get(name, getattr(usual, name))
 
 
 def preset_settings(

@@ -5,7 +5,7 @@ from html import escape
 from app.compare.plots import divergence_csv
 from app.compare.run import ComparisonView
 from app.controls.codecs import CODECS
-from app.controls.sentences import file_stem, plan_sentence
+from app.controls.sentences import file_name, pictures_key, plan_sentence, plan_summary
 from app.controls.spec import field_words, sampler_title
 from app.server.checkpoints import Checkpoint
 from app.texts import in_each, say, say_in_each
@@ -24,13 +24,23 @@ ROWS = ("x_t", "x_0_hat")
 IN_TITLE = ("sampler", "num_inference_steps")  # settings that a run's title always names
 
 
-def plan_lines(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | None], language: str) -> str:
-    """Return what both runs will do, and which noise they share."""
-    lines = [
-        f"{name}: {plan_sentence(plan, language, expected)}"
+def plan_summaries(plans: tuple[Plan, Plan], seconds: tuple[float | None, float | None], language: str) -> str:
+    """Return a short line on each run, and below it what will go wrong. Everything else is in `plan_details`."""
+    return "\n".join(
+        _line(language, name, plan_summary(plan, language, expected))
         for name, plan, expected in zip(NAMES, plans, seconds, strict=True)
-    ]
-    return "\n".join([*lines, say(language, f"compare.{_shared(plans)}")])
+    )
+
+
+def plan_details(plans: tuple[Plan, Plan], language: str) -> str:
+    """Return what both runs will do, and which noise they share."""
+    lines = [_line(language, name, plan_sentence(plan, language)) for name, plan in zip(NAMES, plans, strict=True)]
+    shared = say(language, f"compare.{_shared(plans)}")
+    return "".join(f'<p class="note">{escape(line)}</p>' for line in [*lines, shared])
+
+
+def _line(language: str, name: str, what: str) -> str:
+    return say(language, "compare.line", name=name, what=what)
 
 
 def _shared(plans: tuple[Plan, Plan]) -> str:
@@ -54,7 +64,7 @@ def strips_of(view: ComparisonView) -> str:
                 shown.append(cell and Shown(_picture(getattr(cell, kind)), alt))
             label = {language: f"{name} {what}" for language, what in say_in_each(f"compare.{kind}").items()}
             rows.append((label, shown))
-    heads = [f"{log_snr:.1f}" for _, log_snr in view.columns]
+    heads = [f"{log_snr:.1f}".replace("-", "−") for _, log_snr in view.columns]
     return strips(heads, rows, in_each(lambda language: say(language, "compare.axis")))
 
 
@@ -92,6 +102,7 @@ def outcome(
                 saved(number, number + 1, SAVED_SIDE),
                 say_in_each("compare.alt_final", name=name, number=number + 1),
                 data=picture_data(settings, number, "compare"),
+                file=file_name(settings.part(number, number + 1), name),
             )
             for number in range(len(images))
         ])  # fmt: skip
@@ -102,16 +113,22 @@ def outcome(
         }  # fmt: skip
         save = words(in_each(lambda language, name=name: say(language, "compare.save", name=name)))
         sentence = words(in_each(lambda language, places=places: say(language, "compare.cost", **places)))
-        saved = f'<a href="{address}" download="{escape(file_stem(settings))}.png">{save}</a>'
+        saved = f'<a href="{address}" download="{escape(file_name(settings, name))}">{save}</a>'
         facts.append(f"{sentence} {saved} {sends(to_query(settings), 'compare')}")
     apart = words(in_each(lambda language: say(language, "compare.apart", distance=f"{view.apart:.3f}")))
     csv = words(in_each(lambda language: say(language, "plots.csv")))
     facts.append(f'{apart} <a href="{divergence_csv(view.divergences)}" download="ddpm-lab-compare.csv">{csv}</a>')
     lines = "".join(f'<p class="note">{fact}</p>' for fact in facts)
     titles = run_titles(plans, checkpoints)
-    stems = tuple(f"{file_stem(plan.settings)}-{name}" for plan, name in zip(plans, NAMES, strict=True))
     pairs, label = list(zip(*sides, strict=True)), say_in_each("compare.slider")
-    return over(pairs, titles, label, square_columns(len(pairs)), stems) + lines
+    shown = over(pairs, titles, label, square_columns(len(pairs)))
+    moved = f'<p class="other" role="status">{words(say_in_each("stage.moved"))}</p>'
+    return f'<div class="compared" data-key="{escape(comparison_key(plans))}">{moved}{shown}{lines}</div>'
+
+
+def comparison_key(plans: tuple[Plan, Plan]) -> str:
+    """Return a key that is equal for all comparisons that make the same pictures."""
+    return " ".join(map(pictures_key, plans))
 
 
 def run_titles(plans: tuple[Plan, Plan], checkpoints: tuple[Checkpoint, Checkpoint]) -> tuple[Words, Words]:
@@ -130,11 +147,22 @@ def run_titles(plans: tuple[Plan, Plan], checkpoints: tuple[Checkpoint, Checkpoi
     return first, second
 
 
+def titles_line(plans: tuple[Plan, Plan], checkpoints: tuple[Checkpoint, Checkpoint], language: str) -> str:
+    """Return what both runs are in one line."""
+    first, second = (title[language] for title in run_titles(plans, checkpoints))
+    return say(language, "compare.own", a=first, b=second)
+
+
 def _run_title(name: str, settings: SamplingSettings, checkpoint: Checkpoint, apart: list[str], language: str) -> str:
     steps = settings.num_inference_steps
     places = {"name": name, "sampler": sampler_title(settings.sampler, language), "steps": steps}
     more = [
-        say(language, "compare.title_more", field=field_words(field, language), value=shown)
+        say(
+            language,
+            "compare.title_class" if field == "class_label" else "compare.title_more",
+            field=field_words(field, language),
+            value=shown,
+        )
         for field in apart
         if (shown := _value_words(field, settings, checkpoint, language))
     ]
@@ -142,12 +170,15 @@ def _run_title(name: str, settings: SamplingSettings, checkpoint: Checkpoint, ap
 
 
 def _value_words(field: str, settings: SamplingSettings, checkpoint: Checkpoint, language: str) -> str:
-    """Return a setting's value in words; "" for one that is as trained, or another for each picture."""
+    """Return a setting's value in words; "" for one that is as trained."""
     value = getattr(settings, field)
-    is_plain = value is not None and not isinstance(value, tuple)
-    return CODECS[field].value_words(value, checkpoint, language) if is_plain else ""
+    if value is None and field != "class_label":
+        return ""
+    if isinstance(value, tuple):
+        return say(language, "controls.class_choice.mixed")
+    return CODECS[field].value_words(value, checkpoint, language)
 
 
-def preset_words(name: str, language: str) -> str:
-    """Return the hint on what to look for in a preset."""
-    return f'<p class="hint">{escape(say(language, f"presets.{name}.see"))}</p>'
+def hint(text: str) -> str:
+    """Return the hint on what to look for, or on what the runs are."""
+    return f'<p class="hint">{escape(text)}</p>' if text else ""

@@ -7,15 +7,17 @@ import gradio as gr
 from app.compare.links import SIDES, comparison_link, comparison_mark, linked_runs
 from app.compare.outcome import Outcome
 from app.compare.preset_list import PresetList
-from app.compare.presets import preset_settings, presets_of
+from app.compare.presets import matching_preset, preset_settings, presets_of
+from app.compare.preview import Preview
+from app.compare.received import received
 from app.controls.panel import OF_BOTH, START_VALUES, RunControls
-from app.controls.values import changes, controls_of, kept_values, linked_values, plan_run
+from app.controls.values import changes, controls_of, kept_values, plan_run
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain, explain_in_each
+from app.texts.messages import explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice, on_settled
-from app.ui.html import broken_link, plan_line
+from app.ui.html import broken_link
 from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address
 from diffusion.errors import PartError
@@ -58,7 +60,7 @@ class CompareTab:
         with gr.Row(elem_classes="go"):
             self.start = gr.Button(say(DEFAULT, "buttons.compare"), variant="primary", scale=3)
             self.stop = gr.Button(say(DEFAULT, "buttons.stop"), interactive=False, scale=1)
-        self.plan = gr.HTML(apply_default_css=False)
+        self.preview = Preview(self.services)
         self.outcome = Outcome(self.services)
         self.link = gr.HTML(apply_default_css=False)
 
@@ -83,12 +85,12 @@ class CompareTab:
     @property
     def told(self) -> set[Component]:
         """The outputs of `tell`, which every change updates."""
-        return {self.plan, self.link} | self.presets.shown
+        return {self.link} | self.preview.told | self.presets.shown
 
     @property
     def worded(self) -> set[Component]:
         """The outputs of `rewrite`."""
-        own = {*self.sides, self.start, self.stop, self.outcome.plot} | self.told
+        own = {*self.sides, self.start, self.stop, self.preview.behind, self.outcome.plot} | self.told
         return own | self.forms[0].worded | self.forms[1].worded
 
     @property
@@ -109,7 +111,7 @@ class CompareTab:
         on_settled([edit for form in self.forms for edit in form.edits], self.adapt, self.inputs, adapted)
         outcome = self.outcome
         events = JobEvents(self.services, "compare", [self.start], self.stop, outcome.progress, self._language)
-        run = events.wire(self.start, self.plan_job, self.inputs, outcome.running, outcome.strips)
+        run = events.wire(self.start, self.plan_job, self.inputs, outcome.running, outcome.result)
         run.success(self.redraw, {self.language}, {outcome.plot}, **raw)  # in case the language was changed meanwhile
 
     # Handlers --------------------------------------------------------------------------------------------------------
@@ -161,20 +163,17 @@ class CompareTab:
     def receive(
         self, request: gr.Request, language: str, values: list[dict], side: int, settings: "SamplingSettings"
     ) -> Shown:
-        """Return the tab with these settings as one of its runs. Raises ValueError if they cannot run.
-
-        Seed and number of pictures become those of both. Where the other run makes pictures of another size, it
-        moves to the same checkpoint.
-        """
-        runs = list(values)
-        runs[side] = linked_values(self.services, settings)
-        shared = {name: runs[side][name] for name in OF_BOTH}
-        other = runs[1 - side] | shared
-        checkpoints = [self.services.checkpoint(run["checkpoint"]) for run in (runs[side], other)]
-        if checkpoints[1] is None or checkpoints[1].image_shape != checkpoints[0].image_shape:
-            other = kept_values(self.services, other, checkpoints[0])
-        runs[1 - side] = other
+        """Return the tab with these settings as one of its runs; see `received`. Raises ValueError if it cannot."""
+        runs = received(self.services, values, side, settings, self._preset(values))
         return self._rested(language, runs, page_address(request), request)
+
+    def _preset(self, values: list[dict]) -> str | None:
+        """Return the preset that the runs on the page are, if any."""
+        try:
+            runs = [plan.settings for _, plan in self.plans(values)]
+        except ValueError:
+            return None
+        return matching_preset(runs, self.services.catalogue.checkpoint(runs[0].checkpoint))
 
     def follow(self, request: gr.Request, sent: Sent, names: dict[str, str]) -> Shown:
         """Show other checkpoints: their names by side, "a" and "b"."""
@@ -204,29 +203,30 @@ class CompareTab:
             self.start: gr.update(value=say(language, "buttons.compare")),
             self.stop: gr.update(value=say(language, "buttons.stop")),
         }
-        return shown | self.tell(language, values, address)
+        return shown | self.preview.rewrite(language) | self.tell(language, values, address)
 
     def tell(self, language: str, values: list[dict], address: str = "") -> Shown:
         """Return the preset that both runs are, what they will do or what is wrong with them, and the link to them."""
         checkpoint = self.services.checkpoint(values[0]["checkpoint"])
         untold, _ = self.presets.tell(language, checkpoint)
         if not self.services.catalogue.names():
-            return untold | {self.plan: "", self.link: ""}
+            return untold | self.preview.clear() | {self.link: ""}
         try:
             (a, plan_a), (b, plan_b) = self.plans(values)
         except ValueError as error:
-            return untold | {self.plan: plan_line(explain(error, language), is_error=True)}
+            return untold | self.preview.refuse(language, error)
         plans = plan_a, plan_b
-        told, preset = self.presets.tell(language, checkpoint, [plan.settings for plan in plans])
+        checkpoints = tuple(self.services.catalogue.checkpoint(plan.settings.checkpoint) for plan in plans)
+        titles = render.titles_line(plans, checkpoints, language)
+        told, preset = self.presets.tell(language, checkpoint, [plan.settings for plan in plans], titles)
         mark = comparison_mark(self.services, plans, preset, self._count())
         if address:
             told[self.link] = comparison_link(plans, address)
         try:
             comparisons.check_comparison(self.services, a, plan_a, b, plan_b)
         except ValueError as error:
-            return told | {self.plan: plan_line(explain(error, language), is_error=True, mark=mark)}
-        seconds = tuple(self.services.latency.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
-        return told | {self.plan: plan_line(render.plan_lines(plans, seconds, language), mark=mark)}
+            return told | self.preview.refuse(language, error, mark)
+        return told | self.preview.tell(language, plans, mark)
 
     def choose_preset(self, request: gr.Request, sent: Sent) -> Shown:
         """Show another preset: its settings on the checkpoint of the first run, with the seed and count as they are."""

@@ -84,7 +84,7 @@ class RunControls:
 
     def group(self, name: str) -> gr.Accordion:
         """Lay out a closed group, to be filled with controls."""
-        self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False)
+        self.groups[name] = gr.Accordion(say(DEFAULT, f"groups.{name}"), open=False, elem_classes=f"group-{name}")
         return self.groups[name]
 
     def _lay_out(self, group: str) -> None:

@@ -88,13 +88,19 @@ def mismatch(plan: Plan) -> Reading:
 
 def made_line(plan: Plan, checkpoint: "Checkpoint", language: str) -> str:
     """Return the settings that made pictures in one line: what every run has, then what is not as usual."""
-    settings, facts = plan.settings, plan.settings.facts | {"classes": checkpoint.classes}
+    settings = plan.settings
     last = settings.seed + settings.num_images - 1
     seeds = str(settings.seed) if last == settings.seed else f"{settings.seed}–{last}"
     name, sampler = say_name(language, "checkpoints", checkpoint.name), sampler_title(settings.sampler, language)
     parts = [
         say(language, "stage.made", checkpoint=name, sampler=sampler, steps=settings.num_inference_steps, seed=seeds)
     ]
+    return " · ".join([*parts, *unusual(settings, checkpoint, language)])
+
+
+def unusual(settings: SamplingSettings, checkpoint: "Checkpoint", language: str) -> list[str]:
+    """Return the settings of a run that are not as usual, with the class if it has a single one."""
+    facts, parts = settings.facts | {"classes": checkpoint.classes}, []
     if isinstance(settings.class_label, int):
         parts.append(CODECS["class_label"].value_words(settings.class_label, checkpoint, language))
     for field, setting in SETTINGS.items():
@@ -103,7 +109,7 @@ def made_line(plan: Plan, checkpoint: "Checkpoint", language: str) -> str:
         if field not in IN_EVERY_LINE and value is not None and value not in usual and setting.holds(facts):
             said = CODECS[field].value_words(value, checkpoint, language)
             parts.append(say(language, "stage.made_with", name=field_words(field, language), value=said))
-    return " · ".join(parts)
+    return parts
 
 
 def pictures_key(plan: Plan) -> str:
@@ -114,9 +120,9 @@ def pictures_key(plan: Plan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def file_stem(settings: SamplingSettings) -> str:
-    """Return the beginning of the names of a run's files."""
-    return f"{settings.checkpoint}-{settings.sampler}-{settings.seed}"
+def file_name(settings: SamplingSettings, *more: str) -> str:
+    """Return the name of a file with all pictures of a run. more: further parts of the name."""
+    return f"{'-'.join([settings.checkpoint, settings.sampler, str(settings.seed), *more])}.png"
 
 
 def images_count(count: int, language: str) -> str:

@@ -1,13 +1,15 @@
 """The Explore tab's own controls: the preset, the axes and the frontier's settings; and the link to a grid."""
 
 from collections.abc import Callable, Mapping
+from html import escape
 from urllib.parse import urlencode
 
 import gradio as gr
 
 from app.controls.panel import START_VALUES, RunControls
+from app.controls.sentences import unusual
 from app.controls.spec import field_words
-from app.controls.values import controls_of, linked_values, settings_of
+from app.controls.values import controls_of, defaults, linked_values, settings_of
 from app.explore.grids import (
     AXES,
     DEFAULT_PRESET,
@@ -34,6 +36,7 @@ from diffusion.sharing.recipe import from_query
 
 NAMES = ("preset", *(key for axis in AXES for key in (axis, f"{axis}_values")), *FRONTIER)
 IN_LINK = NAMES[1:]
+OF_ANY_GRID = ("seed", "num_images", "class_choice")  # of these a preset's words hold, whatever they are
 OWN_GRID = "own"  # the preset's value when the axes match no preset
 MOST_SAMPLES = 500  # the slider's maximum; the number beside it accepts more
 
@@ -157,14 +160,47 @@ class ExploreControls:
             "visible": field in FIELDS,
         }
 
-    def preset_told(self, language: str, own: Mapping, checkpoint: Checkpoint | None) -> Shown:
-        """Return updates of the preset dropdown (the preset that the axes match, if any) and of its hint."""
+    def preset_told(self, language: str, own: Mapping, values: Mapping) -> Shown:
+        """Return updates of the preset dropdown and of its hint: the preset that the grid is, if any.
+
+        own: the values of these controls. values: those of the run's controls.
+        """
+        checkpoint = self.services.checkpoint(values["checkpoint"])
         presets = presets_of(checkpoint)
-        preset = next((name for name in presets if preset_axes(name).items() <= own.items()), OWN_GRID)
+        preset = next((name for name in presets if self._is_preset(name, own, values, checkpoint)), OWN_GRID)
         choices = [(say(language, f"grids.{name}.title"), name) for name in (*presets, OWN_GRID)]
-        hint = f'<p class="hint">{say(language, f"grids.{preset}.see")}</p>'
+        hints = [say(language, f"grids.{preset}.see")]
+        if preset == OWN_GRID and (shared := self._shared(own, values, checkpoint, language)):
+            hints.append(say(language, "grids.shared", settings=" · ".join(shared)))
+        hint = "".join(f'<p class="hint">{escape(one)}</p>' for one in hints)
         label = say(language, "explore.preset")
         return {self.own["preset"]: gr.update(choices=choices, value=preset, label=label), self.hint: hint}
+
+    def _is_preset(self, preset: str, own: Mapping, values: Mapping, checkpoint: Checkpoint | None) -> bool:
+        """Whether a grid has the axes of a preset, and its settings in all cells but for what any grid may choose."""
+        if not preset_axes(preset).items() <= own.items():
+            return False
+        if checkpoint is None:
+            return True
+        free = {"checkpoint", *OF_ANY_GRID, *(own[axis] for axis in AXES)}
+        try:
+            shown = controls_of(settings_of(values, checkpoint, self.services.options), checkpoint)
+        except ValueError:  # what is wrong is said elsewhere
+            shown = dict(values)
+        usual = self.of_preset(preset, checkpoint.name)[1]
+        return all(shown[name] == value for name, value in usual.items() if name not in free)
+
+    def _shared(self, own: Mapping, values: Mapping, checkpoint: Checkpoint | None, language: str) -> list[str]:
+        """Return what is unusual in all cells of a grid, in words."""
+        if checkpoint is None:
+            return []
+        on_axes = {own[axis] for axis in AXES}
+        try:
+            usual = {"checkpoint": checkpoint.name} | defaults(checkpoint, self.services.options)
+            left = {name: usual[name] if name in on_axes else value for name, value in values.items()}
+            return unusual(settings_of(left, checkpoint, self.services.options), checkpoint, language)
+        except ValueError:  # what is wrong is said elsewhere
+            return []
 
     def of_preset(self, preset: str, name: str | None) -> tuple[dict, dict]:
         """Return the values of these controls and of the run's controls for a preset on a checkpoint."""
@@ -208,11 +244,13 @@ class ExploreControls:
         """
         fields = query_fields(query)
         settings = from_query({k.removeprefix("base."): v for k, v in fields.items() if k.startswith("base.")})
-        if settings is None:
+        if settings is None and not fields.keys() & {*IN_LINK}:
             return None
         unused = dict.fromkeys(IN_LINK, NO_FIELD)
         own = {"preset": OWN_GRID} | unused | FRONTIER | {k: v for k, v in fields.items() if k in IN_LINK}
         samples = str(own["frontier_samples"])
         if samples.isascii() and samples.isdigit() and len(samples) < 9:
             own["frontier_samples"] = int(samples)
+        if settings is None:
+            return own, self.of_preset(DEFAULT_PRESET, self.services.catalogue.default())[1]
         return own, linked_values(self.services, settings)

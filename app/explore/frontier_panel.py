@@ -25,7 +25,7 @@ class FrontierPanel:
         self.drawn: Drawn[Component] = Drawn()
         self.words = gr.HTML(_words(DEFAULT), apply_default_css=False)
         axes.lay_out_frontier()
-        self.button = gr.Button(say(DEFAULT, "buttons.measure"))
+        self.button = gr.Button(say(DEFAULT, "buttons.measure"), variant="primary")
         self.plan = gr.HTML(apply_default_css=False)
         self.plots, self.captions = [], []
         with gr.Column(elem_id="frontier-result") as self.result:

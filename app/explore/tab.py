@@ -16,9 +16,9 @@ from app.explore.run import Known, Results
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain
+from app.texts.messages import explain, explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice, on_settled
-from app.ui.html import idle_line, plan_line
+from app.ui.html import broken_link, idle_line, plan_line
 from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 
@@ -144,8 +144,7 @@ class ExploreTab:
                 self.jobs.to_run(self.jobs.grid(*linked).jobs, Known())
                 self.jobs.frontier(*linked)
         except ValueError as error:
-            problem = f"{say(language, 'broken.link')}: {explain(error, language)}"
-            return self.open(language) | {self.progress: plan_line(problem, is_error=True)}
+            return self.open(language) | {self.progress: broken_link(explain_in_each(error))}
         own, values = linked or self.axes.of_preset(DEFAULT_PRESET, name or self.services.catalogue.default())
         return self._rested(language, own, values, request)
 
@@ -198,7 +197,7 @@ class ExploreTab:
 
     def tell(self, language: str, own: dict, values: dict, request: gr.Request | None = None) -> Shown:
         """Return the matching preset, what both buttons would do or what is wrong, the grid as far as known, a link."""
-        preset = self.axes.preset_told(language, own, self.services.checkpoint(values["checkpoint"]))
+        preset = self.axes.preset_told(language, own, values)
         if not self.services.catalogue.names():
             return dict.fromkeys(self.told, "") | preset
         return preset | self._plans(language, own, values, request)

@@ -59,7 +59,6 @@ def _shown(field: str, checkpoint: Checkpoint | None, catalogue: Catalogue, lang
 
 
 def _elsewhere(sampler: str, language: str) -> list[str]:
-    """Return what other programs call a sampler, where each of them has one name for it."""
+    """Return what other programs call a sampler."""
     said = [texts(language).get(f"elsewhere.{sampler}.{program}", "") for program in ("webui", "comfy")]
-    names = [re.fullmatch("`([^`]+)`", one) for one in said]
-    return [name[1] for name in names] if all(names) else []
+    return [name for one in said for name in re.findall("`([^`]+)`", one)]

@@ -1,7 +1,6 @@
 """Export and import the recipe of a run: a link, a Python script, a saved picture, and the runs of this browser."""
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING
 
 import gradio as gr
@@ -13,10 +12,10 @@ from app.generate.run import RunView
 from app.server.limits import check_cost, check_images
 from app.server.services import Services
 from app.server.sessions import BySession
-from app.texts import DEFAULT, say, say_in_each, say_name, texts
+from app.texts import DEFAULT, in_each, say, say_in_each, say_name, texts
 from app.texts.messages import Refusal
 from app.ui.events import Component, Shown
-from app.ui.html import copy_script
+from app.ui.html import Words, copy_script, words
 from app.ui.images import as_saved
 from app.ui.lazy_import import lazy_import
 from app.ui.links import copy_words, link_line, settings_of_query
@@ -54,9 +53,11 @@ class RecipePanel:
         self.link = gr.HTML(apply_default_css=False)
         self.python_words = gr.HTML(heading(DEFAULT, "python"), apply_default_css=False)
         self.python = gr.HTML(apply_default_css=False)
-        self.history = gr.Dropdown(
-            [], label=say(DEFAULT, "recipe.history"), info=say(DEFAULT, "recipe.history_info"), filterable=False
-        )
+
+    def lay_out_history(self) -> None:
+        """Lay out the list of this browser's earlier runs, outside of the group; it is there once there are some."""
+        words = {"label": say(DEFAULT, "recipe.history"), "info": say(DEFAULT, "recipe.history_info")}
+        self.history = gr.Dropdown([], filterable=False, visible=False, **words)
 
     @property
     def worded(self) -> set[Component]:
@@ -107,35 +108,39 @@ class RecipePanel:
             sampler = sampler_title(settings.sampler, language)
             places = {"sampler": sampler, "steps": settings.num_inference_steps, "seed": settings.seed}
             choices.append((say(language, "recipe.history_entry", number=number, checkpoint=name, **places), query))
-        return {self.history: gr.update(choices=choices, value=None)}
+        return {self.history: gr.update(choices=choices, value=None, visible=bool(choices))}
 
     # In --------------------------------------------------------------------------------------------------------------
 
-    def read(self, sent, language: str) -> tuple[dict, str]:
+    def read(self, sent) -> tuple[dict, str]:
         """Return the controls' values for a saved picture, and the message about it. Raises ValueError."""
         recipe, _ = read_png(uploaded(sent))
         values = linked_values(self.services, recipe.settings)
         made = {"engine": recipe.engine, "precision": recipe.precision, "batch": recipe.batch}
-        said = say(language, "recipe.restored", **made)
+        said = [say_in_each("recipe.restored", **made)]
         if self.services.catalogue.checkpoint(values["checkpoint"]).sha256 != recipe.checkpoint_sha256:
-            said = f"{said} {say(language, 'recipe.other_checkpoint')}"
-        return values, message(said)
+            said.append(say_in_each("recipe.other_checkpoint"))
+        return values, message(_joined(said))
 
-    def note_file(self, request: gr.Request, sent) -> Shown:
-        """Note which file is in the panel now, or that none is; without one there is nothing to verify."""
+    def note_file(self, request: gr.Request, sent, is_readable: bool = True) -> Shown:
+        """Note which file is in the panel now, or that none is. One without a readable recipe can't be verified."""
         path = _path(sent)
         if path is None:
             self._files.drop(request.session_hash)
         else:
             self._files.keep(request.session_hash, path)
-        return {self.verify_button: gr.update(visible=path is not None)}
+        return {self.verify_button: gr.update(visible=path is not None and is_readable)}
 
-    def told(self, request: gr.Request, sent, verification: "Verification", progress, language: str) -> Shown:
+    def told(self, request: gr.Request, sent, verification: "Verification", progress) -> Shown:
         """Return the verdict on the file that was verified; it names the file if another is in the panel by now."""
-        said, is_good = verification.verdict(progress, language)
+        said, is_good = verification.verdict(progress)
         if self._files.of(request.session_hash) != _path(sent):
-            name = sent.get("orig_name") or say(language, "recipe.file")
-            said = say(language, "recipe.of_file", name=name, said=said)
+            name = sent.get("orig_name")
+            said = in_each(
+                lambda language: say(
+                    language, "recipe.of_file", name=name or say(language, "recipe.file"), said=said[language]
+                )
+            )
         return {self.said: message(said, is_good)}
 
     def verification(self, sent) -> "Verification":
@@ -163,18 +168,18 @@ class Verification:
     pipeline: "DDPMLabPipeline"
     plan: "Plan"
 
-    def verdict(self, progress: Progress[RunView], language: str) -> tuple[str, bool]:
+    def verdict(self, progress: Progress[RunView]) -> tuple[Words, bool]:
         """Return how the pictures of the ended run agree with the saved one, and whether that is good."""
         if progress.state != "done":
-            return say(language, "recipe.stopped"), False
+            return say_in_each("recipe.stopped"), False
         pixels = progress.content.x_t
         verdict, most, count = compare(*as_saved(pixels, self.saved))
         if verdict == "different" and pixels_sha256(pixels) == self.recipe.pixels_sha256:
-            return say(language, "recipe.edited"), False
-        said = say(language, f"recipe.{verdict}", most=most, count=f"{count:,}")
+            return say_in_each("recipe.edited"), False
+        said = [say_in_each(f"recipe.{verdict}", most=most, count=f"{count:,}")]
         if verdict == "different" and self.recipe.checkpoint_sha256 != self.sha256:
-            said = f"{said} {say(language, 'recipe.other_checkpoint')}"
-        return said, verdict != "different"
+            said.append(say_in_each("recipe.other_checkpoint"))
+        return _joined(said), verdict != "different"
 
 
 def heading(language: str, part: str) -> str:
@@ -182,9 +187,13 @@ def heading(language: str, part: str) -> str:
     return f"<p><b>{say(language, f'recipe.{part}')}</b><br>{say(language, f'recipe.{part}_info')}</p>"
 
 
-def message(text: str, is_good: bool = True) -> str:
+def message(said: Words, is_good: bool = True) -> str:
     """Return the message below the file."""
-    return f'<p class="said{"" if is_good else " wrong"}" role="status">{escape(text)}</p>'
+    return f'<p class="said{"" if is_good else " wrong"}" role="status">{words(said)}</p>'
+
+
+def _joined(sentences: list[Words]) -> Words:
+    return in_each(lambda language: " ".join(sentence[language] for sentence in sentences))
 
 
 def _path(sent) -> str | None:

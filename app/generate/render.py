@@ -6,7 +6,7 @@ from html import escape
 
 from gradio.components.plot import PlotData
 
-from app.controls.sentences import file_stem, images_count, made_line, pictures_key
+from app.controls.sentences import file_name, images_count, made_line, pictures_key
 from app.generate.explanations import explanations
 from app.generate.film import EPS_RANGE, KINDS, Frame, animation, frame_size, strip
 from app.generate.plots import schedule_csv, schedule_plots
@@ -78,7 +78,8 @@ def finished(progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, ma
         label = plan.class_labels and plan.class_labels[number]
         alt = in_each(functools.partial(_picture_alt, number, settings.seed + number, label, checkpoint))
         address = data_uri(png(enlarged(picture(image)), recipe(number, number + 1), size=size))
-        shown.append(Shown(address, alt, data=picture_data(settings, number, "generate")))
+        file = file_name(settings.part(number, number + 1))
+        shown.append(Shown(address, alt, data=picture_data(settings, number, "generate"), file=file))
     everything = png(enlarged(together(images), side=SHEET_SIDE), recipe(0, len(images)), size=size)
     places = {"step": progress.done, "steps": progress.total, "seconds": f"{progress.seconds:.1f}"}
 
@@ -89,8 +90,8 @@ def finished(progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, ma
     return results(
         shown,
         in_each(sentence),
-        file_stem(settings),
         data_uri(everything),
+        file_name(settings, "all"),
         in_each(lambda language: say(language, "stage.download_all")),
         made=in_each(lambda language: made_line(plan, checkpoint, language)),
         moved=in_each(lambda language: say(language, "stage.moved")),

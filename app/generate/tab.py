@@ -13,7 +13,7 @@ from app.generate.stage import Stage
 from app.server.jobs import JobEvents, QueuedJob
 from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
-from app.texts.messages import explain, explain_in_each
+from app.texts.messages import explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure, on_choice, on_settled
 from app.ui.html import broken_link
 from app.ui.lazy_import import lazy_import
@@ -59,6 +59,7 @@ class GenerateTab:
                 self.form.lay_out_sampler()
                 with self.form.group("recipe"):
                     self.recipe = RecipePanel(self.services, self.remembered)
+                self.recipe.lay_out_history()
             with gr.Column(scale=9, elem_id="show"):
                 self.preview.lay_out_plan()
                 self.run.lay_out()
@@ -198,13 +199,13 @@ class GenerateTab:
     def restore_file(self, request: gr.Request, sent: Sent) -> Shown:
         """Restore the settings of a saved picture that was dropped, or show why that is not possible."""
         language, file = self._language(sent), sent[self.recipe.file]
-        noted = self.recipe.note_file(request, file)
         try:
-            values, said = self.recipe.read(file, language)
+            values, said = self.recipe.read(file)
         except ValueError as error:
-            return noted | {self.recipe.said: message(explain(error, language), is_good=False)}
+            noted = self.recipe.note_file(request, file, is_readable=False)
+            return noted | {self.recipe.said: message(explain_in_each(error), is_good=False)}
         opened = self.restored(language, values, page_address(request), request)
-        return opened | noted | {self.recipe.said: said}
+        return opened | self.recipe.note_file(request, file) | {self.recipe.said: said}
 
     def forget_file(self, request: gr.Request) -> Shown:
         """After the file was taken away, there is nothing to verify."""
@@ -273,7 +274,7 @@ class GenerateTab:
         def show(progress: Progress[RunView]) -> Shown:
             if progress.state == "running":
                 return shown(progress)
-            return shown(progress) | self.recipe.told(request, file, verification, progress, language)
+            return shown(progress) | self.recipe.told(request, file, verification, progress)
 
         return QueuedJob(language, lambda: run_steps(pipeline, plan), show, self.services.expected_seconds(plan))
 

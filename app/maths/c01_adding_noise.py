@@ -7,7 +7,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import figures, table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
-from app.texts.numbers import percent
+from app.texts.numbers import number, percent
 from app.ui.charts import NETWORK, NOISE, PICTURE, Axis, Chart, Layer
 from diffusion.derivation.c01_adding_noise import (
     chain_moments,
@@ -44,7 +44,7 @@ def chain_and_jump(scene: Scene, values: dict, say: Say) -> Parts:
             (both.difference * MAGNIFIED, say("difference")),
         ]
     )
-    said = say("agree", most=f"{most:.1e}", signal=f"{signal:.4f}", noise=f"{noise:.4f}", pixels=x_0.numel())
+    said = say("agree", most=number(most, 2), signal=f"{signal:.4f}", noise=f"{noise:.4f}", pixels=x_0.numel())
     return shown, said
 
 

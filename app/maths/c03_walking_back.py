@@ -9,7 +9,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import rows_of_figures, table
 from app.maths.grids import evenly
 from app.maths.scene import Scene
-from app.texts.numbers import percent
+from app.texts.numbers import number, percent
 from app.ui.charts import NETWORK, NOISE, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.derivation.c03_walking_back import (
@@ -134,7 +134,7 @@ def same_marginals(scene: Scene, values: dict, say: Say) -> Parts:
         levels=[(PASS, f"{PASS:g}"), (-PASS, f"−{PASS:g}")],
     )
     said = say(
-        "marginals_said", most=f"{ours.max_difference:.1e}", wide=f"{beta.max():.3g}",
+        "marginals_said", most=number(ours.max_difference, 2), wide=f"{beta.max():.3g}",
         count=2 * len(t), worst=f"{scores.worst:.2f}",
     )  # fmt: skip
     return ratios, dice, said

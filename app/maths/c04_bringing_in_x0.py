@@ -10,7 +10,7 @@ from app.maths.chapter import Chapter, Control, Experiment, Parts, Say
 from app.maths.figures import table
 from app.maths.grids import evenly, evenly_on_log
 from app.maths.scene import Scene
-from app.texts.numbers import percent
+from app.texts.numbers import number, percent
 from app.ui.charts import EXACT, NETWORK, NOISE, PICTURE, PLAIN, Axis, Chart, Layer
 from app.ui.progress import WorkStep
 from diffusion.bound import bits_per_dim
@@ -84,7 +84,7 @@ def _verdict(heard: Witnesses, say: Say) -> str:
     if heard.grid is not None:
         rows.append((say("grid"), f"{heard.grid.mean:.8f}", f"{heard.grid.var:.8f}"))
         off = heard.posterior.mean - heard.grid.mean, heard.posterior.var - heard.grid.var
-        rows.append((say("difference"), f"{off[0]:.1e}", f"{off[1]:.1e}"))
+        rows.append((say("difference"), number(off[0], 2), number(off[1], 2)))
     return table([say("who"), say("mean"), say("variance")], rows)
 
 

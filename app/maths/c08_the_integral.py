@@ -74,7 +74,7 @@ def three_readings(scene: Scene, values: dict, say: Say) -> Parts:
     said = (
         say("depart", least=f"{least:.4g}", most=f"{most:.4g}")
         if clip
-        else say("agree", most=f"{forms.difference:.0e}")
+        else say("agree", most=number(forms.difference, 1))
     )
     return chart, "\n\n".join([table([say("form"), say("mean_nats")], rows), said])
 

@@ -179,7 +179,8 @@ class MathsTab:
         ]
         for panel in drawn:
             panel.lay_out(scene, control_values)
-        pages.markdown(text.sections["tutorial"], elem_classes="tutorial", **pages.keyed(chapter.name, "tutorial"))
+        said = f"{text.sections['tutorial']}\n\n<small>{say(page.language, 'maths.tutorial')}</small>"
+        pages.markdown(said, elem_classes="tutorial", **pages.keyed(chapter.name, "tutorial"))
         return drawn
 
 

@@ -95,14 +95,19 @@ window.address = (() => {
     /* Returns what this tab of the browser knows: who the visitor is, and where they were. */
     recall: () => {
       const visitor = noted().visitor ?? [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-      note({ visitor });
+      const { cut = "" } = noted();
+      note({ visitor, cut: "" });
       const type = performance.getEntriesByType("navigation")[0]?.type;
       return JSON.stringify({
-        visitor, query: location.search.slice(1), tabs: noted().tabs ?? {}, is_again: type === "reload" || type === "back_forward",
+        visitor, query: location.search.slice(1), tabs: noted().tabs ?? {}, is_again: type === "reload" || type === "back_forward", cut,
       });
     },
-    /* A run begins with the settings that the address holds. */
-    ran: () => history.replaceState({ ran: true }, ""),
+    /* A run begins with the settings that the address holds. progress: the id of its line. */
+    ran: (progress) => {
+      history.replaceState({ ran: true }, "");
+      note({ cut: progress });
+    },
+    ended: () => note({ cut: "" }),
     /* What was asked for is on the page: whoever followed a link or sent a run is at the top of it. */
     arrive: () => {
       address.isOpening = false;

@@ -41,13 +41,15 @@ class Visit(BaseModel):
     """What the browser knows when it loads the page.
 
     visitor: a secret number, the same for all loads in one tab of the browser. query: of the address. tabs: the query
-    of the address that each tab had last. is_again: whether the page was reloaded, or is returned to.
+    of the address that each tab had last. is_again: whether the page was reloaded, or is returned to. cut: the id of
+    the progress line of a run that was on its way when the page was left.
     """
 
     visitor: str = Field("", pattern="^([0-9a-f]{32})?$")
     query: Query = ""
     tabs: dict[Annotated[str, Field(max_length=40)], Query] = Field(default={}, max_length=20)
     is_again: bool = False
+    cut: str = Field("", max_length=40)
 
     @classmethod
     def of(cls, told, request: gr.Request) -> Self:

@@ -24,13 +24,15 @@ Words = dict[str, str]  # a sentence in each language
 class Shown:
     """A picture on the stage. address: of the image. alt: text for screen readers. caption: shown below it.
 
-    data: what buttons of the lightbox need to know of it, by the name of its data attribute; see lightbox.py.
+    data: what buttons of the lightbox need to know of it, by the name of its data attribute; see lightbox.py. file: the
+    name under which it is saved.
     """
 
     address: str
     alt: Words
     caption: Words | None = None
     data: Mapping[str, str | int] = field(default_factory=dict)
+    file: str = "ddpm-lab.png"
 
 
 def words(sentence: Words) -> str:
@@ -39,7 +41,7 @@ def words(sentence: Words) -> str:
     return f'<span class="words">{spans}</span>'
 
 
-def picture_link(shown: Shown, file_name: str, inside: str | None = None) -> str:
+def picture_link(shown: Shown, inside: str | None = None) -> str:
     """Return a picture that a click shows large (see lightbox.py), as a link that saves it.
 
     inside: shown in place of the picture.
@@ -47,7 +49,7 @@ def picture_link(shown: Shown, file_name: str, inside: str | None = None) -> str
     data = "".join(f' data-{name}="{escape(str(value))}"' for name, value in shown.data.items())
     label = {"title": shown.alt} | ({} if inside is None else {"aria_label": shown.alt})
     inside = f'<img src="{shown.address}" {said(alt=shown.alt)}>' if inside is None else inside
-    file = f'href="{shown.address}" download="{escape(file_name)}"'
+    file = f'href="{shown.address}" download="{escape(shown.file)}"'
     return f'<a class="zoom" {file} {said(**label)}{data}>{inside}</a>'
 
 
@@ -66,7 +68,7 @@ def panels(shown: list[Shown]) -> str:
 
 
 def results(
-    pictures: list[Shown], sentence: Words, file_stem: str, all_address: str, all_label: Words,
+    pictures: list[Shown], sentence: Words, all_address: str, all_file: str, all_label: Words,
     made: Words, moved: Words, key: str, sends: str,
 ) -> str:  # fmt: skip
     """Return single pictures in a grid, each to enlarge and to save, and one link that saves them all.
@@ -75,12 +77,12 @@ def results(
     sends: see `app.ui.address.sends`.
     """
     wide, narrow = best_columns(len(pictures), WIDE), best_columns(len(pictures), NARROW)
-    links = "".join(picture_link(one, f"{file_stem}-{number}.png") for number, one in enumerate(pictures, 1))
+    links = "".join(map(picture_link, pictures))
     style = ";".join(
         f"--{name}:{columns};--{name}-width:{width:.2f}%"
         for name, (columns, width) in (("wide", wide), ("narrow", narrow))
     )
-    save_all = f'<a href="{all_address}" download="{escape(file_stem)}.png">{words(all_label)}</a>'
+    save_all = f'<a href="{all_address}" download="{escape(all_file)}">{words(all_label)}</a>'
     return (
         f'<div class="stage" data-key="{escape(key)}">'
         f'<div class="box results"><div class="grid" data-gallery style="{style}">{links}</div></div>'
@@ -122,7 +124,7 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
         f'<div class="film" style="{style}" data-captions="{escape(json.dumps(captions))}">'
         f'<div class="strips">{figures}</div><div class="scrub">'
         f'<button type="button" onclick="{escape(PLAY)}" {said(aria_label=play)}></button>'
-        f'<input type="range" min="0" max="{last}" value="{last}" oninput="{escape(SHOW)}" '
+        f'<input type="range" class="slide" min="0" max="{last}" value="{last}" oninput="{escape(SHOW)}" '
         f'{said(aria_label=label)} aria-valuetext="{escape(captions[-1])}"><output>{escape(captions[-1])}</output>'
         "</div></div>"
     )
@@ -135,7 +137,7 @@ def strips(heads: list[str], rows: list[tuple[Words, list[Shown | None]]], axis:
     """
     cells = ["<span></span>", *(f'<span class="head">{escape(head)}</span>' for head in heads)]
     for label, shown in rows:
-        images = (picture_link(one, "ddpm-lab-steps.png") if one else "<span></span>" for one in shown)
+        images = (picture_link(one) if one else "<span></span>" for one in shown)
         cells.append(f'<span class="row">{words(label)}</span>{"".join(images)}')
     grid = f'<div class="rows" data-gallery style="--columns:{len(heads)}">{"".join(cells)}</div>'
     return f'<div class="strip-rows">{grid}<p class="note">{words(axis)}</p></div>'
@@ -146,29 +148,23 @@ def over(
     names: tuple[Words, Words],
     label: Words,
     columns: int,
-    file_stems: tuple[str, str],
 ) -> str:
     """Return pairs of pictures, each pair on top of each other, and one slider that sets how much of each side shows.
 
-    names, file_stems: of the left and of the right pictures. app/compare/over.js moves the cut; a corner of each pair
-    enlarges its pictures, one after the other.
+    names: of the left and of the right pictures. app/compare/over.js moves the cut; a corner of each pair enlarges its
+    pictures, one after the other.
     """
-
-    def corners(number: int, *pair: Shown) -> str:
-        files = (f"{stem}-{number}.png" for stem in file_stems)
-        return "".join(picture_link(one, file, inside="") for one, file in zip(pair, files, strict=True))
-
     cells = "".join(
         f'<div class="pair"><img src="{left.address}" {said(alt=left.alt)} draggable="false">'
         f'<img class="top" src="{right.address}" {said(alt=right.alt)} draggable="false">'
-        f"{corners(number, left, right)}</div>"
-        for number, (left, right) in enumerate(pairs, 1)
+        f"{picture_link(left, inside='')}{picture_link(right, inside='')}</div>"
+        for left, right in pairs
     )
     sides = "".join(f'<b class="{side}">{words(name)}</b>' for side, name in zip(("left", "right"), names, strict=True))
     return (
         f'<div class="over"><div class="names">{sides}</div>'
         f'<div class="pairs" data-gallery style="--columns:{columns}">{cells}</div>'
-        f'<input type="range" min="0" max="100" value="50" {said(aria_label=label)}></div>'
+        f'<input type="range" class="slide" min="0" max="100" value="50" {said(aria_label=label)}></div>'
     )
 
 

@@ -27,12 +27,13 @@ window.onScreen = (() => {
     const isRunning = Boolean(line?.classList.contains("busy")), result = document.getElementById(job.result);
     if (isRunning && !job.isRunning) {
       job.isRunning = true;
-      window.address.ran();
+      window.address.ran(job.progress);
       // On a phone the line is a bar at the bottom, whatever else is on the screen; the result can be there from the start
       if (PHONE.matches) show(result); else show(line);
     } else if (!isRunning && job.isRunning) {
       const { isMoved } = job;
       job = null;
+      window.address.ended();
       changes.disconnect();
       if (!isMoved) requestAnimationFrame(() => requestAnimationFrame(() => show(document.getElementById(result?.id))));
     }

@@ -14,6 +14,7 @@ from app.texts import known_language
 from app.texts.messages import explain
 from app.ui.address import ARRIVE, NOT_BY_ADDRESS, Opener, Visit, tab_of
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, failure
+from app.ui.html import idle_line
 from app.ui.images import visible
 from app.ui.links import page_address, query_fields, settings_of_query
 from app.visits.following import PLACES, Followed, follow
@@ -50,11 +51,14 @@ class PageTabs:
         self.services.visitors.keep(request.session_hash, visit.visitor or str(request.session_hash))
         address, query, name = page_address(request), visit.query, self._checkpoint_asked(visit.query)
         again = {"is_again": visit.is_again}
-        of_generate = visit.query_of("generate", "maths")  # the chapters use its settings
+        # The chapters use Generate's settings, and an address of a tab that does not exist opens it
+        of_generate = visit.query_of("generate", "maths", *({visit.tab} - {*NAMES}))
         shown = self.generate.open(language, of_generate, address, request, name, **again)
         shown |= self.compare.open(language, visit.query_of("compare"), address, request, name, **again)
         shown |= self.explore.open(language, visit.query_of("explore"), request, name)
         shown |= self.maths.open(query)
+        lines = self.generate.run.progress, self.compare.outcome.progress, self.explore.progress
+        shown |= {line: idle_line("cut") for line in lines if line.elem_id == visit.cut}
         return shown | ({self.tabs: gr.update(selected=visit.tab)} if visit.tab in NAMES else {})
 
     def go(self, event: gr.EventData, request: gr.Request, sent: Sent) -> Shown:

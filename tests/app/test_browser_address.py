@@ -3,6 +3,7 @@
 import re
 from urllib.parse import parse_qs, urlsplit
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app.pages import choose, choose_checkpoint, compare, generate, open_at, plan, set_number
@@ -62,15 +63,15 @@ def test_the_address_follows_settings_tabs_and_chapters_and_back_returns(open_pa
     expect_asked(page, chapter="1")
     page.go_back()
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
-    expect(plan(page)).to_contain_text("8 network calls")
+    expect(plan(page)).to_contain_text("8 steps")
     page.go_back()
-    expect(plan(page)).to_contain_text("50 network calls")
+    expect(plan(page)).to_contain_text("50 steps")
     page.go_back()
     expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
     expect(steps(page)).to_have_value("8")
     page.go_forward()
     page.go_forward()
-    expect(plan(page)).to_contain_text("8 network calls")
+    expect(plan(page)).to_contain_text("8 steps")
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
 
 
@@ -127,7 +128,7 @@ def test_a_comparison_and_a_grid_outlast_a_reload(open_page):
     page = open_page()
     open_tab(page, "Compare")
     choose(page, "What to compare", "Eight steps each: DDPM and DDIM")
-    expect(plan(page)).to_contain_text("8 network calls")
+    expect(plan(page)).to_contain_text("8 steps")
     compare(page)
     shown = pixels(page, ".over img")
     page.reload()
@@ -176,6 +177,18 @@ def test_another_checkpoint_keeps_what_fits_and_the_tabs_follow(open_page):
     expect_asked(page, a__checkpoint="slow", b__checkpoint="clothes")
 
 
+@pytest.mark.parametrize(("tab", "line"), [("generate", "#progress"), ("compare", "#comparison-progress")])
+def test_a_reload_during_a_run_says_that_it_ended(open_page, home_app, tab, line):
+    of_runs = "&".join(f"{side}.checkpoint=slow&{side}.num_inference_steps=900&{side}.num_images=2" for side in "ab")
+    page = open_page(address=f"{home_app}/?tab={tab}&{of_runs if tab == 'compare' else of_runs.replace('a.', '')}")
+    page.get_by_role("button", name=tab.title(), exact=True).click()
+    expect(page.locator(line)).to_contain_text("Step")
+    page.reload()
+    expect(page.locator(line)).to_contain_text("loaded again while a run was on its way")
+    page.reload()
+    expect(page.locator(line)).to_contain_text("Ready")  # it is said once
+
+
 def test_a_run_is_sent_to_the_other_tabs(open_page):
     page = open_page()
     set_number(page, "Steps", "3")
@@ -183,10 +196,17 @@ def test_a_run_is_sent_to_the_other_tabs(open_page):
     set_number(page, "Steps", "50")
     page.get_by_role("button", name="Compare, as B").click()
     expect(page.get_by_role("tab", name="Compare")).to_have_attribute("aria-selected", "true")
-    expect_asked(page, b__num_inference_steps="3", a__num_inference_steps="50", b__num_images="18", a__num_images="18")
+    expect_asked(page, b__num_inference_steps="3", a__num_inference_steps="3", b__num_images="18", a__num_images="18")
+    expect_asked(page, b__sampler="ddim", a__sampler="ddpm")  # what set the preset's runs apart sets these apart
+    expect(page.locator(".hint").filter(visible=True)).to_have_text("A: DDPM, 3 steps. B: DDIM, 3 steps.")
+    open_tab(page, "Generate")
+    set_number(page, "Steps", "4")
+    generate(page)
+    page.get_by_role("button", name="Compare, as B").click()
+    expect_asked(page, b__num_inference_steps="4", a__num_inference_steps="3", a__sampler="ddpm")
     open_tab(page, "Generate")
     page.locator(".sends").get_by_role("button", name="Explore").click()
-    expect_asked(page, tab="explore", base__num_inference_steps="3")
+    expect_asked(page, tab="explore", base__num_inference_steps="4")
     page.go_back()
     expect(page.get_by_role("tab", name="Generate")).to_have_attribute("aria-selected", "true")
 

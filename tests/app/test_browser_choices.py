@@ -164,9 +164,9 @@ def test_what_stands_already_can_be_chosen_to_undo_what_was_changed(open_page):
     page, _ = measured(open_page)
     open_list(page, "Compare", "Run A", "What to compare")
     set_number(page, "Steps", "7")
-    expect(plan(page)).to_contain_text("7 network calls")
+    expect(plan(page)).to_contain_text("7 steps")
     choose(page, "What to compare", "DDPM against DDIM, 50 steps each")
-    expect(plan(page)).not_to_contain_text("7 network calls")
+    expect(plan(page)).not_to_contain_text("7 steps")
     expect(page.get_by_label("number input for Steps").filter(visible=True)).to_have_value("50")
 
 

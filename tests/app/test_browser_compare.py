@@ -9,7 +9,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from app.ui.images import SAVED_SIDE
-from tests.app.pages import RUN_SECONDS, choose, compare, open_at, plan, set_number
+from tests.app.pages import RUN_SECONDS, choose, choose_checkpoint, compare, open_at, plan, set_number
 
 
 def opened(address: str) -> Image.Image:
@@ -26,18 +26,36 @@ def test_two_runs_are_compared_and_a_link_brings_both_back(open_page, home_app):
     expect(page.locator(".outcome .vega-embed svg")).to_be_visible()
     expect(page.locator(".outcome")).to_contain_text("A: 50 network calls")
     choose(page, "What to compare", "Eight steps each: DDPM and DDIM")
-    expect(plan(page)).to_contain_text("A: 8 network calls for 4 pictures")
+    expect(plan(page)).to_contain_text("A: 8 steps, 4 pictures")
     page.get_by_role("button", name="Run A").click()
     expect(page.get_by_label("number input for Steps").filter(visible=True)).to_have_value("8")
     set_number(page, "Steps", "7")
-    expect(plan(page)).to_contain_text("A: 7 network calls for 4 pictures")
+    expect(plan(page)).to_contain_text("A: 7 steps, 4 pictures")
     link = page.get_by_label("Link to this comparison")
     expect(link).to_have_value(re.compile(r"a\.num_inference_steps=7.*b\.num_inference_steps=8"))
     other = open_page("zh-CN", address=link.input_value())
     expect(other.get_by_role("tab", name="对比")).to_have_attribute("aria-selected", "true")
-    expect(plan(other)).to_contain_text("B: 请网络看 8 遍")
+    expect(plan(other)).to_contain_text("B：8 步")
     compare(other, "开始对比")
     expect(other.locator(".outcome")).to_contain_text("A：请网络看了 7 次")
+
+
+def test_a_result_says_when_the_controls_have_moved_on(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Compare").click()
+    choose(page, "What to compare", "Eight steps each: DDPM and DDIM")
+    compare(page)
+    moved = page.locator(".compared .other")
+    expect(moved).to_be_hidden()
+    page.get_by_role("button", name="Run B").click()
+    set_number(page, "Steps", "7")
+    expect(moved).to_have_text("The controls hold other settings now.")
+    set_number(page, "Steps", "8")
+    expect(moved).to_be_hidden()
+    page.get_by_role("tab", name="Generate").click()
+    choose_checkpoint(page, "faces")
+    page.get_by_role("tab", name="Compare").click()
+    expect(moved).to_be_visible()
 
 
 SHOWN = """pair => [...pair.querySelectorAll('img')].map(image => {
@@ -131,7 +149,7 @@ def test_a_presets_name_goes_with_its_settings_and_comes_back(open_page):
     own = link.input_value()
     choose(page, "What to compare", "DDPM against DDIM, 50 steps each")
     expect(hint).to_contain_text("Both start from the same noise")
-    expect(plan(page)).to_contain_text("A: 50 network calls")
+    expect(plan(page)).to_contain_text("A: 50 steps")
     expect(list_).to_have_value("DDPM against DDIM, 50 steps each")
     list_.click()
     expect(page.get_by_role("option", name="Your own settings")).to_have_count(0)
@@ -172,4 +190,4 @@ def test_a_comparison_stops_and_says_what_is_wrong(open_page):
     page.get_by_role("button", name="Compare", exact=True).click()
     expect(page.get_by_test_id("toast-body")).to_contain_text("pictures of one size")
     choose(page, "Checkpoint", "clothes")
-    expect(plan(page)).to_contain_text("A: 50 network calls")
+    expect(plan(page)).to_contain_text("A: 50 steps")

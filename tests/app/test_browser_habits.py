@@ -56,6 +56,35 @@ def test_ctrl_enter_runs_the_experiment_that_has_the_focus(open_page, maths_app)
     assert len({one.post_data_json["fn_index"] for one in started}) == 1
 
 
+# Whether nothing that scrolls lies over a row of buttons
+ON_TOP = """row => {
+    const {left, right, top, bottom} = row.getBoundingClientRect()
+    for (let x = left + 2; x < right; x += 20)
+        for (let y = top + 2; y < bottom; y += 6)
+            if (!row.contains(document.elementFromPoint(x, y))) return false
+    return true
+}"""
+
+
+def test_a_list_that_is_left_with_tab_closes(open_page):
+    page = open_page()
+    page.get_by_role("tab", name="Generate").focus()
+    lists = ("Checkpoint", "What to draw")
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(300)
+        focused = page.evaluate("document.activeElement.getAttribute('aria-label')")
+        expect(page.get_by_role("listbox")).to_have_count(1 if focused in lists else 0)
+        if focused == lists[1]:
+            break
+    else:
+        raise AssertionError("the lists were never reached")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("listbox")).to_have_count(0)
+
+
 @pytest.mark.parametrize("height", [900, 720])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_buttons_stay_in_reach_and_jump_nowhere(open_page, height, dark):
@@ -72,6 +101,7 @@ def test_the_buttons_stay_in_reach_and_jump_nowhere(open_page, height, dark):
         tops.append(button.bounding_box()["y"])
         behind = button.evaluate("one => getComputedStyle(one.closest('#go')).backgroundColor")
         assert behind == ("rgb(22, 23, 25)" if dark else "rgb(250, 249, 247)")  # as the page: nothing shines through
+        assert page.locator("#go").evaluate(ON_TOP)
     assert tops == sorted(tops, reverse=True)
     # What gets the focus is not below them
     for control in page.locator("#controls :is(input, .label-wrap):visible").all()[::4]:

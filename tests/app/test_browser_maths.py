@@ -52,6 +52,16 @@ def test_a_reader_goes_from_the_first_chapter_to_the_last(open_page, maths_app, 
     assert not grave_findings(page)
 
 
+def test_nothing_of_a_chapter_shows_before_its_words(open_page, maths_app):
+    page = open_page(address=f"{maths_app}/?tab=maths")
+    wait_for_chapter(page, 1)
+    control = page.locator("#chapter input[type=range]").first
+    expect(control).to_be_visible()
+    page.locator("#chapter .md:has(h1)").evaluate("words => { words.hidden = words.innerHTML; words.innerHTML = '' }")
+    expect(control).to_be_hidden()
+    assert page.locator("#chapter").evaluate("chapter => chapter.getBoundingClientRect().height >= innerHeight")
+
+
 def test_a_link_opens_its_chapter(open_page, maths_app):
     page = open_page("zh-CN", address=f"{maths_app}/?tab=maths&chapter=6")
     wait_for_chapter(page, 6)

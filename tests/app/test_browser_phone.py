@@ -226,6 +226,8 @@ def test_a_visitor_who_sees_the_result_or_moves_on_is_left_in_place(open_page, h
         "checkpoint=clothes&num_inference_steps=0",
         "tab=compare&a.num_inference_steps=0&b.num_inference_steps=4",
         "tab=explore&base.checkpoint=nowhere",
+        "tab=explore&axis_1=banana",
+        "tab=nowhere&checkpoint=nobody",
         "tab=maths&chapter=1&chain-and-jump.t=many",
     ],
 )

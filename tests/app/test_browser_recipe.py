@@ -14,7 +14,7 @@ def test_pictures_are_saved_as_png(open_page):
     for link in (page.locator(".stage .grid a").first, page.get_by_role("link", name="Save all")):
         with page.expect_download() as download:
             link.click(modifiers=["ControlOrMeta"])
-        assert download.value.suggested_filename.endswith(".png")
+        assert re.fullmatch(r"clothes-ddim-0(-all)?\.png", download.value.suggested_filename)
         with open(download.value.path(), "rb") as file:
             assert file.read(8) == b"\x89PNG\r\n\x1a\n"
 
@@ -31,6 +31,48 @@ def saved_picture(page: Page, folder, number: int = 0):
 
 def drop(page: Page, file) -> None:
     page.locator("#recipe-file input[type=file]").set_input_files(file)
+
+
+def drop_at(page: Page, selector: str, file, name: str = "a.png", kind: str = "image/png") -> None:
+    """Drop a file with the mouse on some other place of the page."""
+    made = """([bytes, name, type]) => {
+        const held = new DataTransfer()
+        held.items.add(new File([new Uint8Array(bytes)], name, {type}))
+        return held
+    }"""
+    held = page.evaluate_handle(made, [list(file.read_bytes()), name, kind])
+    page.evaluate(
+        """([selector, dataTransfer]) => {
+            const how = {dataTransfer, bubbles: true, cancelable: true}
+            const caught = ["dragover", "drop"].map(
+                name => !document.querySelector(selector).dispatchEvent(new DragEvent(name, how)))
+            if (!caught.every(Boolean)) throw new Error("the browser would leave the page")
+        }""",
+        [selector, held],
+    )
+
+
+def test_a_saved_picture_can_be_dropped_anywhere(open_page, tmp_path):
+    page = open_page()
+    set_number(page, "Steps", "7")
+    generate(page)
+    first = saved_picture(page, tmp_path)
+    set_number(page, "Steps", "6")
+    generate(page)
+    second = saved_picture(page, tmp_path, 1)
+    page = open_page()
+    drop_at(page, "#show", first)
+    expect(page.locator("#recipe-said")).to_contain_text("are back")
+    expect(page.get_by_label("number input for Steps")).to_have_value("7")
+    drop_at(page, "#header", second)  # in the place of the first
+    expect(page.get_by_label("number input for Steps")).to_have_value("6")
+    drop_at(page, "#show", first, "notes.txt", "text/plain")
+    page.get_by_role("tab", name="Explore").click()
+    drop_at(page, "#header", first)
+    page.get_by_role("tab", name="Generate").click()
+    expect(page.get_by_label("number input for Steps")).to_have_value("6")
+    page.locator("#language").get_by_text("简体").click()
+    expect(page.locator("#recipe-said")).to_contain_text("参数都回来了")
 
 
 @pytest.mark.parametrize("number", [4, -1])
@@ -73,6 +115,7 @@ def test_a_picture_that_was_painted_over_is_found_out(open_page, tmp_path):
     page.get_by_role("button", name="配方").click()
     drop(page, tmp_path / "foreign.png")
     expect(page.locator(".said.wrong")).to_contain_text("没有 DDPM 实验室的配方")
+    expect(page.get_by_role("button", name="验证")).to_be_hidden()
     page.get_by_role("button", name="Clear").or_(page.locator("#recipe-file [aria-label='清除']")).first.click()
     drop(page, tmp_path / "painted.png")
     expect(page.locator(".said")).to_contain_text("参数都回来了")

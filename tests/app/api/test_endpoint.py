@@ -343,6 +343,23 @@ def test_source_is_not_served(app, path):
     assert caught.value.code in (403, 404)
 
 
+@pytest.mark.parametrize(
+    ("endpoint", "body", "status", "said"),
+    [
+        ("v2/generate", {"checkpoint": "clothes", "steps": 3}, 422, "steps: /generate has no such parameter"),
+        ("v2/compare", {"a": {}, "b": {}, "c": {}}, 422, "c: /compare has no such parameter; it has a, b"),
+        ("v2/bound", {}, 422, "checkpoint: /bound needs a value"),
+        ("v2/txt2img", {"prompt": "a cat"}, 404, "/txt2img: there is no such endpoint; there are /generate"),
+        ("txt2img", {"data": []}, 404, "/txt2img: there is no such endpoint"),
+    ],
+)
+def test_a_call_that_fits_no_endpoint_is_refused_with_words(app, endpoint, body, status, said):
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(f"{app}/gradio_api/call/{endpoint}", json.dumps(body))
+    assert caught.value.code == status
+    assert json.load(caught.value)["error"].startswith(said)
+
+
 def test_the_queue_is_the_only_door(app):
     with pytest.raises(urllib.error.HTTPError):
         post(f"{app}/gradio_api/run/generate", '{"data": ["clothes"]}')

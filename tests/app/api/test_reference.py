@@ -50,7 +50,8 @@ def test_the_parameters_are_those_that_gradio_knows(described, home_app):
     [
         ("generate", "beta_start", "number · > 0 · < 1 · may be left out"),
         ("generate", "num_images", "whole number · ≥ 1 · ≤ 12 · default 1"),
-        ("generate", "seed", "whole number · ≥ 0 · < 4,294,967,296 · default 0"),
+        ("generate", "seed", "whole number · ≥ 0 · < 4,294,967,296 · or -1 for a random one · default 0"),
+        ("bound", "seed", "whole number · ≥ 0 · < 4,294,967,296 · default 0"),
         ("generate", "conditioning", 'matched, naive · default "matched"'),
         ("generate", "clip_sample", "true or false · default true"),
         ("generate", "class_label", "whole number or list · may be left out"),

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from app.compare import render as render
-from app.compare.presets import PRESETS, matching_preset, preset_settings, presets_of
+from app.compare.presets import PRESETS, counterpart, matching_preset, preset_settings, presets_of
+from app.compare.received import received
 from app.compare.run import COLUMNS, check_comparison, strip_columns, watch_comparison
-from app.controls.values import controls_of
+from app.controls.values import controls_of, settings_of
 from app.server.options import Options
 from app.server.services import Services
 from app.texts import texts
@@ -154,8 +155,58 @@ def test_both_results_are_saved_with_their_recipes(catalogue, pipeline):
 )
 def test_the_screen_says_what_both_runs_share(pipeline, first, second, said):
     plans = planned(pipeline, **first), planned(pipeline, **second)
-    lines = render.plan_lines(plans, (None, 3.0), "en").splitlines()
-    assert lines[0].startswith("A: ") and "about 3 s" in lines[1] and said in lines[2]
+    details = render.plan_details(plans, "en")
+    assert details.count('<p class="note">') == 3 and "A: " in details and said in details
+    lines = render.plan_summaries(plans, (None, 3.0), "en").splitlines()
+    assert lines[0].startswith("A: ") and lines[1].startswith("B: ") and "about 3 s" in lines[1]
+    assert render.plan_summaries(plans, (None, 3.0), "zh").startswith("A：")
+
+
+def test_what_will_go_wrong_stands_in_the_short_lines(pipeline):
+    plans = planned(pipeline, beta_end=0.05, beta_start=0.0001, beta_schedule="linear"), planned(pipeline)
+    lines = render.plan_summaries(plans, (None, None), "en").splitlines()
+    assert "lie beyond the noise levels" in lines[1] and lines[2].startswith("B: ")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("fields", [{}, {"sampler": "ddpm"}, {"sampler": "unipc", "timestep_spacing": "power"}])
+def test_the_counterpart_of_a_run_differs_in_what_sets_the_presets_runs_apart(catalogue, preset, side, fields):
+    checkpoint = catalogue.checkpoint("clothes")
+    sent = SamplingSettings(checkpoint="clothes", num_inference_steps=7, seed=3, num_images=2, class_label=1, **fields)
+    values = controls_of(sent, checkpoint)
+    beside = counterpart(preset, side, values)
+    changed = {name for name, value in beside.items() if value != values[name]}
+    named = {name for fields in PRESETS[preset].runs for name in fields}
+    assert changed and changed <= named | {"timestep_spacing"}
+    assert settings_of(beside, checkpoint, Options()).seed == 3
+
+
+def test_a_run_that_is_sent_gets_the_counterpart_or_the_run_that_stands_there(catalogue):
+    services = Services(Options(), catalogue)
+    checkpoint = catalogue.checkpoint("clothes")
+    shown = [controls_of(one, checkpoint) for one in preset_settings("ddpm-ddim", checkpoint)]
+    sent = SamplingSettings(checkpoint="clothes", num_inference_steps=7, seed=3, num_images=2, class_label=1)
+    a, b = received(services, shown, 1, sent, "ddpm-ddim")
+    assert (a["sampler"], b["sampler"]) == ("ddpm", "ddim")
+    assert {name for name in a if a[name] != b[name]} == {"sampler"}
+    a, b = received(services, shown, 1, sent, None)
+    assert (a["num_inference_steps"], a["seed"], a["num_images"], a["class_choice"]) == (50, 3, 2, "mixed")
+    faces = SamplingSettings(checkpoint="faces", num_inference_steps=5, num_images=2)
+    a, b = received(services, shown, 0, faces, None)
+    assert a["checkpoint"] == b["checkpoint"] == "faces"  # pictures of one size
+    a, b = received(services, shown, 0, SamplingSettings(checkpoint="faces", num_inference_steps=5), "thousand")
+    assert b["num_inference_steps"] in (50, 1000)
+
+
+def test_a_run_is_named_by_its_class_without_the_name_of_the_control(pipeline, catalogue):
+    checkpoint = catalogue.checkpoint("clothes")
+    plans = tuple(
+        pipeline.plan(SamplingSettings(checkpoint="clothes", num_images=3, num_inference_steps=5, class_label=label))
+        for label in (1, (0, 1, 2))
+    )
+    a, b = (title["en"] for title in render.run_titles(plans, (checkpoint, checkpoint)))
+    assert a == "A: DDIM, 5 steps, Trousers" and b == "B: DDIM, 5 steps, Some of each"
 
 
 def test_a_comparison_that_costs_too_much_is_refused(catalogue, pipeline):

@@ -191,7 +191,7 @@ def test_classes_on_an_axis_keep_the_guidance_of_the_controls(catalogue):
     ("axes", "english", "chinese"),
     [
         (((STEPS, "4, 2000"),), "Across, value 2: Steps: must lie in [1, 1000], got 2000.", "X 轴（横向）的第 2 个值"),
-        (((STEPS, "4"), (SAMPLER, "euler")), "Down, value 1: Sampler: must be one of", "Y 轴（纵向）的第 1 个值"),
+        (((STEPS, "4"), (SAMPLER, "lms")), "Down, value 1: Sampler: must be one of", "Y 轴（纵向）的第 1 个值"),
         (((STEPS, "4, x"),), "Across, value 2: Steps: must be a whole number, got 'x'", "步数（迭代步数）：应是整数"),
         ((("eta", "0, 2"),), "value 2: η (eta): must be at most 1, got 2", "不能大于 1"),
         ((("beta_end", "0.02, 1"),), "value 2: β last (β_end): must be less than 1", "必须小于 1"),

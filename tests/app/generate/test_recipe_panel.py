@@ -13,7 +13,9 @@ GOOD = to_query(SamplingSettings(sampler="ddim", num_inference_steps=7, seed=3, 
 @pytest.fixture
 def panel():
     with gr.Blocks():
-        return RecipePanel(None, gr.BrowserState([]))
+        made = RecipePanel(None, gr.BrowserState([]))
+        made.lay_out_history()
+        return made
 
 
 @pytest.mark.parametrize("other", ["clothes", "", "a=b", "eta=nan", "=&" * 300, None, 5, ["seed=1"]])

@@ -52,6 +52,7 @@ def test_chinese_texts_are_chinese():
         f"controls.sampler.{name}" for name in SAMPLERS
     }
     marks = {"errors.field", "errors.part", "errors.separator", "recipe.fields.betas", "stage.made_with"}
+    marks |= {"compare.own", "compare.line", "compare.title_class"}
     names = re.compile("(`[^`]+`、?)+|ComfyUI|–")  # of other programs
     elsewhere = {key for key, text in texts("zh").items() if names.fullmatch(text)}
     assert set(texts("zh")) - own <= same | marks | elsewhere
