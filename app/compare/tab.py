@@ -17,7 +17,7 @@ from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice, on_settled
-from app.ui.html import broken_link
+from app.ui.html import broken_line
 from app.ui.lazy_import import lazy_import
 from app.ui.links import page_address
 from diffusion.errors import PartError
@@ -148,7 +148,7 @@ class CompareTab:
         try:
             values = linked_runs(self.services, query, self._count(), name)
         except ValueError as error:
-            return self.open(language, address=address) | {self.outcome.strips: broken_link(explain_in_each(error))}
+            return self.open(language, address=address) | {self.outcome.strips: broken_line(explain_in_each(error))}
         values = values or [{"checkpoint": None} | START_VALUES] * 2
         shown = self._rested(language, values, address, request)
         made = self._made(request, values) or (self.outcome.newest(request) if is_again else None)

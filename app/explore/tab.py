@@ -18,7 +18,7 @@ from app.server.services import Services
 from app.texts import DEFAULT, known_language, say
 from app.texts.messages import explain, explain_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown, on_choice, on_settled
-from app.ui.html import broken_link, idle_line, plan_line
+from app.ui.html import broken_line, idle_line, plan_line
 from app.ui.lazy_import import lazy_import
 from app.ui.progress import Progress
 
@@ -144,7 +144,7 @@ class ExploreTab:
                 self.jobs.to_run(self.jobs.grid(*linked).jobs, Known())
                 self.jobs.frontier(*linked)
         except ValueError as error:
-            return self.open(language) | {self.progress: broken_link(explain_in_each(error))}
+            return self.open(language) | {self.progress: broken_line(explain_in_each(error))}
         own, values = linked or self.axes.of_preset(DEFAULT_PRESET, name or self.services.catalogue.default())
         return self._rested(language, own, values, request)
 

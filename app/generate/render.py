@@ -22,6 +22,7 @@ from diffusion.denoisers import Description
 from diffusion.plan import Plan
 from diffusion.sharing.recipe import Recipe, to_query
 
+MANY = 6  # pictures; more are too small in a third of a phone's width
 PREVIEW_PIXELS = 2**16  # per preview; pictures beyond that are not previewed
 
 
@@ -110,7 +111,7 @@ def film_of(progress: Progress[RunView]) -> str:
         strips.append(Shown(strip(frames, kind), alt, caption))
     captions = [frame.caption for frame in frames]
     label, play = (say_in_each(f"film.{key}") for key in ("label", "play"))
-    return film(strips, frame_size(frames), captions, label, play)
+    return film(strips, frame_size(frames), captions, label, play, len(progress.content.x_t) > MANY)
 
 
 def animated(frames: list[Frame], stem: str) -> str:

@@ -107,11 +107,13 @@ PLAY = (
 )
 
 
-def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label: Words, play: Words) -> str:
+def film(
+    strips: list[Shown], size: tuple[int, int], captions: list[str], label: Words, play: Words, is_large: bool
+) -> str:
     """Return a player for the frames of a run: strips side by side, and one slider that moves them all.
 
     The image of each strip stacks its frames vertically. size: (width, height) of one frame. captions: one per frame,
-    the same in every language.
+    the same in every language. is_large: a frame holds many pictures; on a phone the strips then scroll sideways.
     """
     last = len(captions) - 1
     figures = "".join(
@@ -121,7 +123,8 @@ def film(strips: list[Shown], size: tuple[int, int], captions: list[str], label:
     )
     style = f"--frames:{len(captions)};--last:{max(1, last)};--k:{last};--ratio:{size[0]}/{size[1]}"
     return (
-        f'<div class="film" style="{style}" data-captions="{escape(json.dumps(captions))}">'
+        f'<div class="film{" large" if is_large else ""}" style="{style}" '
+        f'data-captions="{escape(json.dumps(captions))}">'
         f'<div class="strips">{figures}</div><div class="scrub">'
         f'<button type="button" onclick="{escape(PLAY)}" {said(aria_label=play)}></button>'
         f'<input type="range" class="slide" min="0" max="{last}" value="{last}" oninput="{escape(SHOW)}" '
@@ -180,6 +183,14 @@ def notice(title: Words, body: Words, kind: str = "") -> str:
 def broken_link(error: Words) -> str:
     """Return the notice for a link whose settings cannot be used here. error: why."""
     return notice(in_each(lambda language: say(language, "broken.link")), error, "broken")
+
+
+def broken_line(error: Words) -> str:
+    """Return what `broken_link` says in one line, for a tab without a stage."""
+    said = in_each(
+        lambda language: say(language, "errors.part", part=say(language, "broken.link"), problem=error[language])
+    )
+    return f'<div class="plan wrong" role="status"><p>{words(said)}</p></div>'
 
 
 def best_columns(count: int, ratio: float) -> tuple[int, float]:

@@ -85,6 +85,19 @@ def test_a_list_that_is_left_with_tab_closes(open_page):
     expect(page.get_by_role("listbox")).to_have_count(0)
 
 
+def test_arrow_keys_move_between_choices_and_tab_leaves_them(open_page):
+    page = open_page()
+    chosen = page.get_by_role("radio", name="DDIM")
+    chosen.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="DDPM", exact=True)).to_be_checked()
+    expect(page.get_by_role("radio", name="DDPM", exact=True)).to_be_focused()
+    expect(chosen).not_to_be_checked()
+    expect(page).to_have_url(re.compile("sampler=ddpm"))
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.type") != "radio"
+
+
 @pytest.mark.parametrize("height", [900, 720])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_buttons_stay_in_reach_and_jump_nowhere(open_page, height, dark):
