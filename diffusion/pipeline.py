@@ -19,6 +19,7 @@ from diffusion.checkpoint import (
     sketch_checkpoint,
     weight_files,
 )
+from diffusion.checkpoint_config import sample_shape
 from diffusion.denoisers import Denoiser, NetworkDenoiser
 from diffusion.engines.base import Engine, EngineError, TorchEngine
 from diffusion.engines.gpu import gpu_engine
@@ -172,8 +173,7 @@ class DDPMLabPipeline(DiffusionPipeline):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(C, H, W)."""
-        config = self.unet.config
-        return config.in_channels, config.sample_size, config.sample_size
+        return self.unet.config.in_channels, *sample_shape(self.unet.config)
 
     def plan(self, settings: SamplingSettings) -> Plan:
         """Plan a run. Raises FieldError naming the field that does not fit this checkpoint, and its range."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from app.compare.presets import DEFAULT_PRESET, OWN, PRESETS, matching_preset, presets_of
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.texts import DEFAULT, say
 from app.ui.events import Component, Shown
 from app.ui.lazy_import import lazy_import

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.controls.values import controls_of
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from diffusion.errors import FieldError, shortened
 from diffusion.samplers.registry import SAMPLERS
 from diffusion.settings import SamplingSettings

@@ -7,7 +7,7 @@ from app.compare.run import ComparisonView
 from app.controls.codecs import CODECS
 from app.controls.sentences import file_name, pictures_key, plan_sentence, plan_summary
 from app.controls.spec import field_words, sampler_title
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.texts import in_each, say, say_in_each
 from app.ui.address import picture_data, sends
 from app.ui.html import Shown, Words, over, strips, words

@@ -19,7 +19,8 @@ from diffusion.settings import SETTINGS, SamplingSettings
 from diffusion.words import COSINE, ONE_BY_ONE
 
 if TYPE_CHECKING:
-    from app.server.checkpoints import Catalogue, Checkpoint
+    from app.server.checkpoint_facts import Checkpoint
+    from app.server.checkpoints import Catalogue
 
 MIXED, NO_CLASS = "mixed", "none"
 BETAS = ("beta_schedule", "beta_start", "beta_end")

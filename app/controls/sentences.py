@@ -13,7 +13,7 @@ from diffusion.settings import SETTINGS, SamplingSettings
 from diffusion.sharing.recipe import to_query
 
 if TYPE_CHECKING:
-    from app.server.checkpoints import Checkpoint
+    from app.server.checkpoint_facts import Checkpoint
 
 NEAR_ONE = 0.005  # a ratio of noise levels within this of 1 is no mismatch
 # Settings that the line below the pictures names in words of its own

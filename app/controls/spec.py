@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from app.controls.codecs import CODECS, CONTROLS, Codec
 from app.controls.values import facts_of, limits_of
-from app.server.checkpoints import Catalogue, Checkpoint
+from app.server.checkpoint_facts import Checkpoint
+from app.server.checkpoints import Catalogue
 from app.server.options import Options
 from app.texts import say, say_name, texts
 from diffusion.setting_spec import Limits

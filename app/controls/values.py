@@ -14,7 +14,7 @@ from diffusion.setting_spec import Limits
 from diffusion.settings import SETTINGS, SamplingSettings
 
 if TYPE_CHECKING:
-    from app.server.checkpoints import Checkpoint
+    from app.server.checkpoint_facts import Checkpoint
     from app.server.services import Services
     from diffusion.pipeline import DDPMLabPipeline
     from diffusion.plan import Plan

@@ -24,7 +24,7 @@ from app.explore.grids import (
     values_hint,
 )
 from app.explore.value_names import pickable, value_names
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.server.services import Services
 from app.texts import DEFAULT, say, say_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown

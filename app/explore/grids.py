@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from app.controls.codecs import CODECS, MIXED, class_label
 from app.controls.values import limits_of, settings_of
 from app.explore.value_names import value_names
-from app.server.checkpoints import Catalogue, Checkpoint
+from app.server.checkpoint_facts import Checkpoint
+from app.server.checkpoints import Catalogue
 from app.server.options import Options
 from app.texts import say, texts
 from app.ui.lazy_import import lazy_import

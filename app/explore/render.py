@@ -11,7 +11,7 @@ from app.controls.spec import field_words
 from app.explore.files import grid_csv, labelled, seconds_text
 from app.explore.frontier_plot import frontier_csv, said_value, sampler_name
 from app.explore.grids import Frontier, Grid, padded
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.texts import in_each, say, say_in_each
 from app.ui.html import Words, said, words
 from app.ui.images import FASTEST, data_uri, full_columns, png, sheet, visible

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from app.controls.codecs import CODECS, MIXED, NO_CLASS
-from app.server.checkpoints import Catalogue, Checkpoint
+from app.server.checkpoint_facts import Checkpoint
+from app.server.checkpoints import Catalogue
 from app.texts import LANGUAGES, say, say_name, texts
 from diffusion.experiments.axes import FIELDS, SAMPLERS_AND_ETAS, Names
 

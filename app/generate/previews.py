@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.ui.images import data_uri, png, sheet, tiles_of
 
 COLUMNS = 8  # as on samples.png

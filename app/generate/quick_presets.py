@@ -4,7 +4,7 @@ from collections.abc import Callable
 from html import escape
 from urllib.parse import urlencode
 
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.texts import say
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import to_query

@@ -12,7 +12,7 @@ from app.generate.film import EPS_RANGE, KINDS, Frame, animation, frame_size, st
 from app.generate.plots import schedule_csv, schedule_plots
 from app.generate.previews import data_uri_of, samples_uri
 from app.generate.run import RunView
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.texts import in_each, say, say_in_each, say_name
 from app.ui.address import picture_data, sends
 from app.ui.html import Shown, Words, film, notice, panels, results, said, words

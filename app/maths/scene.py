@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from app.controls.values import plan_run
-from app.server.checkpoints import Checkpoint
+from app.server.checkpoint_facts import Checkpoint
 from app.server.services import Services
 from app.texts.messages import PageError, Refusal
 from diffusion.bound_plan import Pair

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.server.checkpoints import Catalogue, Checkpoint
+from app.server.checkpoint_facts import Checkpoint
+from app.server.checkpoints import Catalogue
 from app.server.latency import Latency
 from app.server.limits import check_cost
 from app.server.options import Options

@@ -11,6 +11,8 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
+from diffusion.checkpoint_config import sample_shape
+
 LIMIT = 1e-4  # largest difference allowed between outputs of scale 1; two float32 kernels differ by some 3e-6
 
 
@@ -93,9 +95,8 @@ def checked_engine(make: Callable[[], E], unet: UNet2DModel, computes: str) -> E
 def probe(unet: UNet2DModel, batch: int) -> tuple[Tensor, Tensor, Tensor | None]:
     """Return fixed inputs to test a network with, on its device: x_t, t (fractional, one per picture) and labels."""
     config = unet.config
-    x_t = torch.randn(
-        batch, config.in_channels, config.sample_size, config.sample_size, generator=torch.Generator().manual_seed(0)
-    )
+    shape = batch, config.in_channels, *sample_shape(config)
+    x_t = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     classes = config.num_class_embeds
     labels = None if classes is None else torch.arange(batch).flip(0) % classes
     inputs = (x_t, torch.linspace(0.25, 900.75, batch), labels)

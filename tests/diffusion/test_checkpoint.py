@@ -66,7 +66,6 @@ def test_sharded_weights_load(tmp_path, unet):
         ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "unet/config.json is of a UNet2DConditionModel"),
         ("unet/config.json", {"block_out_channels": [8, 32]}, "tiny: "),
         ("unet/config.json", {"time_embedding_type": "fourier"}, "tiny: "),
-        ("unet/config.json", {"sample_size": [8, 16]}, "sample_size"),
         ("unet/config.json", {"class_embed_type": "timestep"}, "tiny: "),
         ("unet/config.json", {"num_class_embeds": 5}, "do not fit: class_embedding.weight"),
         ("scheduler/scheduler_config.json", {"_class_name": "DDIMScheduler"}, "scheduler_config.json is of a DDIM"),

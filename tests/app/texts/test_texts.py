@@ -142,7 +142,8 @@ NAMES = {
     "DDPM", "DDIM", "CFG", "DPM", "Solver", "UniPC", "PNG", "JSON", "KID", "MB", "base64", "diffusers", "safetensors",
     "pickle", "unet", "scheduler", "reference", "UNet2DModel", "DDPMScheduler", "DDIMScheduler", "config.json",
     "model_index.json", "sample_size", "num_class_embeds", "class_embed_type", "prediction_type",
-    "clip_sample_range", "trained_betas", "num_train_timesteps", "start", "end", "Python",
+    "clip_sample_range", "trained_betas", "block_out_channels", "down_block_types", "up_block_types", "norm_num_groups",
+    "num_train_timesteps", "start", "end", "Python",
 }  # fmt: skip
 FIELDS = sorted({*SamplingSettings.model_fields, *Recipe.model_fields, *(
     "beta_start, beta_end", "betas", "num_train_timesteps", "rescale_betas_zero_snr", "var", "evaluations", "image",
