@@ -255,6 +255,7 @@ def test_the_page_opens_beside_all_of_them(tmp_path):
     for name in ("<b>x", "a\nb", "\u202eabc"):
         (folder / name).mkdir()
     os.mkdir(os.path.join(os.fsencode(folder), b"caf\xe9"))
+    (tmp_path / "home").mkdir()
     with running_app(folder, tmp_path / "home") as address:
         for _ in range(3):
             with urllib.request.urlopen(f"{address}/", timeout=60) as answer:
