@@ -17,7 +17,8 @@ class Description:
 
     engine: the package that computes, see diffusion.engines.base.Engine; threads: CPU threads; precision: of the
     arithmetic, as torch names it ("float32"). guided: two answers are mixed by a guidance scale, so the denoiser is not
-    a likelihood model.
+    a likelihood model. checkpoint_sha256: of the folder that the network was read from (see checkpoint_sha256 in
+    diffusion/checkpoint.py); None for a network that came otherwise.
     """
 
     kind: Literal["network", "data", "gaussian", "mixture"]
@@ -25,6 +26,7 @@ class Description:
     threads: int
     precision: str
     guided: bool = False
+    checkpoint_sha256: str | None = None
 
 
 class Denoiser(Protocol):
@@ -65,6 +67,7 @@ class NetworkDenoiser:
         class_labels: Tensor | None = None,
         guidance_scale: float = 1.0,
         engine: Engine | None = None,
+        checkpoint_sha256: str | None = None,
     ):
         embeddings = unet.config.num_class_embeds
         if (class_labels is None) != (embeddings is None):
@@ -79,6 +82,7 @@ class NetworkDenoiser:
         self.class_labels = class_labels
         self.guidance_scale = guidance_scale
         self.engine = engine or TorchEngine(unet)
+        self.checkpoint_sha256 = checkpoint_sha256
 
     @property
     def description(self) -> Description:
@@ -89,6 +93,7 @@ class NetworkDenoiser:
             threads=self.engine.threads,
             precision=self.engine.precision,
             guided=self.guidance_scale not in (0, 1),
+            checkpoint_sha256=self.checkpoint_sha256,
         )
 
     @torch.no_grad()

@@ -193,8 +193,9 @@ class DDPMLabPipeline(DiffusionPipeline):
         settings = plan.settings
         engine = self.engine if self._is_here else None
         network = NetworkDenoiser(
-            self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale, engine
-        )
+            self.unet, plan.trained, self.scheduler.config.prediction_type, labels, settings.guidance_scale, engine,
+            self._sha256,
+        )  # fmt: skip
         if plan.on_trained_betas:
             return network
         return RescheduledDenoiser(network, plan.schedule, settings.conditioning)

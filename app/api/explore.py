@@ -107,7 +107,7 @@ def _explore(services: Services, axes: dict, settings: dict):
             answer.append({
                 "values": dict(zip(axes, cell.values(found_axes), strict=True)),
                 "settings": cell.plan.settings.model_dump(mode="json"),
-                "images": pngs(services, cell.pipeline, cell.plan, visible(found.result)),
+                "images": pngs(cell.pipeline, cell.plan, visible(found.result)),
                 "network_calls": job.calls,
                 "evaluations": job.evaluations,
                 "seconds": round(found.seconds, 3),

@@ -118,7 +118,7 @@ def _generate(services: Services, fields: dict):
                 yield [], {"step": progress.done, "steps": progress.total}
         seconds = round(time.monotonic() - start, 3)
         run = {"settings": settings.model_dump(mode="json"), "evaluations": plan.evaluations, "seconds": seconds}
-        yield pngs(services, pipeline, plan, progress.content.x_t), run
+        yield pngs(pipeline, plan, progress.content.x_t), run
 
 
 def _compare(services: Services, *runs: dict):
@@ -138,7 +138,7 @@ def _compare(services: Services, *runs: dict):
         }
         found["shares_step_noise"] = pairs.shares_step_noise(plan_a, plan_b)
         found["partings"] = [asdict(one) for one in view.divergences]
-        yield *(pngs(services, *run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
+        yield *(pngs(*run, x_t) for run, x_t in zip(planned, view.x_t, strict=True)), found
 
 
 def settings_object(name: str, fields, drawn_seed: int | None = None) -> SamplingSettings:
@@ -162,13 +162,12 @@ def _planned(services: Services, settings: SamplingSettings) -> "tuple[DDPMLabPi
     return pipeline, pipeline.plan(settings)
 
 
-def pngs(services: Services, pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
+def pngs(pipeline: "DDPMLabPipeline", plan: "Plan", pixels: np.ndarray) -> list[str]:
     """Encode a whole run's pictures as PNG data addresses, each with its own recipe. pixels: (N, H, W, C) uint8."""
     settings, made_by = plan.settings, pipeline.denoiser(plan).description
-    sha256 = services.catalogue.checkpoint(settings.checkpoint).sha256
     images = []
     for number, image in enumerate(pixels):
         part = settings.part(number, number + 1)
-        recipe = Recipe.of(part, image[None], sha256, len(pixels), made_by)
+        recipe = Recipe.of(part, image[None], len(pixels), made_by)
         images.append(data_uri(png(picture(image), recipe, size=(image.shape[1], image.shape[0]))))
     return images

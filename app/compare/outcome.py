@@ -29,12 +29,17 @@ SHELF_BYTES = 50_000_000  # of the comparisons of all visitors
 
 @dataclass(frozen=True, eq=False)
 class MadeComparison:
-    """A comparison that ended, or was stopped. versions: of both runs' checkpoints, their SHA-256."""
+    """A comparison that ended, or was stopped. made_by: what computed both runs."""
 
     plans: tuple[Plan, Plan]
     progress: Progress[ComparisonView]
     made_by: tuple[Description, Description]
-    versions: tuple[str, str]
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        """The SHA-256 of the checkpoints that drew both."""
+        first, second = (str(one.checkpoint_sha256) for one in self.made_by)
+        return first, second
 
     @property
     def key(self) -> str:
@@ -107,11 +112,10 @@ class Outcome:
         made = request and self._made.newest(self.services.visitor(request))
         return made if made and self._versions(made.plans) == made.versions else None
 
-    def run(self, request: gr.Request, query: str) -> tuple[Plan, np.ndarray, bool, float, Description, str] | None:
+    def run(self, request: gr.Request, query: str) -> tuple[Plan, np.ndarray, bool, float, Description] | None:
         """Return the run of these settings in the visitor's newest comparison; None if it is in none.
 
-        As plan, (B, H, W, C) uint8 pictures, whether all numbers were finite, seconds, what computed it, and its
-        checkpoint's SHA-256.
+        As plan, (B, H, W, C) uint8 pictures, whether all numbers were finite, seconds, and what computed it.
         """
         made = self.newest(request)
         if made is None or made.progress.state != "done":
@@ -119,21 +123,20 @@ class Outcome:
         view = made.progress.content
         for k, plan in enumerate(made.plans):
             if to_query(plan.settings) == query:
-                return plan, view.x_t[k], view.is_finite[k], view.seconds[k], made.made_by[k], made.versions[k]
+                return plan, view.x_t[k], view.is_finite[k], view.seconds[k], made.made_by[k]
         return None
 
     def shows(
         self, request: gr.Request, language: str, plans: tuple[Plan, Plan], made_by: tuple[Description, Description]
     ) -> Callable[[Progress[ComparisonView]], Shown]:
         """Return the function that shows the progress of a comparison, and keeps it at its end."""
-        versions = self._versions(plans)
 
         def show(progress: Progress[ComparisonView]) -> Shown:
             if progress.state == "running":
                 self._drawn.drop(request.session_hash)
                 strips = render.strips_of(progress.content)
                 return {self.strips: strips, self.pictures: "", self.plot: gr.update(visible=False)}
-            made = MadeComparison(plans, progress, made_by, versions)
+            made = MadeComparison(plans, progress, made_by)
             self._made.keep(self.services.visitor(request), made.key, made, made.size)
             return self._shown(request, language, made)
 

@@ -40,7 +40,7 @@ class Preview:
     def tell(self, language: str, plans: "tuple[Plan, Plan]", mark: Mark) -> Shown:
         """Return what both runs will do."""
         seconds = tuple(self.services.latency.expected_seconds(plan.settings.checkpoint, plan) for plan in plans)
-        summary, key = render.plan_summaries(plans, seconds, language), render.comparison_key(plans)
+        summary, key = render.plan_summaries(plans, seconds, language), render.pictures_keys(plans)
         summaries = plan_line(summary, key=key, mark=mark)
         return {self.plan: summaries, self.details: render.plan_details(plans, language)}
 

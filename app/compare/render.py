@@ -93,7 +93,7 @@ def outcome(
         def saved(start: int, stop: int, side: int, k=k, images=images, is_whole=is_whole) -> str:
             """Return the address of pictures start..stop-1 of the run, with their recipe if the run is whole."""
             part, shown = plans[k].settings.part(start, stop), images[start:stop]
-            recipe = Recipe.of(part, shown, checkpoints[k].sha256, len(images), made_by[k]) if is_whole else None
+            recipe = Recipe.of(part, shown, len(images), made_by[k]) if is_whole else None
             size = images.shape[2], images.shape[1]
             return data_uri(png(enlarged(together(shown), side), recipe, size=size))
 
@@ -123,10 +123,10 @@ def outcome(
     pairs, label = list(zip(*sides, strict=True)), say_in_each("compare.slider")
     shown = over(pairs, titles, label, square_columns(len(pairs)))
     moved = f'<p class="other" role="status">{words(say_in_each("stage.moved"))}</p>'
-    return f'<div class="compared" data-key="{escape(comparison_key(plans))}">{moved}{shown}{lines}</div>'
+    return f'<div class="compared" data-key="{escape(pictures_keys(plans))}">{moved}{shown}{lines}</div>'
 
 
-def comparison_key(plans: tuple[Plan, Plan]) -> str:
+def pictures_keys(plans: tuple[Plan, Plan]) -> str:
     """Return a key that is equal for all comparisons that make the same pictures."""
     return " ".join(map(pictures_key, plans))
 

@@ -122,7 +122,7 @@ def pictures_key(plan: Plan) -> str:
 
 def file_name(settings: SamplingSettings, *more: str) -> str:
     """Return the name of a file with all pictures of a run. more: further parts of the name."""
-    return f"{'-'.join([settings.checkpoint, settings.sampler, str(settings.seed), *more])}.png"
+    return f"{'-'.join([str(settings.checkpoint), settings.sampler, str(settings.seed), *more])}.png"
 
 
 def images_count(count: int, language: str) -> str:

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def made_elsewhere(
-    plan: "Plan", images: np.ndarray, is_finite: bool, seconds: float, made_by: "Description", version: str
+    plan: "Plan", images: np.ndarray, is_finite: bool, seconds: float, made_by: "Description"
 ) -> MadeRun:
-    """Return a whole run. images: (B, H, W, C) uint8. seconds: that it took. version: its checkpoint's SHA-256."""
+    """Return a whole run. images: (B, H, W, C) uint8. seconds: that it took."""
     total = len(plan.run_pairs)
     progress = Progress("done", total, total, seconds, 0.0, RunView(images, images, is_finite))
-    return MadeRun(plan, progress, made_by, version)
+    return MadeRun(plan, progress, made_by)

@@ -72,7 +72,7 @@ def finished(progress: Progress[RunView], plan: Plan, checkpoint: Checkpoint, ma
     def recipe(start: int, stop: int) -> Recipe | None:
         """Return the recipe of the pictures start..stop-1 of the run; None if it was stopped."""
         part = settings.part(start, stop)
-        return Recipe.of(part, images[start:stop], checkpoint.sha256, len(images), made_by) if is_done else None
+        return Recipe.of(part, images[start:stop], len(images), made_by) if is_done else None
 
     shown = []
     for number, image in enumerate(images):

@@ -31,12 +31,16 @@ SESSIONS = 500  # of which it is known whether a run is on the stage
 
 @dataclass(frozen=True, eq=False)
 class MadeRun:
-    """A run that ended, or was stopped. made_by: what computed it. version: of the checkpoint, its SHA-256."""
+    """A run that ended, or was stopped. made_by: what computed it."""
 
     plan: Plan
     progress: Progress[RunView]
     made_by: Description
-    version: str
+
+    @property
+    def version(self) -> str:
+        """The SHA-256 of the checkpoint that drew it."""
+        return str(self.made_by.checkpoint_sha256)
 
     @property
     def key(self) -> str:
@@ -143,7 +147,7 @@ class Stage:
             self._with_run.keep(request.session_hash, True)
             if progress.state == "running":
                 return {self.stage: views.running(progress)}
-            self.keep(request, MadeRun(plan, progress, made_by, checkpoint.sha256))
+            self.keep(request, MadeRun(plan, progress, made_by))
             return {
                 self.stage: views.finished(progress, plan, checkpoint, made_by),
                 self.film: views.film_of(progress),

@@ -94,8 +94,7 @@ class PageTabs:
         if made := known_run(self.services, self.explore.jobs.known(request), query):
             plan, found = made
             images, is_finite = visible(found.result), bool(found.result.isfinite().all())
-            version = self.services.catalogue.checkpoint(plan.settings.checkpoint).sha256
-            whole = made_elsewhere(plan, images, is_finite, found.seconds, found.made_by, version)
+            whole = made_elsewhere(plan, images, is_finite, found.seconds, found.made_by)
             self.generate.run.adopt(request, whole)
         elif made := self.compare.outcome.run(request, query):
             self.generate.run.adopt(request, made_elsewhere(*made))

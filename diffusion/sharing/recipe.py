@@ -55,13 +55,14 @@ class Recipe(CheckedModel):
     versions: dict[Word, Word] = Field(max_length=8)
 
     @classmethod
-    def of(
-        cls, settings: SamplingSettings, images: np.ndarray, checkpoint_sha256: str, batch: int, made_by: "Description"
-    ) -> Self:
-        """Return the recipe of new pictures. images: (N, H, W, C) uint8. made_by: the denoiser's description."""
+    def of(cls, settings: SamplingSettings, images: np.ndarray, batch: int, made_by: "Description") -> Self:
+        """Return the recipe of new pictures. images: (N, H, W, C) uint8.
+
+        made_by: the description of the denoiser; its network was read from a folder.
+        """
         return cls(
             settings=settings,
-            checkpoint_sha256=checkpoint_sha256,
+            checkpoint_sha256=made_by.checkpoint_sha256,
             pixels_sha256=pixels_sha256(images),
             batch=batch,
             engine=made_by.engine,

@@ -105,7 +105,7 @@ def test_controls_links_and_recipes_keep_it(services, clothes):
 
     pipeline = services.catalogue.pipeline("clothes")
     images = to_uint8(list(pipeline.steps(settings))[-1].x_s)
-    recipe = Recipe.of(settings, images, "0" * 64, 1, pipeline.denoiser(pipeline.plan(settings)).description)
+    recipe = Recipe.of(settings, images, 1, pipeline.denoiser(pipeline.plan(settings)).description)
     file = io.BytesIO()
     Image.fromarray(images[0, :, :, 0]).save(file, "PNG", pnginfo=png_text(recipe))
     assert read_png(file.getvalue())[0].settings == settings

@@ -19,7 +19,7 @@ from diffusion.denoisers import Description
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import KEYWORD, Recipe, compare, pixels_sha256, read_png
 
-MADE_BY = Description(kind="network", engine="torch", threads=1, precision="float32")
+MADE_BY = Description("network", engine="torch", threads=1, precision="float32", checkpoint_sha256="a" * 64)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_saved_pictures_carry_their_settings(catalogue, pipeline):
         assert saved.format == "PNG" and link["download"].endswith(".png")
         recipe = Recipe.from_json(saved.text[KEYWORD])
         own = recipe.settings
-        assert recipe.checkpoint_sha256 == catalogue.checkpoint("clothes").sha256 and recipe.batch == 3
+        assert recipe.checkpoint_sha256 == MADE_BY.checkpoint_sha256 and recipe.batch == 3
         assert recipe.pixels_sha256 == pixels_sha256(last.content.x_t[number : number + 1])
         assert own == settings.part(number, number + 1) and own.seed == 9 + number
         small = np.asarray(saved.resize((8, 8), Image.Resampling.NEAREST))
@@ -176,7 +176,7 @@ def test_pngs_hold_the_very_pixels():
     for channels in (1, 3):
         pixels = np.random.default_rng(2).integers(0, 256, (8, 8, channels), dtype=np.uint8)
         image = picture(pixels)
-        recipe = Recipe.of(SamplingSettings(), pixels[None], "a" * 64, 1, MADE_BY)
+        recipe = Recipe.of(SamplingSettings(), pixels[None], 1, MADE_BY)
         found, again = read_png(png(image, recipe))
         assert np.array_equal(np.asarray(again), np.asarray(image)) and found == recipe
         assert np.array_equal(np.asarray(together(pixels[None])), np.asarray(image))

@@ -21,7 +21,7 @@ from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import KEYWORD, Recipe, compare, from_query, pixels_sha256, png_text, read_png, to_query
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-MADE_BY = Description(kind="network", engine="torch", threads=2, precision="float32")
+MADE_BY = Description("network", engine="torch", threads=2, precision="float32", checkpoint_sha256="a" * 64)
 SETTINGS = [
     SamplingSettings(),
     SamplingSettings(checkpoint="pixel-faces", sampler="ddpm", num_inference_steps=1000, reverse_variance="beta"),
@@ -32,7 +32,7 @@ SETTINGS = [
 
 
 def made(settings=SETTINGS[1], **changes) -> Recipe:
-    found = Recipe.of(settings, PICTURES, "a" * 64, batch=18, made_by=MADE_BY)
+    found = Recipe.of(settings, PICTURES, batch=18, made_by=MADE_BY)
     return Recipe(**(dict(found) | changes)) if changes else found
 
 
