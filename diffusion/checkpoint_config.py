@@ -82,7 +82,7 @@ def call_bytes(config: Mapping[str, Any], height: int, width: int, channels: tup
 def check_scheduler_config(config: Mapping[str, Any], name: str) -> None:
     """Check the kinds and ranges of what the samplers here read in a scheduler's config."""
     if "num_train_timesteps" in config:
-        _whole(config, "num_train_timesteps", name, 1, MAX_TRAIN_TIMESTEPS, SCHEDULER)
+        _whole(config, "num_train_timesteps", name, 2, MAX_TRAIN_TIMESTEPS, SCHEDULER)
     for setting in ("beta_start", "beta_end", "clip_sample_range"):
         value = config.get(setting, 1.0)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -76,9 +76,9 @@ def test_networks_that_cannot_be_are_refused(checkpoint, changes, reason):
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"num_train_timesteps": 10**6}, "num_train_timesteps must be a whole number from 1 to 10000"),
+        ({"num_train_timesteps": 10**6}, "num_train_timesteps must be a whole number from 2 to 10000"),
         ({"num_train_timesteps": 10**8}, "num_train_timesteps"),
-        ({"num_train_timesteps": 0}, "num_train_timesteps"),
+        ({"num_train_timesteps": 1}, "num_train_timesteps"),
         ({"num_train_timesteps": True}, "num_train_timesteps"),
         ({"num_train_timesteps": "1000"}, "num_train_timesteps"),
         ({"beta_end": "a"}, "beta_end must be a finite number"),
