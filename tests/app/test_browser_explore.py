@@ -172,6 +172,7 @@ def test_values_are_picked_or_typed_by_their_names(open_page):
     expect(page.locator(".explored .waiting")).to_have_count(6)
     expect(page.locator(".explored tbody th").first).to_have_text(re.compile(r"DPM-Solver\+\+"))
     choose(page, "Y 轴（纵向）", "画什么")
+    expect(typed).not_to_have_value("DPM++ 2M，heun")  # an example comes with the choice
     typed.fill("裤子、t-shirt/top")
     expect(page.locator(".explored tbody th").first).to_contain_text("裤子")
     typed.fill("裤")

@@ -168,5 +168,6 @@ def test_an_axis_refuses_it_in_a_sentence(open_page):
     axis = page.get_by_label("X 轴（横向）", exact=True)
     axis.click()
     page.get_by_role("option", name="种子", exact=True).click()
+    expect(page.get_by_label("取值：X 轴（横向）")).to_have_value("0-4")  # an example comes with the choice
     page.get_by_label("取值：X 轴（横向）").fill("3, -1")
     expect(plan(page).first).to_contain_text("-1 表示随机，只能填在种子一栏")
