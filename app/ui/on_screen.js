@@ -51,7 +51,7 @@ window.onScreen = (() => {
       if (!location.search) return;
       const draws = new MutationObserver(() => find());
       const find = () => {
-        const wrong = [...document.querySelectorAll(".notice.broken, .plan.wrong")].find((one) => one.offsetParent);
+        const wrong = [...document.querySelectorAll(".notice.broken, .plan.wrong")].find((one) => one.checkVisibility({ visibilityProperty: true }));
         if (!wrong) return;
         stop();
         requestAnimationFrame(() => show(wrong));
