@@ -7,7 +7,7 @@ refused, and so are sizes that no machine should try.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -66,7 +66,7 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
 def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DDIMScheduler]:
     """Like load_checkpoint, but with the network on torch's meta device: its config and shapes, and no weight is kept.
 
-    Names and shapes of the weights are checked in the headers of their files. If they differ, load_checkpoint is used
+    Names, shapes and numbers of the weights are checked in their files. If the names differ, load_checkpoint is used
     instead, since it renames the weights of older networks. Raises CheckpointError as it does.
     """
     folder = Path(folder)
@@ -77,9 +77,12 @@ def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | 
         with torch.device("meta"):
             unet = UNet2DModel.from_config(UNet2DModel.load_config(_unet(folder), local_files_only=True))
         scheduler = _load_scheduler(scheduler_class, folder)
-        shapes = _shapes(files)
     except Exception as error:
         raise _unreadable(folder, error) from error
+    shapes = {}
+    for name, weight in _read_weights(folder, files):
+        _check_finite(folder, name, weight)
+        shapes[name] = list(weight.shape)
     expected = {name: weight.shape for name, weight in unet.state_dict().items()}
     if shapes != {name: list(shape) for name, shape in expected.items()}:
         numbers = sum(shape.numel() for shape in expected.values())
@@ -91,10 +94,6 @@ def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | 
         return load_checkpoint(folder)
     check_network(unet, folder.name)
     check_scheduler(scheduler.config, folder.name)
-    for file in files:
-        with safe_open(file, framework="pt") as weights:
-            for name in weights.keys():  # noqa: SIM118 no dict
-                _check_finite(folder, name, weights.get_tensor(name))
     return unet.eval(), scheduler
 
 
@@ -246,18 +245,21 @@ def _check_finite(folder: Path, name: str, weight: torch.Tensor) -> None:
         raise CheckpointError(folder.name, "weights_not_finite", weight=name)
 
 
-def _unreadable(folder: Path, error: Exception) -> CheckpointError:
+def _unreadable(folder: Path, error: Exception, file: Path | None = None) -> CheckpointError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return CheckpointError(folder.name, "unreadable", reason=reason[:300])
+    where = f"{file.relative_to(folder).as_posix()}: " if file else ""
+    return CheckpointError(folder.name, "unreadable", reason=f"{where}{reason}"[:300])
 
 
-def _shapes(files: list[Path]) -> dict[str, list[int]]:
-    """Return name -> shape of every weight, from the headers of its files."""
-    shapes = {}
+def _read_weights(folder: Path, files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield name and value of every weight, mapped from its file. Raises CheckpointError."""
     for file in files:
-        with safe_open(file, framework="pt") as weights:
-            shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118 no dict
-    return shapes
+        try:
+            with safe_open(file, framework="pt") as weights:
+                for name in weights.keys():  # noqa: SIM118 no dict
+                    yield name, weights.get_tensor(name)
+        except Exception as error:
+            raise _unreadable(folder, error, file) from error
 
 
 def _read_json(folder: Path, path: Path) -> dict:
