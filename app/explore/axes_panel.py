@@ -7,7 +7,6 @@ from urllib.parse import urlencode
 import gradio as gr
 
 from app.controls.panel import START_VALUES, RunControls
-from app.controls.sentences import unusual
 from app.controls.spec import field_words
 from app.controls.values import controls_of, defaults, linked_values, settings_of
 from app.explore.grids import (
@@ -28,11 +27,14 @@ from app.server.checkpoint_facts import Checkpoint
 from app.server.services import Services
 from app.texts import DEFAULT, say, say_in_each
 from app.ui.events import PRIVATE, UNCHANGED, Component, Sent, Shown
+from app.ui.lazy_import import lazy_import
 from app.ui.links import noted_link, page_address, query_fields, query_of
 from app.ui.marks import Mark
 from diffusion.experiments.axes import FIELDS, LEAST_SAMPLES, Axis
 from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import from_query
+
+sentences = lazy_import("app.controls.sentences")
 
 NAMES = ("preset", *(key for axis in AXES for key in (axis, f"{axis}_values")), *FRONTIER)
 IN_LINK = NAMES[1:]
@@ -198,7 +200,7 @@ class ExploreControls:
         try:
             usual = {"checkpoint": checkpoint.name} | defaults(checkpoint, self.services.options)
             left = {name: usual[name] if name in on_axes else value for name, value in values.items()}
-            return unusual(settings_of(left, checkpoint, self.services.options), checkpoint, language)
+            return sentences.unusual(settings_of(left, checkpoint, self.services.options), checkpoint, language)
         except ValueError:  # what is wrong is said elsewhere
             return []
 
