@@ -11,7 +11,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# The headless one first: it opens a page in two thirds of the time
+NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 VERSION_SECONDS, INSTALL_SECONDS = 60, 600
 WHAT_TO_DO = (
     "no Chromium that runs, and none could be installed: say apt-get install chromium (Debian) or "
