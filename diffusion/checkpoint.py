@@ -49,7 +49,7 @@ def load_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | DD
         )
         scheduler = _load_scheduler(scheduler_class, folder)
     except Exception as error:  # diffusers, torch and safetensors raise many types for a broken file
-        raise _unreadable(folder, error) from error
+        raise CheckpointError.unreadable(folder.name, error) from error
     wrong = [name for key in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in report[key]]
     if wrong:  # diffusers only warns, and leaves such weights random
         raise CheckpointError(folder.name, "weights_differ", weight=wrong[0])
@@ -78,7 +78,7 @@ def sketch_checkpoint(folder: str | Path) -> tuple[UNet2DModel, DDPMScheduler | 
             unet = UNet2DModel.from_config(UNet2DModel.load_config(_unet(folder), local_files_only=True))
         scheduler = _load_scheduler(scheduler_class, folder)
     except Exception as error:
-        raise _unreadable(folder, error) from error
+        raise CheckpointError.unreadable(folder.name, error) from error
     shapes = {}
     for name, weight in _read_weights(folder, files):
         _check_finite(folder, name, weight)
@@ -180,7 +180,7 @@ def _checked_files(folder: Path) -> list[Path]:
     try:
         check_weight_bytes(sum(map(regular_size, files)), folder.name)
     except OSError as error:
-        raise _unreadable(folder, error) from None
+        raise CheckpointError.unreadable(folder.name, error) from None
     return files
 
 
@@ -245,12 +245,6 @@ def _check_finite(folder: Path, name: str, weight: torch.Tensor) -> None:
         raise CheckpointError(folder.name, "weights_not_finite", weight=name)
 
 
-def _unreadable(folder: Path, error: Exception, file: Path | None = None) -> CheckpointError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    where = f"{file.relative_to(folder).as_posix()}: " if file else ""
-    return CheckpointError(folder.name, "unreadable", reason=f"{where}{reason}"[:300])
-
-
 def _read_weights(folder: Path, files: list[Path]) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield name and value of every weight, mapped from its file. Raises CheckpointError."""
     for file in files:
@@ -259,7 +253,7 @@ def _read_weights(folder: Path, files: list[Path]) -> Iterator[tuple[str, torch.
                 for name in weights.keys():  # noqa: SIM118 no dict
                     yield name, weights.get_tensor(name)
         except Exception as error:
-            raise _unreadable(folder, error, file) from error
+            raise CheckpointError.unreadable(folder.name, error, file.relative_to(folder).as_posix()) from error
 
 
 def _read_json(folder: Path, path: Path) -> dict:
@@ -274,7 +268,7 @@ def _read_json(folder: Path, path: Path) -> dict:
     except (FileNotFoundError, NotADirectoryError):
         raise CheckpointError(folder.name, "no_folder", file=file) from None
     except OSError as error:
-        raise _unreadable(folder, error) from None
+        raise CheckpointError.unreadable(folder.name, error) from None
     except (ValueError, RecursionError):
         raise CheckpointError(folder.name, "file_not_json", file=file) from None
     if not isinstance(content, dict):

@@ -113,6 +113,12 @@ class CheckpointError(FieldError):
     def fields(self) -> tuple[str, ...]:
         return ("checkpoint",)
 
+    @classmethod
+    def unreadable(cls, name: str, error: Exception, file: str = "") -> Self:
+        """Return the refusal of a folder that raised an error of another kind. file: where, if that is known."""
+        where = f"{file}: " if file else ""
+        return cls(name, "unreadable", reason=f"{where}{first_line(error)}"[:300])
+
 
 class FeatureError(CheckpointError):
     """A checkpoint's feature space cannot be used; as a text one sentence."""
@@ -169,6 +175,11 @@ def _found(finding) -> FieldError:
     elif key == "invalid":
         values["reason"] = str(raised or finding["msg"])
     return FieldError.of(field, key, value, **values)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's text, or else its type, in at most 300 characters."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 def shortened(value) -> str:

@@ -106,9 +106,7 @@ class CompareTab:
             choose = self._choose_checkpoint(side)
             chosen.append(on_choice(form.controls["checkpoint"], choose, self.inputs, form.worded))
             form.reset.click(self._reset(side), self.inputs, form.adapted | self.told, **raw)
-        for choice in chosen:
-            choice.then(self.adapt, self.inputs, adapted, trigger_mode="always_last", **raw)
-        on_settled([edit for form in self.forms for edit in form.edits], self.adapt, self.inputs, adapted)
+        on_settled([edit for form in self.forms for edit in form.edits], self.adapt, self.inputs, adapted, chosen)
         outcome = self.outcome
         events = JobEvents(self.services, "compare", [self.start], self.stop, outcome.progress, self._language)
         run = events.wire(self.start, self.plan_job, self.inputs, outcome.running, outcome.result)

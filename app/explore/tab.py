@@ -104,10 +104,8 @@ class ExploreTab:
         for axis in AXES:
             told = {self.axes.own[f"{axis}_values"], self.axes.picks[axis]} | self.told
             chosen.append(on_choice(self.axes.own[axis], self._choose_field(axis), self.inputs, told))
-        for choice in chosen:
-            choice.then(self.adapt, self.inputs, adapted, trigger_mode="always_last", **raw)
         self.axes.wire_picks(self.inputs, self.form, self._language)
-        on_settled([*self.axes.texts, *self.form.edits], self.adapt, self.inputs, adapted)
+        on_settled([*self.axes.texts, *self.form.edits], self.adapt, self.inputs, adapted, chosen)
         self.form.reset.click(self.reset, self.inputs, adapted, **raw)
 
         starts = [self.start, self.frontier.button]

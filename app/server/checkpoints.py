@@ -163,7 +163,7 @@ class Catalogue:
             found = error.fresh()
         except Exception as error:
             logger.debug("Could not read a folder", exc_info=True)
-            found = unreadable(name, error)
+            found = CheckpointError.unreadable(name, error)
         _log(str(found))
         return found
 
@@ -193,7 +193,7 @@ class Catalogue:
             raise
         except Exception as error:
             logger.debug("Could not read a folder", exc_info=True)
-            raise unreadable(folder.name, error) from None
+            raise CheckpointError.unreadable(folder.name, error) from None
         finally:
             give_back()
 
@@ -229,12 +229,6 @@ class Catalogue:
         if (folder / "config.json").is_file():
             files += sorted(islice(folder.glob(FLAT_WEIGHTS), MAX_FILES))
         return tuple((path.name, *_stamp(path)) for path in files)
-
-
-def unreadable(name: str, error: Exception) -> CheckpointError:
-    """Return the refusal of a folder that raised an error of another kind."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return CheckpointError(name, "unreadable", reason=reason[:300])
 
 
 def _check_name(name: str) -> None:

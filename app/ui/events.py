@@ -44,15 +44,20 @@ SETTLED = "() => new Promise((resolve) => setTimeout(resolve, 50))"
 
 
 def on_settled(
-    triggers: Sequence, handler: Callable[..., Shown], inputs: Set[Component], outputs: Set[Component]
-) -> gr.events.Dependency:
-    """Call a handler when the page has come to rest after one of these events.
+    triggers: Sequence,
+    handler: Callable[..., Shown],
+    inputs: Set[Component],
+    outputs: Set[Component],
+    choices: Sequence[gr.events.Dependency] = (),
+) -> None:
+    """Call a handler when the page has come to rest after one of these events, and after the answers to choices.
 
     An answer may set many controls at once; the handler is then sent all of their new values, or none of them.
     """
     settled = gr.on(triggers, None, js=SETTLED, **PRIVATE)
     how = {"preprocess": False, "trigger_mode": "always_last", **PRIVATE}
-    return settled.then(handler, inputs, outputs, **how)
+    for event in (settled, *choices):
+        event.then(handler, inputs, outputs, **how)
 
 
 def on_choice(

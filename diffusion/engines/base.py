@@ -12,6 +12,7 @@ from diffusers import UNet2DModel
 from torch import Tensor
 
 from diffusion.checkpoint_config import sample_shape
+from diffusion.errors import first_line
 
 LIMIT = 1e-4  # largest difference allowed between outputs of scale 1; two float32 kernels differ by some 3e-6
 
@@ -101,8 +102,3 @@ def probe(unet: UNet2DModel, batch: int) -> tuple[Tensor, Tensor, Tensor | None]
     labels = None if classes is None else torch.arange(batch).flip(0) % classes
     inputs = (x_t, torch.linspace(0.25, 900.75, batch), labels)
     return tuple(None if value is None else value.to(unet.device) for value in inputs)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text, or else its type, in at most 300 characters."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]

@@ -22,8 +22,9 @@ from diffusers import UNet2DModel
 from safetensors import safe_open
 from torch import Tensor
 
-from diffusion.engines.base import EngineError, checked_engine, first_line
+from diffusion.engines.base import EngineError, checked_engine
 from diffusion.engines.onnx_model import MADE_BY, MODEL, write_model
+from diffusion.errors import first_line
 
 KEPT = 12  # newest models that stay in the cache
 PLACE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")  # name of a model's folder in the cache: see _place

@@ -8,7 +8,8 @@ import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from diffusion.engines.base import EngineError, first_line, probe
+from diffusion.engines.base import EngineError, probe
+from diffusion.errors import first_line
 
 OPSET = 18
 MADE_BY = f"onnx_model 2, opset {OPSET}"  # raise the number when cached models must be made again
