@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chromium import NAMES, WHAT_TO_DO, find_chromium, provide_chromium, ways_to_install
+from tests.chromium import NAMES, WHAT_TO_DO, find_chromium, provide_chromium, way_to_the_lighter, ways_to_install
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -35,10 +35,11 @@ class Machine:
     def program(self, name: str, text: str = BROWSER) -> str:
         return self.write(self.bin / name, text)
 
-    def installer(self, name: str, puts: dict | None = None, fails: bool = False) -> str:
-        """A program that logs its arguments and, where they hold a word of `puts`, puts a browser there."""
+    def installer(self, name: str, puts: dict | None = None, fails: bool = False, exact: bool = False) -> str:
+        """A program that logs its arguments and, where they hold (exact: are) a word of puts, puts a browser."""
+        more = "" if exact else "*"
         cases = "".join(
-            f"case \"$*\" in *'{word}'*) /bin/cp '{self.browser}' '{target}';; esac\n"
+            f"case \"$*\" in {more}'{word}'{more}) /bin/cp '{self.browser}' '{target}';; esac\n"
             for word, target in (puts or {}).items()
         )
         return self.program(name, f'#!/bin/sh\necho {name} "$@" >> {self.log}\n{cases}exit {int(fails)}\n')
@@ -105,16 +106,42 @@ def test_a_browser_that_lacks_libraries_gets_them(machine):
 @pytest.mark.parametrize("is_root", [True, False])
 def test_where_its_host_cannot_be_reached_apt_installs_one(machine, is_root):
     python = machine.installer("python", fails=True)
-    machine.installer("apt-get", {"install -qq -y chromium": machine.bin / "chromium"})
+    machine.installer("apt-get", {"install -qq -y chromium": machine.bin / "chromium"}, exact=True)
     machine.sudo()
     assert machine.provide(python, is_root) == str(machine.bin / "chromium")
     wanted = [
         "python -m playwright install --no-shell chromium",
         "apt-get update -qq",
+        "apt-get install -qq -y chromium-headless-shell",
+        "apt-get update -qq",
         "apt-get install -qq -y chromium",
     ]
     assert [call for call in machine.called if call != "sudo"] == wanted
-    assert machine.called.count("sudo") == (0 if is_root else 2)
+    assert machine.called.count("sudo") == (0 if is_root else 4)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_the_lighter_one_is_installed_beside_a_whole_one(machine, comes):
+    whole, shell = machine.program("chromium"), machine.bin / "chromium-headless-shell"
+    machine.installer("apt-get", {"install": shell} if comes else None, fails=not comes)
+    lighter = way_to_the_lighter(machine.environ, is_root=True)
+    assert provide_chromium(machine.playwrights, iter(()), machine.environ, lighter) == (str(shell) if comes else whole)
+    assert machine.called[0] == "apt-get update -qq"
+    before = machine.called
+    named = machine.environ | {"CHROMIUM": whole}
+    assert provide_chromium(machine.playwrights, iter(()), named, lighter) == whole
+    if comes:  # it is there now: nothing is asked again
+        assert provide_chromium(machine.playwrights, iter(()), machine.environ, lighter) == str(shell)
+    assert machine.called == before
+
+
+def test_without_a_password_means_without_asking_for_one(machine):
+    machine.installer("apt-get")
+    assert way_to_the_lighter(machine.environ, is_root=False) == []  # no sudo
+    machine.sudo()
+    assert [command[1] for command in way_to_the_lighter(machine.environ, is_root=False)] == ["-n", "-n"]
+    (machine.bin / "apt-get").unlink()
+    assert way_to_the_lighter(machine.environ, is_root=True) == []
 
 
 def test_who_may_not_install_is_told_what_to_do(machine):
