@@ -5,6 +5,7 @@ sentences here are those of the library and the command line; the web page has i
 """
 
 import re
+import unicodedata
 from typing import Self
 
 from pydantic import BaseModel, ValidationError
@@ -180,6 +181,28 @@ def _found(finding) -> FieldError:
 def first_line(error: Exception) -> str:
     """Return the first line of an error's text, or else its type, in at most 300 characters."""
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+def printable(text: str, most: int = 200) -> str:
+    """Return a text from outside, such as a file's name, as it can be shown anywhere: one line, valid Unicode, short.
+
+    Bytes that are no UTF-8, control characters and marks that turn the direction of writing are escaped.
+    """
+    shown = "".join(_escaped(c) if _is_unsafe(c) else c for c in text)
+    return shown if len(shown) <= most else f"{shown[: most - 3]}..."
+
+
+def _is_unsafe(c: str) -> bool:
+    # Zs: spaces; the two joiners belong to emoji and to scripts such as Persian's
+    return not c.isprintable() and unicodedata.category(c) != "Zs" and c not in "\u200c\u200d"
+
+
+def _escaped(c: str) -> str:
+    if "\udc80" <= c <= "\udcff":  # how Python passes on a byte that is no UTF-8
+        return f"\\x{ord(c) - 0xDC00:02x}"
+    return (
+        c.encode("unicode_escape").decode("ascii") if ord(c) < 128 else c.encode("ascii", "backslashreplace").decode()
+    )
 
 
 def shortened(value) -> str:

@@ -5,6 +5,8 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from diffusion.depth import Scale, deep_levels, fit_levels, is_deep
+
 HALF_BIN = 1 / 255  # half the distance between two grey levels on [-1, 1]
 
 
@@ -37,11 +39,13 @@ def fit(
     """Convert a picture as a camera or a paint program saved it to (size, size, C) uint8.
 
     Turned upright by its EXIF tag, alpha laid over white, resized so that it fills the square, cropped at the centre.
-    mode: "L" (C = 1) or "RGB" (C = 3).
+    mode: "L" (C = 1) or "RGB" (C = 3). More than 8 bits are scaled as those of a set of this one picture.
     """
+    if is_deep(picture):
+        levels, extremes = deep_levels(picture)
+        pixels = Scale.choose(extremes).to_8_bits(fit_levels(levels, size, resample))
+        return in_mode(pixels, mode)
     picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":  # Pillow's own conversion would saturate
-        picture = Image.fromarray((np.asarray(picture) * _grey_scale(picture)).round().clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA")
         picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
@@ -49,9 +53,9 @@ def fit(
     return pixels.reshape(size, size, -1)
 
 
-def _grey_scale(picture: Image.Image) -> float:
-    """Return the factor that scales the levels of a deep grey picture to 0..255."""
-    if picture.mode.startswith("I;16"):
-        return 1 / 257
-    top = np.asarray(picture).max()
-    return 255.0 if picture.mode == "F" and top <= 1 else 1 / 257 if top > 255 else 1.0
+def in_mode(pixels: np.ndarray, mode: str) -> np.ndarray:
+    """Convert (H, W, 1 or 3) uint8 to grey, "L", or "RGB"."""
+    if pixels.shape[-1] == (1 if mode == "L" else 3):
+        return pixels
+    picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+    return np.asarray(picture.convert(mode)).reshape(*pixels.shape[:2], -1)

@@ -24,6 +24,8 @@ def prepare(config: TrainConfig) -> tuple[Training, Run]:
     warnings = list(data.warnings)
     if config.mixed_precision == "bf16" and accelerator.device.type == "cpu" and bf16_is_emulated():
         warnings.append("mixed_precision: this processor has no bf16 and emulates it many times slower; use no")
+    for note in data.notes:
+        accelerator.print(f"data: {note}")
     for warning in warnings:
         accelerator.print(f"warning: {warning}")
     unet = load_unet(config, data) if config.init_from else build_unet(config, data)

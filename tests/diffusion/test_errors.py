@@ -19,17 +19,10 @@ def named_keys() -> set[str]:
     found = set()
     for path in DIFFUSION.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Call) and len(node.args) >= 2 and isinstance(node.args[1], ast.Constant):
-                name = ast.unparse(node.func)
-                if name in (
-                    "FieldError",
-                    "FieldError.of",
-                    "CheckpointError",
-                    "FeatureError",
-                    "super().__init__",
-                    "cls",
-                ):
-                    found.add(node.args[1].value)
+            if not isinstance(node, ast.Call) or ast.unparse(node.func) not in RAISERS or len(node.args) < 2:
+                continue
+            if isinstance(node.args[1], ast.Constant) and isinstance(node.args[1].value, str):
+                found.add(node.args[1].value)
     return found | {setting.when.error for setting in SETTINGS.values() if setting.when and setting.when.error}
 
 

@@ -10,7 +10,7 @@ from tests.program_copy import copy_program, run_checks, write_above
 FIELD = '    least_side: int = Field(0, ge=0, le=256, description="Leave out pictures with a shorter side.")\n'
 USE = """    from PIL import Image
 
-    files = [[path for path in found if min(Image.open(path).size) >= config.least_side] for found in files]
+    sources = [source for source in sources if min(Image.open(source.content).size) >= config.least_side]
 """
 
 
@@ -18,5 +18,5 @@ USE = """    from PIL import Image
 def test_an_option_of_the_data_is_one_field_and_its_use(tmp_path):
     copy = copy_program(tmp_path)
     write_above(copy / "training" / "data" / "config.py", "    seed: int = Field(", FIELD)
-    write_above(copy / "training" / "data" / "folder.py", "    labels = [_labels(", USE)
+    write_above(copy / "training" / "data" / "folder.py", "    layout = sort_out(", USE)
     run_checks(copy, "tests/training/toy_option.py")

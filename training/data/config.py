@@ -26,6 +26,9 @@ class DataConfig(CheckedModel):
     resample: Literal["lanczos", "nearest", "bicubic"] = Field(
         "lanczos", description="How pictures of a folder are resized (nearest for pixel art)."
     )
+    frames: Literal["first", "all"] = Field(
+        "first", description="What to take of a file with several frames (GIF, TIFF, APNG, WebP)."
+    )
     test_fraction: float = Field(0.1, gt=0, lt=1, description="Share held out if the data have no test split.")
     image_column: str | None = Field(
         None, description="Column of the pictures in a Hub data set; by default found by its type."

@@ -1,100 +1,82 @@
 """Reads a folder of images as a data set; the class of a picture is the sub-folder it is in."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from diffusion.errors import printable
+from training.data.checks import warnings_of
 from training.data.config import DataConfig
+from training.data.finding import find_files
+from training.data.layout import UNKNOWN_CLASS, Layout, sort_out
 from training.data.pictures import DataError, DataSet, Pictures
-from training.data.reading import DEFAULT_SIZE, Source, read_all, warnings_of, with_channels
+from training.data.reading import DEFAULT_SIZE, ReadPictures, Source, identify, read_all, with_channels
 from training.data.split import split_off_test
-
-SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
-TEST_FOLDERS = ("test", "validation", "valid", "val")
+from training.data.tally import Tally
 
 
 def read_folder(folder: Path, config: DataConfig) -> DataSet:
     """Read all pictures below `folder`, cropped to squares of config.image_size, by default of 32.
 
-    Layout: pictures directly in the folder (no classes), or one sub-folder per class. Either can lie below train/ and
-    test/ (or validation/); otherwise config.test_fraction of the pictures is held out. config.color "auto" is RGB
-    unless every picture is grey. Unreadable pictures are skipped, and named and counted in the warnings.
-    Raises DataError if nothing usable is found.
+    What is a picture, its content decides; which is which, see layout.py. Without held-out pictures,
+    config.test_fraction of the training pictures is held out. config.color "auto" is RGB unless every picture is grey.
+    Every file is used or counted, by reason, in the notes and warnings. Raises DataError if nothing usable is found.
     """
-    image_size = config.image_size or DEFAULT_SIZE
     if not folder.is_dir():
-        raise DataError(f"data: {folder} is not a folder")
-    roots = _roots(folder)
-    files = [_files_below(root) for root in roots]
-    class_names = _class_names(files[0], roots[0])
-    labels = [_labels(found, root, class_names) for found, root in zip(files, roots, strict=True)]
-    broken: list[str] = []
-    sources = [[Source(str(path), path) for path in found] for found in files]
-    read = [read_all(found, image_size, config.resample, broken) for found in sources]
-    images = with_channels(config.color, [pixels for pixels, _ in read])
-    splits = [
-        Pictures(pixels, None if known is None else known[kept])
-        for pixels, (_, kept), known in zip(images, read, labels, strict=True)
-    ]
-    train, test = splits if len(splits) == 2 else split_off_test(splits[0], config.test_fraction, config.seed)
-    name = folder.resolve().name
+        raise DataError(f"data: {printable(str(folder))} is not a folder")
+    tally = Tally()
+    sources = identify([_source(path, folder) for path in find_files(folder, tally)], tally)
+    if not sources:
+        told = [f"data: no pictures found below {printable(str(folder))}", *tally.warnings(), *tally.notes()]
+        raise DataError("; ".join(told))
+    layout = sort_out([source.content for source in sources], folder, tally)
+    sources = [_source(path, folder) for split in layout.splits for path in split]
+    read = read_all(sources, config.image_size or DEFAULT_SIZE, config.resample, config.frames == "all", tally)
+    pictures, origin, folders = _with_classes(read, layout, sources, tally)
+    pictures = Pictures(with_channels(config.color, pictures.images), pictures.labels)
+    is_test = origin >= len(layout.splits[0])
+    if is_test.any():
+        train, test = pictures.at(np.flatnonzero(~is_test)), pictures.at(np.flatnonzero(is_test))
+    else:
+        train, test = split_off_test(pictures, config.test_fraction, config.seed, origin)
+    name = printable(folder.resolve().name)
+    used, vanished = len(np.unique(origin)), layout.vanished(tally, folders)
     return DataSet(
         name,
         train,
         test,
-        class_names=class_names,
+        class_names=folders,
         source=f"{len(train) + len(test)} pictures from a folder named {name}",
-        warnings=warnings_of(train, class_names, broken),
+        notes=(
+            f"{used} of {used + tally.total} files used: {len(train)} pictures to train on, {len(test)} held out",
+            *layout.notes,
+            *read.notes,
+            *tally.notes(),
+        ),
+        warnings=(*tally.warnings(), *read.warnings, *warnings_of(train, folders, vanished)),
     )
 
 
-def _roots(folder: Path) -> list[Path]:
-    """Return the folder of the training pictures and, if it is separate, that of the test pictures."""
-    parts = {path.name.casefold(): path for path in sorted(folder.iterdir()) if path.is_dir()}
-    if "train" not in parts:
-        return [folder]
-    held_out = next((parts[name] for name in TEST_FOLDERS if name in parts), None)
-    known = {"train", held_out.name.casefold()} if held_out else {"train"}
-    others = sorted(path.name for name, path in parts.items() if name not in known and not name.startswith("."))
-    if others:
-        raise DataError(f"data: {folder} has a folder train beside {', '.join(others)}; which are the classes?")
-    return [parts["train"], held_out] if held_out else [parts["train"]]
+def _source(path: Path, folder: Path) -> Source:
+    return Source(str(path.relative_to(folder)), path)
 
 
-def _files_below(root: Path) -> list[Path]:
-    found = []
-    for place, folders, names in os.walk(root, followlinks=True):  # Path.rglob does not follow links to folders
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    found = sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.is_file())
-    if not found:
-        raise DataError(f"data: no pictures found below {root} (looked for {', '.join(sorted(SUFFIXES))})")
-    return found
+def _with_classes(
+    read: ReadPictures, layout: Layout, sources: list[Source], tally: Tally
+) -> tuple[Pictures, np.ndarray, tuple[str, ...] | None]:
+    """Label pictures by their folders; a class needs a training picture that could be read.
 
-
-def _class_names(files: list[Path], root: Path) -> tuple[str, ...] | None:
-    """Return the sorted names of the sub-folders, or None if the pictures lie in the folder itself."""
-    tops = [path.relative_to(root).parts for path in files]
-    loose = sum(len(parts) == 1 for parts in tops)
-    if loose == len(files):
-        return None
-    if loose:
-        raise DataError(
-            f"data: {loose} pictures lie in {root} itself and {len(files) - loose} in sub-folders; "
-            "put every picture into the sub-folder of its class, or all of them into one folder"
-        )
-    return tuple(sorted({parts[0] for parts in tops}))
-
-
-def _labels(files: list[Path], root: Path, class_names: tuple[str, ...] | None) -> np.ndarray | None:
-    own = _class_names(files, root)
-    if class_names is None:
-        return None
-    if own is None:
-        raise DataError(f"data: the training pictures have classes, those in {root} lie in no sub-folder")
-    unknown = sorted(set(own) - set(class_names))
-    if unknown:
-        raise DataError(f"data: {root} has the classes {', '.join(unknown)}, which the training pictures do not have")
-    position = {name: number for number, name in enumerate(class_names)}
-    return np.array([position[path.relative_to(root).parts[0]] for path in files], dtype=np.int64)
+    Returns the pictures, the position of each one's file in the sources, and the names of the folders of the classes.
+    """
+    is_train = read.source < len(layout.splits[0])
+    if not is_train.any():
+        raise DataError(f"data: none of the {len(layout.splits[0])} training pictures could be read")
+    if layout.folders is None:
+        return Pictures(read.images), read.source, None
+    labels = np.concatenate(layout.labels)[read.source]
+    present = np.unique(labels[is_train])
+    known = np.isin(labels, present)
+    for position in np.unique(read.source[~known]):
+        tally.add(UNKNOWN_CLASS, sources[position].name, sources[position].kind)
+    folders = tuple(layout.folders[label] for label in present)
+    return Pictures(read.images[known], np.searchsorted(present, labels[known])), read.source[known], folders

@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 
+from training.data.checks import warnings_of
 from training.data.config import DataConfig
 from training.data.pictures import DataError, DataSet, Pictures
-from training.data.reading import Source, own_size, read_all, warnings_of, with_channels
+from training.data.reading import Source, own_size, read_all, with_channels
 from training.data.split import split_off_test
+from training.data.tally import Tally
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
 
@@ -46,14 +48,19 @@ def read_hub(repo_id: str, config: DataConfig) -> DataSet:
     class_names, labels = _labels(used, label_column, repo_id)
     sources = [_sources(split.cast_column(image_column, datasets.Image(decode=False)), image_column) for split in used]
     size = config.image_size or own_size(sources[0])
-    broken: list[str] = []
-    read = [read_all(found, size, config.resample, broken) for found in sources]
-    images = with_channels(config.color, [pixels for pixels, _ in read])
-    pictures = [
-        Pictures(pixels, None if known is None else known[kept])
-        for pixels, (_, kept), known in zip(images, read, labels, strict=True)
-    ]
-    train, test = pictures if held_out else split_off_test(pictures[0], config.test_fraction, config.seed)
+    tally = Tally()
+    everything = [source for found in sources for source in found]
+    read = read_all(everything, size, config.resample, config.frames == "all", tally)
+    known = None if label_column is None else np.concatenate(labels)[read.source]
+    pictures = Pictures(with_channels(config.color, read.images), known)
+    is_test = read.source >= len(sources[0])
+    if is_test.all():
+        raise DataError(f"{repo_id}: none of its {len(sources[0])} training pictures could be read")
+    if is_test.any():
+        train, test = pictures.at(np.flatnonzero(~is_test)), pictures.at(np.flatnonzero(is_test))
+    else:
+        train, test = split_off_test(pictures, config.test_fraction, config.seed, read.source)
+    rows = len(np.unique(read.source))
     return DataSet(
         Path(name).name,
         train,
@@ -61,7 +68,8 @@ def read_hub(repo_id: str, config: DataConfig) -> DataSet:
         class_names=class_names,
         license=str(used[0].info.license or "unknown"),
         source=f"Hugging Face Hub: {repo_id}",
-        warnings=warnings_of(train, class_names, broken),
+        notes=(f"{rows} of {len(everything)} rows used: {len(train)} to train on, {len(test)} held out", *read.notes),
+        warnings=(*tally.warnings(), *read.warnings, *warnings_of(train, class_names)),
         hub_id=name,
     )
 

@@ -9,6 +9,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
+from diffusion.errors import printable
 from diffusion.pixels import fit
 
 TAKE_SEED = 0  # any fixed number: decides which pictures represent their set
@@ -87,7 +88,10 @@ class Pictures:
 
 @dataclass(frozen=True, eq=False)
 class DataSet:
-    """Training and test pictures that share no picture, and what the model card says about them."""
+    """Training and test pictures that share no picture, and what the model card says about them.
+
+    notes: what was decided while reading them; warnings: what should be seen before hours are spent on them.
+    """
 
     name: str
     train: Pictures
@@ -97,8 +101,11 @@ class DataSet:
     source: str = ""
     warnings: tuple[str, ...] = field(default=())
     hub_id: str | None = None
+    notes: tuple[str, ...] = field(default=())
 
     def __post_init__(self):
+        for name, value in (("name", printable(self.name)), ("class_names", _unique(self.class_names))):
+            object.__setattr__(self, name, value)  # they come from folders and the Hub, and go into JSON and the page
         if self.class_names is not None:
             for split in (self.train, self.test):
                 if split.labels is None or (
@@ -119,6 +126,14 @@ class DataSet:
     def sha256(self) -> str:
         """Hash all pictures and labels of both splits."""
         return hashlib.sha256(f"{self.train.sha256()} {self.test.sha256()}".encode()).hexdigest()
+
+
+def _unique(names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return class names as they can be written and shown anywhere, no two alike."""
+    if names is None:
+        return None
+    shown = [printable(name) or "(no name)" for name in names]
+    return tuple(f"{name} ({number})" if shown.count(name) > 1 else name for number, name in enumerate(shown))
 
 
 def to_pillow(image: np.ndarray) -> Image.Image:

@@ -1,19 +1,23 @@
 """Holds out test pictures from data that come without any."""
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from training.data.pictures import DataError, Pictures
 
 
-def split_off_test(pictures: Pictures, test_fraction: float, seed: int) -> tuple[Pictures, Pictures]:
+def split_off_test(
+    pictures: Pictures, test_fraction: float, seed: int, origin: np.ndarray | None = None
+) -> tuple[Pictures, Pictures]:
     """Split pictures into training and test pictures by seed, class by class; identical pictures stay together.
 
-    test_fraction in (0, 1); the test set gets at least one picture. Raises DataError for fewer than two different
-    pictures.
+    test_fraction in (0, 1); the test set gets at least one picture. origin: (N,) numbers of the files they come from;
+    frames of one file stay together too. Raises DataError for fewer than two different pictures.
     """
     flat = pictures.images.reshape(len(pictures), -1)
     _, twin_group = np.unique(flat, axis=0, return_inverse=True)
-    twin_group = twin_group.reshape(-1)
+    twin_group = _joined(twin_group.reshape(-1), origin)
     groups = int(twin_group.max()) + 1
     if groups < 2:
         raise DataError("data: at least two different pictures are needed, one to train on and one to test with")
@@ -31,3 +35,14 @@ def split_off_test(pictures: Pictures, test_fraction: float, seed: int) -> tuple
         is_test[rng.integers(groups)] = False
     held_out = is_test[twin_group]
     return pictures.at(np.flatnonzero(~held_out)), pictures.at(np.flatnonzero(held_out))
+
+
+def _joined(group: np.ndarray, origin: np.ndarray | None) -> np.ndarray:
+    """Join groups that share an origin. group, origin: (N,). Returns the number of each one's joined group, (N,)."""
+    if origin is None or len(np.unique(origin)) == len(origin):
+        return group
+    edges = coo_array(
+        (np.ones(len(group)), (group, group.max() + 1 + origin)), shape=(n := group.max() + origin.max() + 2, n)
+    )
+    part = connected_components(edges, directed=False)[1][group]
+    return np.unique(part, return_inverse=True)[1].reshape(-1)
