@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks import memory, samplers, sampling, startup, streaming, training_speed, visitors
 from benchmarks.table import Row, print_rows
+from diffusion.console import accept_any_encoding
 from training.samples import CACHE
 
 PARTS: dict[str, Callable[..., Iterator[Row]]] = {
@@ -58,4 +59,5 @@ def rows(parts: list[str], options) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -22,6 +22,7 @@ from diffusers import UNet2DModel
 from app.server.options import ROOT
 from benchmarks.sampling import SHIPPED, quiet
 from benchmarks.table import in_turns
+from diffusion.console import accept_any_encoding
 from diffusion.engines.base import TorchEngine, probe
 from diffusion.engines.gpu import gpu_engine
 from diffusion.engines.onnx import onnx_engine
@@ -144,4 +145,5 @@ def _inputs(unet: UNet2DModel, batch: int) -> tuple:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

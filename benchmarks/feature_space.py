@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageFilter
 
+from diffusion.console import accept_any_encoding
 from diffusion.metrics.distances import fid, kid, shuffled
 from diffusion.metrics.features import load_feature_space
 from training.data import Pictures
@@ -84,4 +85,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -19,6 +19,7 @@ from app.server.checkpoints import Catalogue
 from app.server.options import ROOT
 from benchmarks.startup import environment, started
 from benchmarks.table import Row, print_rows
+from diffusion.console import accept_any_encoding
 
 LIMIT = 1.3
 
@@ -76,4 +77,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -13,6 +13,7 @@ import time
 import torch
 from accelerate.state import AcceleratorState
 
+from diffusion.console import accept_any_encoding
 from training.config import TrainConfig
 from training.presets import preset
 from training.start import prepare
@@ -63,4 +64,5 @@ def _images_per_second(training) -> float:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from app.server.options import ROOT
 from benchmarks.sampling import SHIPPED
+from diffusion.console import accept_any_encoding
 from diffusion.engines.base import TorchEngine, probe
 from diffusion.engines.onnx import fed, session_options
 from diffusion.engines.onnx_model import write_model
@@ -81,4 +82,5 @@ def of_torch(unet, batch: int, calls: int) -> tuple[Counter, Counter]:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks import table
+from diffusion.console import accept_any_encoding
 from diffusion.metrics.distances import kid_of_few, shuffled
 from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
@@ -166,4 +167,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

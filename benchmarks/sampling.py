@@ -18,6 +18,7 @@ from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler
 
 from app.server.options import ROOT
 from benchmarks.table import Row, in_turns, print_rows
+from diffusion.console import accept_any_encoding
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.sampling import image_generators, noise_like
 from diffusion.settings import SamplingSettings
@@ -143,4 +144,5 @@ def quiet(pipeline):
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from diffusion.console import accept_any_encoding
 from diffusion.metrics.distances import kid_difference, kid_of_few, shuffled
 from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
@@ -63,4 +64,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

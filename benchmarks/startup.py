@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from app.controls.values import DEFAULTS
 from app.server.options import ROOT
 from benchmarks.table import Row, print_rows
+from diffusion.console import accept_any_encoding
 from tests.app.running import free_port
 
 PAGE, FIRST = 1.3, 1.5
@@ -143,4 +144,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

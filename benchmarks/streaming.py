@@ -20,6 +20,7 @@ from app.server.network import in_network_thread
 from app.server.options import ROOT
 from app.ui.html import progress_line
 from benchmarks.table import Row, print_rows
+from diffusion.console import accept_any_encoding
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 
@@ -71,4 +72,5 @@ def with_page(pipeline: DDPMLabPipeline, settings: SamplingSettings) -> tuple[fl
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

@@ -29,6 +29,7 @@ from accelerate.state import AcceleratorState
 from tqdm import tqdm
 
 from benchmarks.diffusers_example import BATCH_SIZE, DiffusersExample
+from diffusion.console import accept_any_encoding
 from diffusion.metrics.distances import distance
 from diffusion.metrics.features import load_feature_space
 from diffusion.pipeline import DDPMLabPipeline
@@ -223,4 +224,5 @@ def _measured(checkpoint: Path, data: str, samples: int) -> dict:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     sys.exit(main())

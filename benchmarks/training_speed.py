@@ -18,6 +18,7 @@ import torch
 from benchmarks.sampling import SIDE
 from benchmarks.table import Row, in_turns, print_rows
 from benchmarks.training import THEIRS, batch_size, endless_steps
+from diffusion.console import accept_any_encoding
 from training.config import TrainConfig
 from training.data import DataConfig, load_data
 from training.network import build_unet
@@ -62,4 +63,5 @@ def rows(rounds: int = 3, steps: int = 4, data: str = DATA) -> Iterator[Row]:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

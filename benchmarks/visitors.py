@@ -20,6 +20,7 @@ from app.server.checkpoints import Catalogue
 from app.server.options import ROOT
 from benchmarks.startup import started
 from benchmarks.table import Row, print_rows
+from diffusion.console import accept_any_encoding
 
 RATE, WAIT = 0.95, 2.0
 
@@ -73,4 +74,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main()

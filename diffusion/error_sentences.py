@@ -16,6 +16,7 @@ SENTENCES = {
     "finite": "Input should be a finite number, got {got}",
     "yes_no": "Input should be a valid boolean, got {got}",
     "text": "Input should be a valid string, got {got}",
+    "unicode": "must be a text that UTF-8 can write (rename the file or folder, or make a link to it), got {got}",
     "pattern": "String should match pattern {pattern}, got {got}",
     "too_long": "must be at most {most} characters long, got {got}",
     "too_many_values": "must have at most {most} values, got {got}",

@@ -30,6 +30,7 @@ PYDANTIC = {
     "bool_type": ("yes_no", {}),
     "bool_parsing": ("yes_no", {}),
     "string_type": ("text", {}),
+    "string_unicode": ("unicode", {}),
     "string_pattern_mismatch": ("pattern", {"pattern": "pattern"}),
     "string_too_long": ("too_long", {"most": "max_length"}),
     "too_long": ("too_many_values", {"most": "max_length"}),

@@ -107,3 +107,15 @@ def test_the_page_starts_from_its_own_package():
     source = (REPOSITORY / "app.py").read_text(encoding="utf-8")
     named = {node.module.split(".")[0] for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ImportFrom)}
     assert named == {"app"}
+
+
+def commands() -> list[str]:
+    """Every file that is run as a command."""
+    places = [REPOSITORY / "app.py", *(p for room in (*ROOMS, "benchmarks") for p in (REPOSITORY / room).rglob("*.py"))]
+    return [str(p.relative_to(REPOSITORY)) for p in places if "__main__" in p.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("path", sorted(set(commands()) - {"app/texts/traditional.py"}))  # it prints nothing
+def test_a_command_prints_to_any_encoding(path):
+    path = "app/server/options.py" if path == "app.py" else path
+    assert "accept_any_encoding()" in (REPOSITORY / path).read_text(encoding="utf-8")

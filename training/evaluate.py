@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from diffusion.checkpoint import checkpoint_sha256
+from diffusion.console import accept_any_encoding
 from diffusion.metrics.distances import distance, fid, nearest
 from diffusion.metrics.features import FeatureSpace, has_feature_space, load_feature_space, save_feature_space
 from diffusion.metrics.texture import texture, texture_features
@@ -80,11 +81,18 @@ class Evaluation:
     """Measurements of one checkpoint: each part yields its evaluation.json entry, again whenever it knows more."""
 
     def __init__(
-        self, checkpoint: Path, cache: Path = CACHE, quick: bool = False, seed: int = SEED, counts: Counts = FULL
+        self,
+        checkpoint: Path,
+        cache: Path = CACHE,
+        quick: bool = False,
+        seed: int = SEED,
+        counts: Counts = FULL,
+        data: str | None = None,
     ):
         self.checkpoint, self.cache, self.quick, self.seed, self.counts = checkpoint, cache, quick, seed, counts
+        self.data = data
         self.pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
-        self.space = feature_space(checkpoint, counts.to_learn)
+        self.space = feature_space(checkpoint, counts.to_learn, data)
 
     def settings(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> SamplingSettings:
         """Return the settings of a protocol's samples."""
@@ -161,7 +169,7 @@ class Evaluation:
         """
         count = self._count()
         images = self.samples("ddim", 50, count)
-        pool = training_pictures(self.checkpoint)
+        pool = training_pictures(self.checkpoint, self.data)
         features = self.space.features(pool.images)
         of_samples, index = nearest(self.space.features(images), features)
         of_held_out, _ = nearest(self.space.held_out[:count], features)
@@ -183,21 +191,21 @@ class Evaluation:
         return self.counts.quick if self.quick else self.counts.small
 
 
-def feature_space(checkpoint: Path, to_learn: int = IMAGES) -> FeatureSpace:
+def feature_space(checkpoint: Path, to_learn: int = IMAGES, data: str | None = None) -> FeatureSpace:
     """Load the checkpoint's feature space; fit it first if it is missing, which needs the data set."""
     state = processes()
     if not has_feature_space(checkpoint) and state.is_main_process:
         print(f"{checkpoint.name}: fitting a feature network to its data, once ...")
         reference = Pictures.read(checkpoint / "reference" / "train.npz")
-        save_feature_space(fit_features(data_of(checkpoint), reference, to_learn), checkpoint / "reference")
+        save_feature_space(fit_features(data_of(checkpoint, data), reference, to_learn), checkpoint / "reference")
     state.wait_for_everyone()
     return load_feature_space(checkpoint)
 
 
-def training_pictures(checkpoint: Path) -> Pictures:
+def training_pictures(checkpoint: Path, data: str | None = None) -> Pictures:
     """Return all training pictures, or those of reference/ if the data set is unavailable or has changed."""
     try:
-        return data_of(checkpoint).train
+        return data_of(checkpoint, data).train
     except (DataError, OSError):
         return Pictures.read(checkpoint / "reference" / "train.npz")
 
@@ -224,6 +232,7 @@ def main(arguments: list[str] | None = None, counts: Counts = FULL) -> int:
     parser.add_argument("--quick", action="store_true", help="small numbers of pictures, in minutes")
     parser.add_argument("--cache", type=Path, default=CACHE, help=f"folder of the samples (default {CACHE})")
     parser.add_argument("--threads", type=int, help="CPU threads of each process")
+    parser.add_argument("--data", help="where the pictures lie now, if not where they lay during the training")
     options = parser.parse_args(arguments)
     if options.threads is not None:
         if options.threads < 1:
@@ -231,7 +240,7 @@ def main(arguments: list[str] | None = None, counts: Counts = FULL) -> int:
         torch.set_num_threads(options.threads)
     state = processes()
     try:
-        evaluation = Evaluation(options.checkpoint, options.cache, options.quick, counts=counts)
+        evaluation = Evaluation(options.checkpoint, options.cache, options.quick, counts=counts, data=options.data)
         for part in options.only:
             for found in getattr(evaluation, part)():
                 if state.is_main_process:
@@ -254,4 +263,5 @@ def report(checkpoint: Path, found: dict) -> None:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     sys.exit(main())

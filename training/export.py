@@ -3,6 +3,7 @@
 `python -m training.export RUN_FOLDER` exports the last saved state of a running or stopped run.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -15,10 +16,11 @@ from pathlib import Path
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
 
+from diffusion.console import accept_any_encoding
 from training.card import write_card
 from training.config import TrainConfig
 from training.data import DataError, DataSet
-from training.features import carry_over
+from training.features import WHERE_NOW, carry_over
 from training.loop import Training
 from training.milestones import export_milestones
 from training.reporting import history
@@ -126,15 +128,23 @@ def _device_name(device: torch.device) -> str:
     return f"{device.type} ({platform.machine()}, {os.cpu_count()} cores)"
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: list[str] | None = None) -> int:
     """Export the last saved state of a run. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m training.export", description=main.__doc__.split(".")[0] + ".")
+    parser.add_argument("run_folder", type=Path, metavar="RUN_FOLDER", help="such as runs/my-pictures")
+    parser.add_argument("--data", help="where the pictures lie now, if not where they lay during the training")
+    options = parser.parse_args(arguments)
     try:
-        folder = Path(arguments[0] if len(arguments) == 1 else "")
+        folder = options.run_folder
         if not (folder / "run.json").is_file():
-            raise RunError("usage: python -m training.export RUN_FOLDER (a folder that holds a run.json)")
+            raise RunError(f"RUN_FOLDER: {folder} holds no run.json; runs are in runs/, each in a folder of its name")
         settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
         here = {"output_dir": str(folder.parent), "name": folder.name, "resume": True, "trackers": ()}
-        training, run = prepare(TrainConfig(**settings | here))
+        here |= {} if options.data is None else {"data": options.data}
+        try:
+            training, run = prepare(TrainConfig(**settings | here))
+        except DataError as error:
+            raise DataError(f"{error}. {WHERE_NOW}") from error
         if run.state is None:
             raise RunError(f"{folder} has no saved state yet")
         print(f"exported to {export_run(training, run)}")
@@ -145,4 +155,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    accept_any_encoding()
+    sys.exit(main())

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from diffusion.console import accept_any_encoding
 from diffusion.metrics.features import (
     FEATURES,
     RECORD,
@@ -139,11 +140,21 @@ def carry_over(old: Path, new: Path, data_sha256: str) -> bool:
     return True
 
 
-def data_of(checkpoint: Path) -> DataSet:
-    """Load the data set that a checkpoint was trained on. Raises DataError if its pictures have changed."""
+WHERE_NOW = "If the pictures lie elsewhere now, say where with --data"
+
+
+def data_of(checkpoint: Path, moved_to: str | None = None) -> DataSet:
+    """Load the data set that a checkpoint was trained on.
+
+    moved_to: where the pictures lie now, as a training's --data says it, if not where they lay. Raises DataError if
+    they are not there, or have changed.
+    """
     record = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
-    settings = record["settings"]
-    data = load_data(DataConfig(**{name: settings[name] for name in DataConfig.model_fields if name in settings}))
+    settings = record["settings"] | ({} if moved_to is None else {"data": moved_to})
+    try:
+        data = load_data(DataConfig(**{name: settings[name] for name in DataConfig.model_fields if name in settings}))
+    except DataError as error:
+        raise DataError(f"{error}. {WHERE_NOW}") from error
     if data.sha256() != record["data"]["sha256"]:
         raise DataError(f"{checkpoint.name}: the pictures of {settings['data']} are not those it was trained on")
     return data
@@ -154,11 +165,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m training.features", description=__doc__.splitlines()[0])
     parser.add_argument("checkpoints", nargs="+", type=Path, metavar="CHECKPOINT")
     parser.add_argument("--images", type=int, default=IMAGES, help=f"pictures to learn from (default {IMAGES:,})")
+    parser.add_argument("--data", help="where the pictures lie now, if not where they lay during the training")
     options = parser.parse_args(arguments)
     try:
         for checkpoint in options.checkpoints:
             reference = Pictures.read(checkpoint / "reference" / "train.npz")
-            space = fit_features(data_of(checkpoint), reference, options.images)
+            space = fit_features(data_of(checkpoint, options.data), reference, options.images)
             save_feature_space(space, checkpoint / "reference")
             seen = space.record["accuracy"]
             classes = "no classes" if seen is None else f"{seen:.2%} of the test pictures' classes"
@@ -170,4 +182,5 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     sys.exit(main())

@@ -28,6 +28,7 @@ from tqdm import tqdm
 from diffusion.bound import reverse_variances
 from diffusion.bound_plan import BoundPlan
 from diffusion.checkpoint import checkpoint_sha256
+from diffusion.console import accept_any_encoding
 from diffusion.denoisers import Denoiser
 from diffusion.derivation.c10_how_good import (
     SEED,
@@ -206,4 +207,5 @@ def main(arguments: list[str] | None = None, quick: Size = QUICK) -> int:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     sys.exit(main())

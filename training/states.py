@@ -12,8 +12,9 @@ from accelerate import Accelerator
 from training.config import FREE_ON_RESUME, TrainConfig
 
 STATE_PREFIX = "step-"
-# These can change too, but not bit for bit: a longer run (its learning rate follows), or other hardware
-CHANGEABLE = FREE_ON_RESUME | {"steps", "minutes", "threads", "cpu", "compile"}
+# These can change too, but not bit for bit: a longer run (its learning rate follows), or other hardware. What the data
+# are, their hash decides, wherever they lie
+CHANGEABLE = FREE_ON_RESUME | {"data"} | {"steps", "minutes", "threads", "cpu", "compile"}
 
 
 class RunError(Exception):
@@ -62,6 +63,8 @@ def claim_run(config: TrainConfig, data_hash: str) -> Run:
         known = json.loads(record.read_text(encoding="utf-8"))
         _refuse_another_training(config, known, data_hash)
         check_checkpoint(config, known["run_id"])
+        if known["config"].get("data") != config.data:  # the next export finds the pictures where they lie now
+            write_json(record, known | {"config": known["config"] | {"data": config.data}})
         return Run(known["run_id"], state.name if state else None, known.get("earlier_hours", 0.0))
     if record.exists() and not config.overwrite:
         at = f" at {state.name}" if state else ""

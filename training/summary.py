@@ -9,6 +9,8 @@ from diffusers import UNet2DModel
 from diffusers.utils import logging
 from torch.utils.flop_counter import FlopCounterMode
 
+from diffusion.console import accept_any_encoding
+
 COLUMNS = [
     "checkpoint", "pictures", "classes", "parameters", "GFLOP", "steps", "hours", "on", "held-out ε error",
     "FID (floor)", "N", "right class (real)",
@@ -65,4 +67,5 @@ def _quality(evaluation: Path) -> tuple[str, str, str]:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     main(Path(sys.argv[1] if len(sys.argv) > 1 else "checkpoints"))

@@ -9,6 +9,7 @@ import torch
 import tyro
 from accelerate import Accelerator
 
+from diffusion.console import accept_any_encoding
 from training.config import TrainConfig
 from training.data import DataError
 from training.export import export_run
@@ -165,4 +166,5 @@ def next_steps(target: Path) -> str:
 
 
 if __name__ == "__main__":
+    accept_any_encoding()
     sys.exit(main())

@@ -245,4 +245,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # any terminal or pipe, whatever its encoding
     sys.exit(main())

@@ -225,4 +225,5 @@ def main():
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # any terminal or pipe, whatever its encoding
     sys.exit(main())

@@ -51,7 +51,6 @@ def test_every_depth_in_16_bits_is_read_on_its_own_scale(tmp_path, bits, suffix)
         (lambda x: 3 * x, 0, 3),
         (lambda x: 300 * x - 100, -100, 200),
     ],
-    ids=str,
 )
 def test_floats_of_every_usual_range(tmp_path, made, black, white):
     for number, x in enumerate(pictures()):

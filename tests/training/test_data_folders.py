@@ -1,16 +1,21 @@
 """Folders as they come from cameras, downloads and other systems: every file is used, or counted by its reason."""
 
 import io
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from diffusion.errors import FieldError
+from tests.training.tiny import REPOSITORY, command, tiny_config
 from training.data import DataConfig, DataSet, load_data
 from training.data.finding import find_files
 from training.data.tally import Tally
+from training.states import checkpoint_folder
 
 
 def picture(path: Path, number: int = 0, format: str | None = None, size=(12, 10)) -> Path:
@@ -275,3 +280,25 @@ def test_names_in_any_bytes_give_names_that_can_be_written(tmp_path):
     assert {"\\xb9\\xb7", "猫", "new\\nline", "<b>bold"} <= set(data.class_names)
     for text in (*data.notes, *data.warnings, data.source, data.name):
         text.encode("utf-8")
+
+
+@pytest.mark.parametrize("encoding", ["ascii"])
+def test_a_training_ends_with_its_checkpoint_whatever_the_names_and_the_output(tmp_path, encoding):
+    folder = tmp_path / "画 \U0001f408 Köpfe"
+    for name in ("猫\udcff", "chien é"):
+        pictures(folder / name, 12, first=len(name))
+    config = tiny_config(
+        tmp_path, data=str(folder), image_size=8, steps=2, checkpoints_dir=str(tmp_path / "模型 \U0001f408")
+    )
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "PYTHONIOENCODING": encoding, "LC_ALL": "C"}
+    done = subprocess.run(command(config), cwd=REPOSITORY, env=environment, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    checkpoint = checkpoint_folder(config)
+    record = json.loads((checkpoint / "training.json").read_text(encoding="utf-8"))
+    assert record["data"]["class_names"] == ["chien é", "猫\\xff"]
+    assert b"exported to " in done.stdout and (checkpoint / "unet").is_dir()
+
+
+def test_a_path_that_utf_8_cannot_write_is_refused_before_the_first_step(tmp_path):
+    with pytest.raises(FieldError, match=r"^data: must be a text that UTF-8 can write .*rename the file or folder"):
+        DataConfig(data=str(tmp_path / "\udcb9"))

@@ -128,7 +128,7 @@ def test_a_run_that_still_goes_on_can_be_exported(tmp_path, capsys):
     assert export.main([str(run_folder(fresh))]) == 1
     assert "has no saved state yet" in capsys.readouterr().err
     assert export.main([str(tmp_path)]) == 1
-    assert "usage: python -m training.export RUN_FOLDER" in capsys.readouterr().err
+    assert f"RUN_FOLDER: {tmp_path} holds no run.json" in capsys.readouterr().err
 
 
 def test_fine_tuning_starts_from_the_checkpoints_weights(tmp_path):

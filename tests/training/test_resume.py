@@ -13,8 +13,11 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from tests.training.tiny import REPOSITORY, command, run, same_tensors, state_weights, tiny_config
+from training import export
+from training.data import DataError
+from training.features import data_of
 from training.start import prepare
-from training.states import latest_state, run_folder
+from training.states import checkpoint_folder, latest_state, run_folder
 from training.train import main
 
 LONG = dict(steps=60, save_every=7, sample_every=30, dropout=0.1, flip=True)
@@ -197,6 +200,32 @@ def test_another_training_is_not_resumed_by_mistake(tmp_path, capsys, monkeypatc
     assert main([*command(tiny_config(tmp_path, learning_rate=2e-3))[3:], "--resume"]) == 1
     assert "--learning-rate was 0.001 and is now 0.002" in capsys.readouterr().err
     assert main([*command(tiny_config(tmp_path, data="mnist"))[3:], "--resume"]) == 1
+    assert "the pictures are not those that the run began with" in capsys.readouterr().err
+
+
+def test_the_same_pictures_elsewhere_resume_export_and_are_found_again(tmp_path, capsys):
+    here, there = tmp_path / "here", tmp_path / "there"
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        path = here / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(path)
+    config = tiny_config(tmp_path, data=str(here), image_size=8)
+    assert main(command(config)[3:]) == 0
+    here.rename(there)
+    folder, checkpoint = str(run_folder(config)), checkpoint_folder(config)
+    assert export.main([folder]) == 1
+    assert "say where with --data" in capsys.readouterr().err
+    with pytest.raises(DataError, match="say where with --data"):
+        data_of(checkpoint)
+    assert len(data_of(checkpoint, str(there)).train) == 36
+    assert export.main([folder, "--data", str(there)]) == 0
+    assert len(data_of(checkpoint).train) == 36  # the export wrote where they lie now
+    there.rename(here)
+    assert main([*command(tiny_config(tmp_path, data=str(here), image_size=8, steps=24))[3:], "--resume"]) == 0
+    assert export.main([folder]) == 0  # and so did the resumed run
+    (here / "a" / "0.png").unlink()
+    assert export.main([folder]) == 1
     assert "the pictures are not those that the run began with" in capsys.readouterr().err
 
 
