@@ -39,9 +39,9 @@ from training.data import DataConfig, load_data
 from training.evaluate import SPACING
 from training.network import build_unet
 from training.presets import PRESETS
+from training.safe_files import write_json
 from training.samples import draw_samples
 from training.start import bf16_is_emulated, prepare
-from training.states import write_json
 from training.summary import flops_of_one_call
 from training.train import train
 

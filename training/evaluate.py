@@ -36,9 +36,9 @@ from training.card import write_evaluation
 from training.data import DataError, Pictures
 from training.features import IMAGES, data_of, fit_features
 from training.report import as_markdown
+from training.safe_files import write_json
 from training.samples import CACHE, SHARD, draw_samples, drawn_classes, processes
 from training.snapshots import contact_sheet
-from training.states import write_json
 
 PARTS = ("fid", "texture", "bits", "accuracy", "neighbours")
 GUIDANCE = 2.0

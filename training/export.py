@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -24,9 +23,10 @@ from training.features import WHERE_NOW, carry_over
 from training.loop import Training
 from training.milestones import export_milestones
 from training.reporting import history
+from training.safe_files import making, partial_of, put_in_place, recover, write_json
 from training.snapshots import contact_sheet, sample_grid
 from training.start import prepare
-from training.states import Run, RunError, checkpoint_folder, remove_folder, run_folder, write_json
+from training.states import Run, RunError, checkpoint_folder, run_folder
 
 MAX_SHARD = "9MB"  # a Space accepts files up to 10 MB in git without LFS
 REFERENCE_TRAIN, REFERENCE_TEST = 10_000, 2_000
@@ -40,12 +40,21 @@ def export_run(training: Training, run: Run) -> Path:
 
     Contents: model_index.json, unet/ (EMA weights, safetensors), scheduler/, training.json, samples.png, README.md (the
     model card), reference/ (a sample of the training and test pictures with their labels, 8-bit) and the run's
-    milestones/.
+    milestones/. A kill at any moment leaves a whole checkpoint, the old or the new one. Raises DiskFull.
     """
+    target = checkpoint_folder(training.config)
+    recover(target)
+    partial = partial_of(target)
+    weights = sum(p.numel() for p in training.raw_unet.parameters())
+    with making(partial, target.parent, "a checkpoint", 4 * weights + 2 * REFERENCE_BYTES):
+        _write_checkpoint(training, run, partial, target)
+        put_in_place(target)
+    return target
+
+
+def _write_checkpoint(training: Training, run: Run, partial: Path, target: Path) -> None:
+    """Write the folder. target: the checkpoint that it will replace, whose feature space it may keep."""
     config, data = training.config, training.data
-    target = checkpoint_folder(config)
-    partial = target.with_name(f".{target.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     (partial / "reference").mkdir(parents=True)
     scheduler = DDPMScheduler(
         num_train_timesteps=config.num_train_timesteps,
@@ -70,9 +79,6 @@ def export_run(training: Training, run: Run) -> Path:
     write_card(partial, training, record)
     for file in filter(Path.is_file, partial.rglob("*")):
         file.chmod(0o644)  # safetensors makes files readable by their owner only; a server runs as another user
-    remove_folder(target)
-    os.replace(partial, target)
-    return target
 
 
 def save_reference(data: DataSet, folder: Path, most_bytes: int = REFERENCE_BYTES) -> None:
@@ -142,7 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
         here = {"output_dir": str(folder.parent), "name": folder.name, "resume": True, "trackers": ()}
         here |= {} if options.data is None else {"data": options.data}
         try:
-            training, run = prepare(TrainConfig(**settings | here))
+            training, run = prepare(TrainConfig(**settings | here), alone=False)
         except DataError as error:
             raise DataError(f"{error}. {WHERE_NOW}") from error
         if run.state is None:

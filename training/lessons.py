@@ -52,8 +52,8 @@ from diffusion.schedule import NoiseSchedule
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import visited_timesteps
 from training.data import DataError, Pictures
+from training.safe_files import write_json
 from training.samples import CACHE, draw_samples
-from training.states import write_json
 
 FACTS = "facts.npz"
 EVERY_UNTIL = 20  # every t up to this one is measured: nearly all bits are there

@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 from training.loop import Training
-from training.states import run_folder, write_json
+from training.safe_files import making, sync, write_json
+from training.states import run_folder
 
 FOLDER = "milestones"
 RECORD = "milestones.json"
@@ -34,8 +35,10 @@ def save_milestone(training: Training, milestone: int) -> None:
     with training.ema_weights() as unet:
         weights = {name: weight.to(torch.float16).contiguous() for name, weight in unet.state_dict().items()}
     partial = file.with_name("." + file.name)
-    save_file(weights, partial)
-    partial.replace(file)
+    with making(None, folder, "a milestone", 2 * sum(weight.numel() for weight in weights.values())):
+        save_file(weights, partial)
+        sync(partial)
+        partial.replace(file)
     record = folder / RECORD
     known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     known[file.name] = {

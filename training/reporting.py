@@ -42,7 +42,10 @@ class Reporter:
             total=100, disable=not accelerator.is_main_process, bar_format=BAR, mininterval=1.0, dynamic_ncols=True
         )
         if accelerator.is_main_process and self.metrics.exists():
-            self._forget_after(progress.step)
+            entries, damaged = whole_entries(self.metrics)
+            if damaged:
+                self.say(f"warning: {self.metrics} has {damaged} damaged lines, which are left out")
+            self._forget_after(progress.step, entries)
 
     def step(self, record: StepRecord) -> None:
         """Add one step's record; every log_every steps, write the means."""
@@ -101,10 +104,12 @@ class Reporter:
         )
         self.bar.update(100 * record.fraction - self.bar.n)
 
-    def _forget_after(self, step: int) -> None:
+    def _forget_after(self, step: int, entries: list[dict]) -> None:
         """Drop what a killed run logged after the state it resumes from, and a line cut short by the kill."""
-        kept = [json.dumps(entry) for entry in whole_entries(self.metrics) if entry["step"] <= step]
-        self.metrics.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        kept = "".join(json.dumps(entry) + "\n" for entry in entries if entry["step"] <= step)
+        partial = self.metrics.with_name("." + self.metrics.name)
+        partial.write_text(kept, encoding="utf-8")
+        partial.replace(self.metrics)
 
 
 def means(records: list[StepRecord], num_train_timesteps: int) -> dict[str, float]:
@@ -128,16 +133,28 @@ def means(records: list[StepRecord], num_train_timesteps: int) -> dict[str, floa
     }
 
 
-def whole_entries(metrics: Path) -> list[dict]:
-    """Return the entries of a log, without a line that a kill cut short."""
-    return [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+def whole_entries(metrics: Path) -> tuple[list[dict], int]:
+    """Return the entries of a log, and how many lines are damaged; the last, which a kill can cut short, is not one."""
+    lines = metrics.read_bytes().split(b"\n")
+    found = [_entry(line) for line in lines]
+    damaged = sum(bool(line.strip()) and entry is None for line, entry in zip(lines[:-1], found, strict=False))
+    return [entry for entry in found if entry is not None], damaged
+
+
+def _entry(line: bytes) -> dict | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    usable = isinstance(entry, dict) and all(isinstance(value, int | float) for value in entry.values())
+    return entry if usable and isinstance(entry.get("step"), int) else None
 
 
 def history(metrics: Path, points: int = HISTORY_POINTS) -> list[dict]:
     """Return at most `points` evenly chosen entries of the log, and every entry with a held-out error."""
     if not metrics.exists():
         return []
-    entries = whole_entries(metrics)
+    entries, _ = whole_entries(metrics)
     plain = [entry for entry in entries if "loss" in entry]
     held_out = [entry for entry in entries if "loss" not in entry]
     chosen = np.linspace(0, len(plain) - 1, min(points, len(plain))).round().astype(int) if plain else []

@@ -14,10 +14,11 @@ from training.network import as_built, build_unet, load_unet
 from training.states import Run, RunError, claim_run, run_folder, state_folder
 
 
-def prepare(config: TrainConfig) -> tuple[Training, Run]:
-    """Return the training of this config, at its start or at its last saved state, and its run.
+def prepare(config: TrainConfig, alone: bool = True) -> tuple[Training, Run]:
+    """Return the training of this config, at its start or at its last whole state, and its run.
 
-    Raises DataError, RunError or ValueError, saying what to do, before anything on disk is changed.
+    alone: keep other processes from training this run; False to export one that may be going on. Raises DataError,
+    RunError or ValueError, saying what to do, before anything on disk is changed.
     """
     accelerator = make_accelerator(config, run_folder(config))
     data = load_data(config)
@@ -30,22 +31,25 @@ def prepare(config: TrainConfig) -> tuple[Training, Run]:
         accelerator.print(f"warning: {warning}")
     unet = load_unet(config, data) if config.init_from else build_unet(config, data)
     training = Training(as_built(config, unet), data, accelerator, unet)
-    run = _claim_together(config, data.sha256(), accelerator)
+    run = _claim_together(config, data.sha256(), accelerator, alone)
     state = state_folder(config, run)
     if state:
-        accelerator.load_state(str(state))
+        try:
+            accelerator.load_state(str(state))
+        except Exception as error:  # an unpickler or torch raises anything on what has no checksums to find it by
+            raise RunError(f"{state} cannot be loaded ({error}); delete it to go on from the one before") from error
         training.ema.to(accelerator.device)
         training.ema.cur_decay_value = training.ema.get_decay(training.ema.optimization_step)  # not saved by EMA
         accelerator.print(f"going on from {state.name}, {training.progress.seconds / 60:.1f} minutes into the run")
     return training, run
 
 
-def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerator) -> Run:
+def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerator, alone: bool) -> Run:
     """Claim the run in the main process and share the outcome, or the refusal, with all processes."""
     outcome: list[Run | str | None] = [None]
     if accelerator.is_main_process:
         try:
-            outcome[0] = claim_run(config, data_hash)
+            outcome[0] = claim_run(config, data_hash, lambda text: accelerator.print(f"warning: {text}"), alone)
         except RunError as error:
             outcome[0] = str(error)
     broadcast_object_list(outcome)
@@ -68,6 +72,35 @@ def compile_mode(config: TrainConfig) -> str:
     return "reduce-overhead" if on_gpu and config.accumulation == 1 else "default"
 
 
+SHARDING = {"DEEPSPEED": "DeepSpeed", "FSDP": "FSDP", "MEGATRON_LM": "Megatron-LM", "PARALLELISM_CONFIG": "parallelism"}
+
+
+def _take_the_launchers_word(config: TrainConfig) -> None:
+    """Refuse what `accelerate launch`, or its config file, asks for and this training would not do.
+
+    Raises ValueError.
+    """
+    asked = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked not in ("no", config.mixed_precision):
+        can = "give the training the same flag" if asked in ("bf16", "fp16") else "this training has no, bf16 and fp16"
+        raise ValueError(
+            f"mixed_precision: accelerate launch asks for {asked} and the training's settings say "
+            f"{config.mixed_precision}; {can}: --mixed-precision {asked if asked in ('bf16', 'fp16') else 'bf16'}"
+        )
+    parts = os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    if parts != "1":
+        raise ValueError(
+            f"accumulation: accelerate launch asks for {parts} steps of accumulation; say --accumulation {parts}, "
+            "which splits a batch and leaves its gradient as it is"
+        )
+    for name, word in SHARDING.items():
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false").lower() in ("1", "true", "yes", "on"):
+            raise ValueError(
+                f"{word}: accelerate launch asks for it; a network this small fits every device and is trained by "
+                "plain data parallelism (--multi_gpu), without sharding"
+            )
+
+
 def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
     """Make the Accelerator of this config. Raises ValueError, naming the field that this machine cannot serve."""
     if os.environ.get("ACCELERATE_USE_CPU") == "True" and "MASTER_ADDR" in os.environ and "RANK" not in os.environ:
@@ -76,6 +109,7 @@ def make_accelerator(config: TrainConfig, folder: Path) -> Accelerator:
             "(huggingface/accelerate#2741). For several on one CPU: "
             "accelerate launch --multi_gpu --num_processes 2 -m training.train --cpu ..."
         )
+    _take_the_launchers_word(config)
     if config.threads:
         torch.set_num_threads(config.threads)
     if config.mixed_precision == "fp16" and (config.cpu or not torch.cuda.is_available()):

@@ -1,17 +1,31 @@
 """The run's folder: which training owns it, and its saved states, each complete or absent."""
 
 import json
-import os
 import shutil
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from accelerate import Accelerator
+from filelock import FileLock, Timeout
 
+from diffusion.errors import printable
 from training.config import FREE_ON_RESUME, TrainConfig
+from training.safe_files import (
+    damaged_files,
+    making,
+    partial_of,
+    put_in_place,
+    recover,
+    remove_folder,
+    write_checksums,
+    write_json,
+)
 
 STATE_PREFIX = "step-"
+RECORD = "run.json"
+BYTES_OF_A_PARAMETER = 16  # in a state: the weight, two moments of AdamW, and the EMA, in 32 bits each
 # These can change too, but not bit for bit: a longer run (its learning rate follows), or other hardware. What the data
 # are, their hash decides, wherever they lie
 CHANGEABLE = FREE_ON_RESUME | {"data"} | {"steps", "minutes", "threads", "cpu", "compile"}
@@ -36,8 +50,7 @@ def check_checkpoint(config: TrainConfig, run_id: str) -> None:
     target = checkpoint_folder(config)
     if not target.exists() or config.overwrite:
         return
-    record = target / "training.json"
-    if record.exists() and json.loads(record.read_text(encoding="utf-8")).get("run_id") == run_id:
+    if (_read(target / "training.json") or {}).get("run_id") == run_id:
         return
     raise RunError(f"{target} already holds a checkpoint of another training: choose another --name, or --overwrite it")
 
@@ -51,22 +64,41 @@ class Run:
     earlier_hours: float
 
 
-def claim_run(config: TrainConfig, data_hash: str) -> Run:
+def claim_run(config: TrainConfig, data_hash: str, say: Callable[[str], None] = print, alone: bool = True) -> Run:
     """Start or resume the run of this config; call this in the main process only.
 
-    Everything is checked before anything is changed. Raises RunError if the folder, or the checkpoint that the run
-    would write, holds another training, so that nothing is lost by mistake.
+    Everything is checked before anything is changed. A damaged state is put aside and the newest whole one taken, a
+    damaged run.json is restored from it; `say` gets a sentence of each. alone: keep the run for this process; False to
+    export a run that may be going on, of which nothing is changed. Raises RunError if the folder, or the checkpoint
+    that the run would write, holds another training, or another process is training it, so that nothing is lost.
     """
     folder = run_folder(config)
-    record, state = folder / "run.json", latest_state(folder)
+    if alone:
+        _keep_others_out(folder)
+    record = folder / RECORD
     if record.exists() and config.resume:
-        known = json.loads(record.read_text(encoding="utf-8"))
+        whole, damaged = _whole_and_damaged(folder)
+        known = _known_run(folder, whole, say)
         _refuse_another_training(config, known, data_hash)
         check_checkpoint(config, known["run_id"])
-        if known["config"].get("data") != config.data:  # the next export finds the pictures where they lie now
-            write_json(record, known | {"config": known["config"] | {"data": config.data}})
-        return Run(known["run_id"], state.name if state else None, known.get("earlier_hours", 0.0))
+        if damaged and not whole:
+            raise RunError(
+                f"{folder}: no saved state is whole ({'; '.join(map(_told, damaged))}); start with --overwrite"
+            )
+        for state, files in damaged:
+            say(f"{_told((state, files))}: it is put aside, and the run goes on from {whole[-1].name}")
+        if alone:
+            _tidy(config)
+            for state, _ in damaged:  # or the run would take its place in the order of steps for saved
+                remove_folder(aside := state.with_name(f"damaged-{state.name}"))
+                state.rename(aside)
+            if known["config"].get("data") != config.data:  # the next export finds the pictures where they lie now
+                known = known | {"config": known["config"] | {"data": config.data}}
+            if known != _read(record):
+                write_json(record, known)
+        return Run(known["run_id"], whole[-1].name if whole else None, known.get("earlier_hours", 0.0))
     if record.exists() and not config.overwrite:
+        state = latest_state(folder)
         at = f" at {state.name}" if state else ""
         raise RunError(
             f"{folder} already holds a training{at}: add --resume to go on with it, --overwrite to start again, "
@@ -74,12 +106,71 @@ def claim_run(config: TrainConfig, data_hash: str) -> Run:
         )
     run = Run(uuid.uuid4().hex, None, _hours_of(config.init_from))
     check_checkpoint(config, run.run_id)
+    _tidy(config)
     if record.exists():
         remove_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = {"run_id": run.run_id, "data_sha256": data_hash, "earlier_hours": run.earlier_hours}
     write_json(record, written | {"config": config.model_dump(mode="json")})
     return run
+
+
+_kept: dict[Path, FileLock] = {}  # by the runs that this process trains, until it ends
+
+
+def _keep_others_out(folder: Path) -> None:
+    """Lock a run's folder for this process. Raises RunError if another process has it."""
+    folder = folder.resolve()
+    if folder in _kept:
+        return
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise RunError(
+            f"{folder}: another process is training this run now; choose another --name or --output-dir"
+        ) from None
+    _kept[folder] = lock
+
+
+def _tidy(config: TrainConfig) -> None:
+    """Delete what a killed save or export has left, and finish a replacement of the checkpoint."""
+    recover(checkpoint_folder(config))
+    for rest in (run_folder(config) / "states").glob(f".{STATE_PREFIX}*"):
+        shutil.rmtree(rest, ignore_errors=True)
+
+
+def _whole_and_damaged(folder: Path) -> tuple[list[Path], list[tuple[Path, list[str]]]]:
+    """Return the whole states, oldest first, and those newer than all of them that are damaged, with their files."""
+    states, damaged = _states(folder), []
+    while states and (files := damaged_files(states[-1])):
+        damaged.append((states.pop(), files))
+    return states, damaged
+
+
+def _told(state: tuple[Path, list[str]]) -> str:
+    return f"{state[0].name} is damaged ({', '.join(map(printable, state[1]))})"
+
+
+def _known_run(folder: Path, states: list[Path], say: Callable[[str], None]) -> dict:
+    """Return the content of run.json, or if it is damaged, its copy in the newest whole state. Raises RunError."""
+    for place in (folder, *reversed(states)):
+        known = _read(place / RECORD)
+        if known is not None and {"run_id", "data_sha256", "config"} <= set(known):
+            if place != folder:
+                say(f"{folder / RECORD} is damaged: it is restored from {place.name}")
+            return known
+    raise RunError(f"{folder / RECORD} is damaged, and no saved state has a copy of it; start again with --overwrite")
+
+
+def _read(path: Path) -> dict | None:
+    """Return a JSON object, or None if the file is missing or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def state_folder(config: TrainConfig, run: Run) -> Path | None:
@@ -108,37 +199,34 @@ def _refuse_another_training(config: TrainConfig, known: dict, data_hash: str) -
 def save_state(accelerator: Accelerator, folder: Path, step: int, keep: int) -> Path:
     """Save everything that the run needs to resume, then delete all but the newest `keep` states. Returns the folder.
 
-    The state is written under a temporary name, flushed to disk and renamed: a kill leaves a complete state or none.
+    The state is written under a temporary name, with its checksums and a copy of run.json, flushed to disk and renamed:
+    a kill leaves a complete state or none. Raises DiskFull.
     """
     final = folder / "states" / f"{STATE_PREFIX}{step:09d}"
     if final.exists():  # a run killed after this state was saved repeats its steps, with the same result
         return final
-    partial = final.with_name("." + final.name)
+    partial = partial_of(final)
+    with making(partial, folder, "a state", _bytes_of(accelerator)):
+        if accelerator.is_main_process:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+        accelerator.wait_for_everyone()
+        accelerator.save_state(str(partial))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            shutil.copyfile(folder / RECORD, partial / RECORD)
+            write_checksums(partial)
+            put_in_place(final)
     if accelerator.is_main_process:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-    accelerator.wait_for_everyone()
-    accelerator.save_state(str(partial))
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        for file in partial.rglob("*"):
-            _flush(file)
-        _flush(partial)
-        partial.rename(final)
-        _flush(final.parent)
         for old in _states(folder)[:-keep]:
             remove_folder(old)
     accelerator.wait_for_everyone()
     return final
 
 
-def remove_folder(folder: Path) -> None:
-    """Rename a folder to a hidden name, then delete it: a kill never leaves half of it under its own name."""
-    rest = folder.with_name(f".{folder.name}.old")
-    shutil.rmtree(rest, ignore_errors=True)
-    if folder.exists():
-        folder.rename(rest)
-        shutil.rmtree(rest)
+def _bytes_of(accelerator: Accelerator) -> int:
+    models = accelerator._models  # Accelerate has no public list of what it was given
+    return BYTES_OF_A_PARAMETER * sum(p.numel() for model in models for p in model.parameters())
 
 
 def latest_state(folder: Path) -> Path | None:
@@ -153,24 +241,5 @@ def _states(folder: Path) -> list[Path]:
 
 def _hours_of(checkpoint: str | None) -> float:
     """Return the hours that a checkpoint was trained for, including the checkpoints it started from."""
-    record = Path(checkpoint or "") / "training.json"
-    if checkpoint is None or not record.is_file():
-        return 0.0
-    return json.loads(record.read_text(encoding="utf-8")).get("hours_with_init_from", 0.0)
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Write indented JSON, completely or not at all."""
-    partial = path.with_name("." + path.name)
-    partial.write_text(json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
-
-
-def _flush(path: Path) -> None:
-    if os.name == "nt" and path.is_dir():  # Windows cannot open a folder
-        return
-    handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    record = None if checkpoint is None else _read(Path(checkpoint) / "training.json")
+    return (record or {}).get("hours_with_init_from", 0.0)

@@ -1,6 +1,7 @@
 """The training command: `accelerate launch -m training.train --preset NAME` (or plain `python -m training.train`)."""
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -48,6 +49,8 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
     first.add_argument("--dry-run", action="store_true")
     chosen, rest = first.parse_known_args(arguments)
     fields = preset(chosen.preset) if chosen.preset else dict(NO_PRESET)
+    if (asked := os.environ.get("ACCELERATE_MIXED_PRECISION")) in ("bf16", "fp16"):
+        fields["mixed_precision"] = asked  # what accelerate launch says, unless the training's own flag says another
     flags = {argument.split("=")[0] for argument in rest}
     if "--steps" in flags and "--minutes" not in flags:
         fields.update(minutes=None, steps=1)  # --steps alone replaces the preset's minutes; the flag sets the value
