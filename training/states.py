@@ -134,6 +134,13 @@ def _keep_others_out(folder: Path) -> None:
     _kept[folder] = lock
 
 
+def release_run(config: TrainConfig) -> None:
+    """Let other processes train the run of this config, if this process has kept it."""
+    lock = _kept.pop(run_folder(config).resolve(), None)
+    if lock is not None:
+        lock.release()
+
+
 def _tidy(config: TrainConfig) -> None:
     """Delete what a killed save or export has left, and finish a replacement of the checkpoint."""
     recover(checkpoint_folder(config))

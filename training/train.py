@@ -20,7 +20,7 @@ from training.presets import NO_PRESET, PRESETS, preset
 from training.reporting import Reporter
 from training.snapshots import contact_sheet, held_out_eps_mse, sample_grid
 from training.start import prepare
-from training.states import RunError, run_folder, save_state
+from training.states import Run, RunError, release_run, run_folder, save_state
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if hasattr(signal, "SIGHUP"):  # the terminal was closed; Windows has none
@@ -67,7 +67,14 @@ def parse(arguments: list[str]) -> tuple[TrainConfig, bool]:
 
 def train(config: TrainConfig) -> int:
     """Train, save, report and export one run. Returns 0, or 128 + the signal that stopped it (its state is saved)."""
-    training, run = prepare(config)
+    try:
+        return _train(*prepare(config))
+    finally:
+        release_run(config)
+
+
+def _train(training: Training, run: Run) -> int:
+    config = training.config
     accelerator, folder = training.accelerator, run_folder(config)
     accelerator.print(describe(training))
     accelerator.init_trackers(config.name, init_kwargs={"tensorboard": {"purge_step": training.progress.step}})
