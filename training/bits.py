@@ -28,7 +28,7 @@ from diffusion.pixels import to_unit_range
 from diffusion.sampling import image_generators, noise_like
 from diffusion.schedule import NoiseSchedule
 from diffusion.trajectory import visited_timesteps
-from training.data import Pictures
+from training.data import DataError, Pictures
 
 VARIANCES = ("posterior", "beta")
 QUARTILES = 4
@@ -64,13 +64,16 @@ class BitsFound:
 def measure_bits(folder: Path, pictures: int = 256, evaluations: int = 64, batch: int = 64, seed: int = 0) -> BitsFound:
     """Measure a checkpoint on `pictures` of its test pictures, each with its own label if there are classes.
 
-    evaluations: network calls per picture, a stratified subset of the T terms (64 or more). Raises ValueError, naming
+    evaluations: network calls per picture, a stratified subset of the T terms (64 or more; all T if there are fewer).
+    Raises ValueError, naming
     the argument, and DataError if the checkpoint has no reference pictures.
     """
     if pictures < 2:
         raise ValueError(f"pictures: must be at least 2 for a standard error, got {pictures}")
     pipeline = DDPMLabPipeline.from_checkpoint(folder).fast()
     test = Pictures.read(folder / "reference" / "test.npz").take(pictures)
+    if len(test) < 2:
+        raise DataError(f"{folder.name}: a standard error needs at least 2 held-out pictures, there is {len(test)}")
     x_0 = to_unit_range(test.images)
     labels = torch.from_numpy(test.labels) if pipeline.classes else None
     schedule = NoiseSchedule.from_scheduler_config(pipeline.scheduler.config)

@@ -18,34 +18,32 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from diffusion.checkpoint import checkpoint_sha256
 from diffusion.console import accept_any_encoding
-from diffusion.metrics.distances import distance, fid, nearest
+from diffusion.metrics.distances import LEAST_FOR_FID, LEAST_FOR_KID, distance, fid, nearest
 from diffusion.metrics.features import FeatureSpace, has_feature_space, load_feature_space, save_feature_space
 from diffusion.metrics.texture import texture, texture_features
 from diffusion.pipeline import DDPMLabPipeline
 from diffusion.settings import SamplingSettings
 from diffusion.trajectory import TimestepSpacing
 from training.bits import measure_bits
-from training.card import write_evaluation
 from training.data import DataError, Pictures
 from training.features import IMAGES, data_of, fit_features
-from training.report import as_markdown
-from training.safe_files import write_json
+from training.report import FILE, as_markdown, merge, report
 from training.samples import CACHE, SHARD, draw_samples, drawn_classes, processes
 from training.snapshots import contact_sheet
 
 PARTS = ("fid", "texture", "bits", "accuracy", "neighbours")
 GUIDANCE = 2.0
+STEPS = 50
 SHOWN = 12
 SEED = 0
 SPACING: TimestepSpacing = "trailing"  # the default of a run; recorded in the JSON and the card
-FILE = "evaluation.json"
 
 
 @dataclass(frozen=True)
@@ -69,10 +67,10 @@ FULL = Counts()
 def protocols(total_steps: int, quick: bool, counts: Counts = FULL) -> list[tuple[str, int, int]]:
     """Return (sampler, steps, N) of each distance to measure, the cheapest first."""
     if quick:
-        return [("ddim", min(50, total_steps), counts.quick)]
+        return [("ddim", min(STEPS, total_steps), counts.quick)]
     return [
-        ("ddim", min(50, total_steps), counts.small),
-        ("ddim", min(50, total_steps), counts.headline),
+        ("ddim", min(STEPS, total_steps), counts.small),
+        ("ddim", min(STEPS, total_steps), counts.headline),
         ("ddpm", total_steps, counts.small),
     ]
 
@@ -92,7 +90,16 @@ class Evaluation:
         self.checkpoint, self.cache, self.quick, self.seed, self.counts = checkpoint, cache, quick, seed, counts
         self.data = data
         self.pipeline = DDPMLabPipeline.from_checkpoint(checkpoint)
-        self.space = feature_space(checkpoint, counts.to_learn, data)
+
+    @property
+    def steps(self) -> int:
+        """The steps of most samples: 50, or all of a shorter schedule."""
+        return min(STEPS, self.pipeline.num_train_timesteps)
+
+    @cached_property
+    def space(self) -> FeatureSpace:
+        """The checkpoint's feature space, fitted first if it is missing. Raises DataError without its data."""
+        return feature_space(self.checkpoint, self.counts.to_learn, self.data)
 
     def settings(self, sampler: str, steps: int, count: int, guidance_scale: float = 1.0) -> SamplingSettings:
         """Return the settings of a protocol's samples."""
@@ -123,7 +130,7 @@ class Evaluation:
 
     def texture(self) -> Iterator[dict]:
         """Yield the texture of DDIM-50 samples and of as many test pictures, and FID in the space of textures."""
-        count, steps = self._count(), min(50, self.pipeline.num_train_timesteps)
+        count, steps = self._count(), self.steps
         samples = self.samples("ddim", steps, count)
         reference = self.checkpoint / "reference"
         real, held_out = (Pictures.read(reference / f"{name}.npz").take(count).images for name in ("train", "test"))
@@ -136,9 +143,9 @@ class Evaluation:
             "n": count,
             "samples": asdict(texture(samples)),
             "real": asdict(texture(held_out)),
-            "fid": fid(features, texture_features(samples)),
+            "fid": fid(features, texture_features(samples)) if len(real) >= LEAST_FOR_FID else None,
             "floor_n": among,
-            "floor_fid": fid(features[:among], texture_features(held_out[:among])),
+            "floor_fid": fid(features[:among], texture_features(held_out[:among])) if among >= LEAST_FOR_FID else None,
         }
 
     def bits(self) -> Iterator[dict]:
@@ -154,12 +161,12 @@ class Evaluation:
         count = self._count()
         rows = []
         for guidance, n in ((1.0, count), (GUIDANCE, self.counts.guided)):
-            seen = self.space.classes(self.samples("ddim", 50, n, guidance))
+            seen = self.space.classes(self.samples("ddim", self.steps, n, guidance))
             asked = torch.tensor(drawn_classes(classes, n, self.seed))
             right = (seen == asked).double()
             each = [right[asked == c].mean().item() for c in range(classes) if (asked == c).any()]
             rows.append({"guidance_scale": guidance, "n": n, "all": right.mean().item(), "each": each})
-        run = {"sampler": "ddim", "steps": 50, "timestep_spacing": SPACING}
+        run = {"sampler": "ddim", "steps": self.steps, "timestep_spacing": SPACING}
         yield run | {"real": self.space.record["accuracy"], "samples": rows}
 
     def neighbours(self) -> Iterator[dict]:
@@ -168,11 +175,11 @@ class Evaluation:
         Saves some samples above their nearest training pictures as neighbours.png.
         """
         count = self._count()
-        images = self.samples("ddim", 50, count)
+        images = self.samples("ddim", self.steps, count)
         pool = training_pictures(self.checkpoint, self.data)
         features = self.space.features(pool.images)
         of_samples, index = nearest(self.space.features(images), features)
-        of_held_out, _ = nearest(self.space.held_out[:count], features)
+        of_held_out, _ = nearest(held_out := self.space.held_out[:count], features)
         if processes().is_main_process:
             pairs = np.concatenate([images[:SHOWN], pool.images[index[:SHOWN].numpy()]])
             sheet = contact_sheet(pairs, columns=SHOWN, scale=max(1, 64 // images.shape[1]))
@@ -180,6 +187,7 @@ class Evaluation:
         quantiles = torch.tensor([0.01, 0.1, 0.5], dtype=torch.float64)
         yield {
             "n": count,
+            "held_out_pictures": len(held_out),
             "training_pictures": len(pool),
             "quantiles": quantiles.tolist(),
             "samples": of_samples.quantile(quantiles).tolist(),
@@ -189,6 +197,24 @@ class Evaluation:
 
     def _count(self) -> int:
         return self.counts.quick if self.quick else self.counts.small
+
+
+def what_cannot_be_measured(real: int, held_out: int) -> dict[str, str]:
+    """Return a sentence for each part that so few pictures cannot give at all, or only without some numbers.
+
+    real, held_out: training and held-out pictures in the checkpoint's reference/. Parts that are not named can be done.
+    """
+    found = {}
+    if real < LEAST_FOR_FID:
+        found["fid"] = f"FID and KID are left out: {real} training picture, and they need at least {LEAST_FOR_FID}"
+    elif min(real, held_out) < LEAST_FOR_KID:
+        found["fid"] = (
+            f"KID and its floor need {LEAST_FOR_KID} training and held-out pictures, FID's floor {LEAST_FOR_FID}; "
+            f"there are {real} and {held_out}: what is missing is shown as a dash, and so few give a rough FID"
+        )
+    if held_out < 2:
+        found["bits"] = f"bits per dimension are left out: a standard error needs 2 held-out pictures, got {held_out}"
+    return found
 
 
 def feature_space(checkpoint: Path, to_learn: int = IMAGES, data: str | None = None) -> FeatureSpace:
@@ -210,18 +236,6 @@ def training_pictures(checkpoint: Path, data: str | None = None) -> Pictures:
         return Pictures.read(checkpoint / "reference" / "train.npz")
 
 
-def merge(checkpoint: Path, found: dict) -> dict:
-    """Merge new results into the known ones of a checkpoint; results of other weights are dropped."""
-    file, key = checkpoint / FILE, checkpoint_sha256(checkpoint)
-    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    if known.get("checkpoint_sha256") != key:
-        known = {"checkpoint_sha256": key}
-    if "fid" in found:
-        rows = {(row["sampler"], row["steps"], row["n"]): row for row in known.get("fid", []) + found["fid"]}
-        found = found | {"fid": list(rows.values())}
-    return known | found
-
-
 def main(arguments: list[str] | None = None, counts: Counts = FULL) -> int:
     """Evaluate a checkpoint, write the results into its folder and print them. Returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -241,25 +255,30 @@ def main(arguments: list[str] | None = None, counts: Counts = FULL) -> int:
     state = processes()
     try:
         evaluation = Evaluation(options.checkpoint, options.cache, options.quick, counts=counts, data=options.data)
+        reference = options.checkpoint / "reference"
+        real, held_out = (len(Pictures.read(reference / f"{name}.npz")) for name in ("train", "test"))
+        cannot = what_cannot_be_measured(real, held_out)
         for part in options.only:
+            if part in cannot and state.is_main_process:
+                print(f"{part}: {cannot[part]}")
+    except (DataError, ValueError, OSError) as error:
+        print(f"evaluate: {error}", file=sys.stderr)
+        return 1
+    failed = False
+    for part in options.only:
+        if "left out" in cannot.get(part, ""):
+            continue
+        try:
             for found in getattr(evaluation, part)():
                 if state.is_main_process:
                     report(options.checkpoint, merge(options.checkpoint, {part: found}))
                 state.wait_for_everyone()
-        if state.is_main_process:
-            print(as_markdown(json.loads((options.checkpoint / FILE).read_text(encoding="utf-8"))))
-    except (DataError, ValueError, OSError) as error:
-        print(f"evaluate: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def report(checkpoint: Path, found: dict) -> None:
-    """Write the results so far into the checkpoint's JSON and card, part by part, so that a stop loses nothing."""
-    write_json(checkpoint / FILE, found)
-    write_evaluation(
-        checkpoint, as_markdown(found), f"python -m training.evaluate checkpoints/{checkpoint.resolve().name}"
-    )
+        except (DataError, ValueError, OSError) as error:  # the other parts can still be measured
+            print(f"evaluate: {part}: {error}", file=sys.stderr)
+            failed = True
+    if state.is_main_process and (options.checkpoint / FILE).exists():
+        print(as_markdown(json.loads((options.checkpoint / FILE).read_text(encoding="utf-8"))))
+    return int(failed)
 
 
 if __name__ == "__main__":

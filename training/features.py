@@ -121,10 +121,10 @@ def made_worse(x: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
 
 
 def without(pictures: Pictures, others: Pictures) -> Pictures:
-    """Return the pictures that are not among the others; all of them if less than a quarter would be left."""
+    """Return the pictures that are not among the others; all of them if less than a quarter, or none, would be left."""
     known = {image.tobytes() for image in others.images}
     index = np.array([i for i, image in enumerate(pictures.images) if image.tobytes() not in known], dtype=np.int64)
-    return pictures.at(index) if len(index) >= len(pictures) // 4 else pictures
+    return pictures.at(index) if len(index) >= max(1, len(pictures) // 4) else pictures
 
 
 def carry_over(old: Path, new: Path, data_sha256: str) -> bool:

@@ -1,6 +1,34 @@
-"""Formats an evaluation (evaluation.json) as the tables of the model card."""
+"""Keeps an evaluation in its checkpoint: evaluation.json, and the tables of the model card."""
 
+import json
+from pathlib import Path
+
+from diffusion.checkpoint import checkpoint_sha256
 from diffusion.metrics.texture import FLAT, GRAIN
+from training.card import write_evaluation
+from training.safe_files import write_json
+
+FILE = "evaluation.json"
+
+
+def merge(checkpoint: Path, found: dict) -> dict:
+    """Merge new results into the known ones of a checkpoint; results of other weights are dropped."""
+    file, key = checkpoint / FILE, checkpoint_sha256(checkpoint)
+    known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    if known.get("checkpoint_sha256") != key:
+        known = {"checkpoint_sha256": key}
+    if "fid" in found:
+        rows = {(row["sampler"], row["steps"], row["n"]): row for row in known.get("fid", []) + found["fid"]}
+        found = found | {"fid": list(rows.values())}
+    return known | found
+
+
+def report(checkpoint: Path, found: dict) -> None:
+    """Write the results so far into the checkpoint's JSON and card, part by part, so that a stop loses nothing."""
+    write_json(checkpoint / FILE, found)
+    write_evaluation(
+        checkpoint, as_markdown(found), f"python -m training.evaluate checkpoints/{checkpoint.resolve().name}"
+    )
 
 
 def as_markdown(found: dict) -> str:
@@ -26,11 +54,20 @@ def _fid_table(rows: list[dict]) -> str:
     for row in rows:
         n = _counted(row)
         lines.append(
-            f"| {row['sampler'].upper()} | {row['steps']} | {n} | {row['fid']:.3f} | {row['floor_fid']:.3f} "
-            f"| {1000 * row['kid']:.2f} ± {1000 * row['kid_standard_error']:.2f} "
-            f"| {1000 * row['floor_kid']:.2f} ± {1000 * row['floor_kid_standard_error']:.2f} | {_spacing(row)} |"
+            f"| {row['sampler'].upper()} | {row['steps']} | {n} | {number(row['fid'])} | {number(row['floor_fid'])} "
+            f"| {_kid(row, '')} | {_kid(row, 'floor_')} | {_spacing(row)} |"
         )
     return "\n".join(lines)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Return a number with that many digits behind the point; a dash for one that too few pictures could not give."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _kid(row: dict, side: str) -> str:
+    value, error = row[f"{side}kid"], row[f"{side}kid_standard_error"]
+    return "–" if value is None else f"{1000 * value:.2f} ± {1000 * error:.2f}"
 
 
 def _texture_table(found: dict) -> str:
@@ -38,7 +75,7 @@ def _texture_table(found: dict) -> str:
         f"Fine texture of {found['n']:,} samples ({found['sampler'].upper()}-{found['steps']}, {_spacing(found)} "
         f"timesteps) and of test pictures. Pairs are pixels side by side or below each other: flat ones are at most "
         f"{FLAT} levels apart, grain is {FLAT + 1} to {GRAIN} levels. FID in a space of such differences, which sees "
-        f"grain: {found['fid']:.4f} (floor: {found['floor_fid']:.4f}, N = {_counted(found)}).",
+        f"grain: {number(found['fid'], 4)} (floor: {number(found['floor_fid'], 4)}, N = {_counted(found)}).",
         "",
         "| | flat pairs | grain | values of 0 | values of 255 |",
         "|---|---|---|---|---|",
@@ -75,7 +112,8 @@ def _accuracy_table(found: dict) -> str:
 def _neighbours_table(found: dict) -> str:
     lines = [
         f"Distance in feature space to the nearest of {found['training_pictures']:,} training pictures, for "
-        f"{found['n']:,} samples and as many test pictures; copies would be nearer than test pictures are. "
+        f"{found['n']:,} samples and {found.get('held_out_pictures', found['n']):,} test pictures; copies would be "
+        "nearer than test pictures are. "
         f"Samples identical to their nearest training picture: {found['identical']}. `neighbours.png`: samples above, "
         "their nearest training pictures below.",
         "",

@@ -10,6 +10,7 @@ from diffusers.utils import logging
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffusion.console import accept_any_encoding
+from training.report import number
 
 COLUMNS = [
     "checkpoint", "pictures", "classes", "parameters", "GFLOP", "steps", "hours", "on", "held-out ε error",
@@ -60,7 +61,7 @@ def _quality(evaluation: Path) -> tuple[str, str, str]:
     fid = n = share = "-"
     if rows:
         row = max(rows, key=lambda row: row["n"])
-        fid, n = f"{row['fid']:.3f} ({row['floor_fid']:.3f})", f"{row['n']:,}"
+        fid, n = f"{number(row['fid'])} ({number(row['floor_fid'])})", f"{row['n']:,}"
     if accuracy := found.get("accuracy"):
         share = f"{accuracy['samples'][0]['all']:.1%} ({accuracy['real']:.1%})"
     return fid, n, share

@@ -4,6 +4,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
+from diffusion.console import accept_any_encoding
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,6 +30,7 @@ class Options:
 
 def parse(arguments: list[str]) -> Options:
     """Parse a command line. Exits with a sentence on standard error if an option is wrong."""
+    accept_any_encoding()
     default = Options()
     parser = argparse.ArgumentParser(prog="app.py", description="DDPM Lab: the page.")
     parser.add_argument(

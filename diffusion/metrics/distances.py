@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from diffusion.metrics.features import FeatureSpace
 
 BLOCKS, LARGEST_BLOCK = 10, 1000
+LEAST_FOR_FID, LEAST_FOR_KID = 2, 2 * BLOCKS  # pictures on each side
 LARGEST_REAL = 2000  # in kid_of_few: takes a quarter of a second, adds a tenth of the error of 100 samples
 
 
@@ -21,18 +22,18 @@ class Distance:
     """Distances between n samples and as many real pictures; lower is better.
 
     floor_*: the same with real pictures in place of the samples. real_n, floor_n: pictures behind the real side and
-    behind the floor; fewer than n if the data has fewer.
+    behind the floor; fewer than n if the data has fewer. None: too few pictures for that number.
     """
 
     n: int
     real_n: int
-    fid: float
-    kid: float
-    kid_standard_error: float
+    fid: float | None
+    kid: float | None
+    kid_standard_error: float | None
     floor_n: int
-    floor_fid: float
-    floor_kid: float
-    floor_kid_standard_error: float
+    floor_fid: float | None
+    floor_kid: float | None
+    floor_kid_standard_error: float | None
 
 
 class _AsGiven(nn.Module):
@@ -53,7 +54,7 @@ def fid(real: Tensor, samples: Tensor) -> float:
     """
     from torchmetrics.image.fid import FrechetInceptionDistance  # takes seconds and 12 MB, and few visitors need it
 
-    _check(real, samples, 2)
+    _check(real, samples, LEAST_FOR_FID)
     metric = FrechetInceptionDistance(feature=_AsGiven(real.shape[1])).set_dtype(torch.float64)
     metric.update(real.double(), real=True)
     metric.update(samples.double(), real=False)
@@ -68,7 +69,7 @@ def kid(real: Tensor, samples: Tensor) -> tuple[float, float]:
     """
     from torchmetrics.image.kid import poly_mmd
 
-    _check(real, samples, 2 * BLOCKS)
+    _check(real, samples, LEAST_FOR_KID)
     block = min(LARGEST_BLOCK, min(len(real), len(samples)) // BLOCKS)
     values = []
     for k in range(min(len(real), len(samples)) // block):
@@ -134,20 +135,23 @@ def _among_real(real: Tensor) -> Tensor:
 
 
 def distance(space: FeatureSpace, samples: Tensor) -> Distance:
-    """Return the distance from samples to the data, with the floor for as many. samples: features (N, D)."""
+    """Return the distance from samples to the data, with the floor for as many. samples: features (N, D).
+
+    Numbers that need more pictures than there are, of any kind, are None.
+    """
     n = len(samples)
     real, held_out = shuffled(space.real, seed=0)[:n], shuffled(space.held_out, seed=1)[:n]
     floor_n = min(len(real), len(held_out))
-    value, error = kid(real, samples)
-    floor, floor_error = kid(real[:floor_n], held_out[:floor_n])
+    value, error = kid(real, samples) if min(len(real), n) >= LEAST_FOR_KID else (None, None)
+    floor, floor_error = kid(real[:floor_n], held_out[:floor_n]) if floor_n >= LEAST_FOR_KID else (None, None)
     return Distance(
         n=n,
         real_n=len(real),
-        fid=fid(real, samples),
+        fid=fid(real, samples) if min(len(real), n) >= LEAST_FOR_FID else None,
         kid=value,
         kid_standard_error=error,
         floor_n=floor_n,
-        floor_fid=fid(real[:floor_n], held_out[:floor_n]),
+        floor_fid=fid(real[:floor_n], held_out[:floor_n]) if floor_n >= LEAST_FOR_FID else None,
         floor_kid=floor,
         floor_kid_standard_error=floor_error,
     )

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from diffusion.metrics.distances import distance
@@ -15,11 +16,13 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import to_uint8
 from diffusion.settings import SamplingSettings
 from tests.training.test_processes import LAUNCH, NO_MORE
-from tests.training.tiny import run, tiny_config
-from training.evaluate import Counts, Evaluation, main, merge, protocols
+from tests.training.tiny import command, run, tiny_config
+from training.evaluate import Counts, Evaluation, main, merge, protocols, what_cannot_be_measured
 from training.export import export_run
 from training.samples import draw_samples, drawn_classes, samples_folder
 from training.start import prepare
+from training.states import checkpoint_folder
+from training.train import main as train_main
 
 COUNTS = Counts(headline=60, small=40, quick=40, guided=30, to_learn=512, shard=16)
 
@@ -177,3 +180,48 @@ def test_two_processes_draw_the_same_samples(checkpoint, tmp_path):
 def test_a_folder_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert "is no checkpoint folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pictures, told", [(2, "FID and KID are left out"), (20, "KID and its floor")])
+def test_a_tiny_set_is_measured_as_far_as_it_goes(tmp_path, capsys, pictures, told):
+    for number in range(pictures):
+        path = tmp_path / "pictures" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path)
+    config = tiny_config(
+        tmp_path, data=str(tmp_path / "pictures"), image_size=8, steps=2, batch_size=8, num_train_timesteps=20
+    )
+    assert train_main(command(config)[3:]) == 0
+    folder = checkpoint_folder(config)
+    counts = Counts(headline=24, small=20, quick=20, guided=16, to_learn=64)
+    capsys.readouterr()
+    assert main([str(folder), "--cache", str(tmp_path / "cache"), "--threads", "1"], counts) == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"fid: {told}")  # before anything is drawn
+    found = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+    assert {"texture", "accuracy", "neighbours"} <= set(found)
+    if pictures == 2:
+        assert "bits: bits per dimension are left out" in out and not {"fid", "bits"} & set(found)
+        return
+    assert all(row["fid"] > 0 and row["kid"] is None and row["floor_kid"] is None for row in found["fid"])
+    assert found["bits"]["pictures"] == 2 and found["bits"]["evaluations"] == 21  # all T steps, L_0 twice
+    assert "| – |" in out and "– |" in (folder / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_part_that_fails_leaves_the_others(checkpoint, tmp_path, capsys, monkeypatch):
+    def broken(self):
+        raise ValueError("something is wrong")
+        yield
+
+    monkeypatch.setattr(Evaluation, "bits", broken)
+    arguments = [str(checkpoint), "--cache", str(tmp_path / "cache"), "--threads", "1", "--only", "bits", "texture"]
+    assert main(arguments, Counts(headline=24, small=20, quick=20, guided=16, to_learn=64)) == 1
+    captured = capsys.readouterr()
+    assert "evaluate: bits: something is wrong" in captured.err and "Fine texture of 20 samples" in captured.out
+
+
+@pytest.mark.parametrize("real, held_out, parts", [(1, 1, {"fid", "bits"}), (5, 1, {"fid", "bits"}), (18, 2, {"fid"}),
+                                                   (100, 19, {"fid"}), (100, 20, set())])  # fmt: skip
+def test_what_so_few_pictures_cannot_give_is_known_beforehand(real, held_out, parts):
+    assert set(what_cannot_be_measured(real, held_out)) == parts
