@@ -1,6 +1,8 @@
 """Shared by every test: no network, no telemetry, and the small real data sets of the repository."""
 
+import atexit
 import os
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -10,7 +12,9 @@ os.environ["DDPM_LAB_DATA"] = str(Path(__file__).parent / "data")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # spinning threads make a shared machine ten times slower
 
 # What is derived from networks is derived anew in every run of the tests, and shared by their processes
-os.environ.setdefault("DDPM_LAB_CACHE", tempfile.mkdtemp(prefix="ddpm-lab-engines-"))
+if "DDPM_LAB_CACHE" not in os.environ:  # the processes of xdist share it
+    os.environ["DDPM_LAB_CACHE"] = tempfile.mkdtemp(prefix="ddpm-lab-engines-")
+    atexit.register(shutil.rmtree, os.environ["DDPM_LAB_CACHE"], ignore_errors=True)
 
 import pytest
 import torch

@@ -65,8 +65,7 @@ def measure_bits(folder: Path, pictures: int = 256, evaluations: int = 64, batch
     """Measure a checkpoint on `pictures` of its test pictures, each with its own label if there are classes.
 
     evaluations: network calls per picture, a stratified subset of the T terms (64 or more; all T if there are fewer).
-    Raises ValueError, naming
-    the argument, and DataError if the checkpoint has no reference pictures.
+    Raises ValueError, naming the argument, and DataError if the checkpoint has too few reference pictures.
     """
     if pictures < 2:
         raise ValueError(f"pictures: must be at least 2 for a standard error, got {pictures}")

@@ -77,6 +77,8 @@ def _folder(text: str) -> Path:
     folder = Path(text).resolve()
     if not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
+    if (folder / "model_index.json").is_file() or (folder / "unet").is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a checkpoint itself; name the folder that it lies in")
     return folder
 
 

@@ -5,16 +5,18 @@ torch.compile, needs no compiler where it runs, and is ready in a second. A mode
 under the hash of what it was made from; from then on a checkpoint runs without PyTorch's weights.
 """
 
+import atexit
 import hashlib
 import os
 import re
 import shutil
+import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -27,6 +29,7 @@ from diffusion.engines.onnx_model import MADE_BY, MODEL, write_model
 from diffusion.errors import first_line
 
 KEPT = 12  # newest models that stay in the cache
+MAKING, ABANDONED = ".making-", 3600  # a model that is being made; after so many seconds its maker was killed
 PLACE = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")  # name of a model's folder in the cache: see _place
 PIXELS_AT_ONCE = 6 * 28 * 28  # 6 pictures: 1% slower than 8, 5 MB less; more are no faster
 
@@ -92,9 +95,22 @@ def _share_memory() -> None:
 
 
 def default_cache() -> Path:
-    """Return the folder for files derived from networks: DDPM_LAB_CACHE, or in the user's cache folder."""
+    """Return the folder for files derived from networks: DDPM_LAB_CACHE, or in the user's cache folder.
+
+    A user without a home, as in a container, gets one that lasts as long as the process.
+    """
     home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("DDPM_LAB_CACHE") or f"{home}/ddpm-lab/engines").expanduser()
+    try:
+        return Path(os.environ.get("DDPM_LAB_CACHE") or f"{home}/ddpm-lab/engines").expanduser()
+    except RuntimeError:
+        return _cache_of_this_process()
+
+
+@cache
+def _cache_of_this_process() -> Path:
+    folder = tempfile.mkdtemp(prefix="ddpm-lab-engines-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def onnx_engine(unet: UNet2DModel, cache: Path | None = None) -> OnnxEngine:
@@ -142,7 +158,7 @@ def _kept(key: str, cache: Path) -> OnnxEngine | None:
         return None
     for folder in folders:
         try:
-            if folder == _place(key, folder, cache):
+            if _is_ours(folder) and folder == _place(key, folder, cache):
                 return OnnxEngine(folder / MODEL, torch.get_num_threads())
         except Exception:  # ImportError without the package; any error of the file system or ONNX Runtime
             continue
@@ -166,12 +182,21 @@ def _made(unet: UNet2DModel, key: str, cache: Path) -> OnnxEngine:
         raise EngineError(f"engine: no place to write its model: {first_line(error)}") from error
 
 
-def _workplace(cache: Path) -> TemporaryDirectory:
+def _is_ours(folder: Path) -> bool:
+    """Whether nobody else can have put this folder there: a model is a program that this process runs."""
+    return os.name == "nt" or folder.stat().st_uid in (os.getuid(), 0)
+
+
+def _workplace(cache: Path) -> tempfile.TemporaryDirectory:
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        return TemporaryDirectory(dir=cache, prefix=".", ignore_cleanup_errors=True)
+        for rest in cache.glob(f"{MAKING}*"):
+            with suppress(FileNotFoundError):  # its maker has just finished
+                if time.time() - rest.stat().st_mtime > ABANDONED:
+                    shutil.rmtree(rest, ignore_errors=True)
+        return tempfile.TemporaryDirectory(dir=cache, prefix=MAKING, ignore_cleanup_errors=True)
     except OSError:
-        return TemporaryDirectory(ignore_cleanup_errors=True)  # a read-only home
+        return tempfile.TemporaryDirectory(ignore_cleanup_errors=True)  # a read-only home
 
 
 def _keep(folder: Path, key: str, cache: Path) -> None:

@@ -1,8 +1,10 @@
 """ONNX Runtime agrees with the network on every shipped checkpoint; and the cases in which it is unavailable."""
 
 import copy
+import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from safetensors.torch import save_file
 
 from diffusion.checkpoint import WEIGHTS, CheckpointError
 from diffusion.denoisers import NetworkDenoiser
+from diffusion.engines import onnx
 from diffusion.engines.base import EngineError, TorchEngine
 from diffusion.engines.onnx import KEPT, OnnxEngine, onnx_engine
 from diffusion.pipeline import DDPMLabPipeline
@@ -271,3 +274,30 @@ def test_a_network_with_dropout_has_an_engine_and_is_left_in_eval_mode(cache):
             module.p = 0.5
     assert onnx_engine(unet, cache).name == "onnxruntime"
     assert not unet.training
+
+
+def test_what_a_killed_maker_left_is_cleared_and_who_is_making_is_left_alone(unet, tmp_path):
+    killed, busy = tmp_path / f"{onnx.MAKING}killed", tmp_path / f"{onnx.MAKING}busy"
+    for folder in (killed, busy):
+        (folder / "engine").mkdir(parents=True)
+    long_ago = time.time() - 2 * onnx.ABANDONED
+    os.utime(killed, (long_ago, long_ago))
+    onnx_engine(unet, tmp_path)
+    assert not killed.exists() and busy.exists()
+
+
+def test_a_user_without_a_home_has_a_cache_of_this_process(monkeypatch):
+    for name in ("DDPM_LAB_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])  # as in a container: no entry for this user
+    folder = onnx.default_cache()
+    assert folder.is_dir() and folder == onnx.default_cache()
+
+
+def test_a_model_that_another_user_put_there_is_not_run(unet, tmp_path, monkeypatch):
+    key = onnx._key(unet, sorted(unet.state_dict().items()))
+    onnx_engine(unet, tmp_path)
+    (model,) = (path for path in tmp_path.iterdir() if onnx.PLACE.fullmatch(path.name))
+    assert onnx._is_ours(model) and onnx._kept(key, tmp_path)
+    monkeypatch.setattr(onnx, "_is_ours", lambda folder: folder != model)
+    assert onnx._kept(key, tmp_path) is None
