@@ -92,7 +92,7 @@ def is_deep(picture: Image.Image) -> bool:
 
 
 def deep_levels(picture: Image.Image) -> tuple[np.ndarray, Extremes]:
-    """Return the levels of a deep picture, (H, W, C) float64 with C = 1 or 3, upright, and its extremes.
+    """Return the levels of a deep picture, (H, W, C) float32 or float64 with C = 1 or 3, upright, and its extremes.
 
     NaN becomes the picture's least level, as an infinite level becomes its least or greatest.
     """
@@ -100,9 +100,12 @@ def deep_levels(picture: Image.Image) -> tuple[np.ndarray, Extremes]:
     if _deep_rgb(picture):
         levels = _both_bytes(picture)
     else:
-        levels = np.asarray(ImageOps.exif_transpose(picture)).astype(np.float64)[..., None]
+        exact = np.float64 if picture.mode == "I" else np.float32  # 32 bits hold whole numbers up to 2^24
+        levels = np.asarray(ImageOps.exif_transpose(picture)).astype(exact)[..., None]
     extremes = Extremes.measure(levels, whole)
-    return np.nan_to_num(levels, nan=extremes.low, posinf=extremes.high, neginf=extremes.low), extremes
+    if extremes.not_finite:
+        levels = np.nan_to_num(levels, nan=extremes.low, posinf=extremes.high, neginf=extremes.low)
+    return levels, extremes
 
 
 def fit_levels(levels: np.ndarray, size: int, resample: Image.Resampling) -> np.ndarray:
@@ -123,7 +126,7 @@ def _raw_mode(picture: Image.Image) -> str | None:
 
 
 def _both_bytes(picture: Image.Image) -> np.ndarray:
-    """Decode 16-bit RGB, of which Pillow keeps the upper byte, twice: (H, W, 3) float64."""
+    """Decode 16-bit RGB, of which Pillow keeps the upper byte, twice: (H, W, 3) float32."""
     raw, whole_file = _raw_mode(picture), picture.fp
     whole_file.seek(0)
     twin = Image.open(whole_file, formats=[picture.format])
@@ -131,7 +134,7 @@ def _both_bytes(picture: Image.Image) -> np.ndarray:
         tile._replace(args=(OTHER_BYTE[raw], *tile.args[1:]) if isinstance(tile.args, tuple) else OTHER_BYTE[raw])
         for tile in twin.tile
     ]
-    lower = np.asarray(ImageOps.exif_transpose(twin)).astype(np.float64)
+    lower = np.asarray(ImageOps.exif_transpose(twin)).astype(np.float32)
     whole_file.seek(0)
-    upper = np.asarray(ImageOps.exif_transpose(Image.open(whole_file, formats=[picture.format]))).astype(np.float64)
+    upper = np.asarray(ImageOps.exif_transpose(Image.open(whole_file, formats=[picture.format]))).astype(np.float32)
     return 256 * upper + lower

@@ -19,6 +19,7 @@ from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 from diffusion.trajectory import visited_timesteps
 
+MOST_EVALUATIONS = 100_000  # more than any schedule has steps; as many as it has measure them all
 DECODER_DRAWS = 4  # of L_0, the term with the largest scatter
 
 
@@ -64,6 +65,8 @@ def _asked(scene: Scene, picture, image, class_label: int | None) -> tuple[Tenso
 def _plan(scene: Scene, evaluations, seed: int) -> BoundPlan:
     if isinstance(evaluations, bool) or not isinstance(evaluations, int):
         raise FieldError.of("evaluations", "whole_number", evaluations)
+    if not 1 <= evaluations <= MOST_EVALUATIONS:
+        raise FieldError.of("evaluations", "within", evaluations, range=f"[1, {MOST_EVALUATIONS}]")
     timesteps = visited_timesteps(scene.T, scene.T)
     if evaluations >= scene.T:
         return BoundPlan.all_steps(scene.schedule, timesteps, DECODER_DRAWS)

@@ -19,6 +19,7 @@ from app.server.checkpoint_facts import Checkpoint
 from app.server.services import Services
 from app.texts.messages import PageError, Refusal
 from diffusion.bound_plan import Pair
+from diffusion.decoding import check_header, decoding
 from diffusion.denoisers import Denoiser
 from diffusion.derivation.data_facts import DataFacts
 from diffusion.derivation.lessons import Lessons
@@ -27,7 +28,6 @@ from diffusion.pipeline import DDPMLabPipeline
 from diffusion.pixels import fit, to_unit_range
 from diffusion.plan import Plan
 from diffusion.schedule import NoiseSchedule
-from diffusion.sharing.recipe import MAX_SIDE
 
 MAX_REFERENCE_BYTES = 50_000_000
 # Errors that reading a broken .npz or JSON can raise
@@ -139,9 +139,8 @@ class Scene:
         """Fit a picture file to the network: (C, H, W) float32 on the 8-bit grid. Raises FieldError of `name`."""
         channels, side, _ = self.checkpoint.image_shape
         try:
-            with Image.open(BytesIO(content), formats=FORMATS) as picture:
-                if max(picture.size) > MAX_SIDE:  # checked before anything is decoded
-                    raise FieldError(name, "picture_large", most=MAX_SIDE)
+            with decoding(), Image.open(BytesIO(content), formats=FORMATS) as picture:
+                check_header(picture, name)
                 return to_unit_range(fit(picture, side, "L" if channels == 1 else "RGB")[None])[0]
         except FieldError:
             raise

@@ -18,6 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 from pydantic import ConfigDict, Field
 
+from diffusion.decoding import check_header, decoding
 from diffusion.errors import CheckedModel, FieldError
 from diffusion.random_seed import with_drawn_seed
 from diffusion.settings import SETTINGS, SamplingSettings
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 KEYWORD = "ddpm-lab"  # of the PNG text chunk
 FORMAT = 1
-MAX_PICTURE_BYTES, MAX_SIDE, MAX_TEXT = 8_000_000, 4096, 200_000  # bytes, pixels, characters
+MAX_PICTURE_BYTES, MAX_TEXT = 8_000_000, 200_000  # bytes, characters
 MAX_VALUE = 2000  # characters of one URL parameter
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -134,11 +135,11 @@ def read_png(content: bytes) -> tuple[Recipe, Image.Image]:
     if len(content) > MAX_PICTURE_BYTES:
         raise FieldError("picture", "file_large", most=MAX_PICTURE_BYTES // 10**6)
     try:
-        image = PngImageFile(io.BytesIO(content))
-        if max(image.size) > MAX_SIDE:  # before anything is unpacked
-            raise FieldError("picture", "picture_large", most=MAX_SIDE)
-        image.load()
-        text = image.text.get(KEYWORD)
+        with decoding():
+            image = PngImageFile(io.BytesIO(content))
+            check_header(image, "picture")
+            image.load()
+            text = image.text.get(KEYWORD)
     except FieldError:
         raise
     except (OSError, SyntaxError, Image.DecompressionBombError, EOFError, ArithmeticError, ValueError) as error:

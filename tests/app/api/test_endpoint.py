@@ -284,6 +284,8 @@ def test_a_picture_of_ones_own_has_a_bound_too(client):
         ({"picture": 0}, r"picture: must lie in \[1, 64\], got 0"),
         ({"picture": 65}, r"picture: must lie in \[1, 64\]"),
         ({"evaluations": 3}, "evaluations: must be at least"),
+        ({"evaluations": 10**39}, "evaluations: must lie in [1, 100000], got 1000000000"),
+        ({"evaluations": -5}, "evaluations: must lie in [1, 100000], got -5"),
         ({"image": "no picture"}, "image: not base64"),
         ({"image": "data:image/png;base64,AAAA"}, "image: not a picture"),
         ({"class_label": 1}, "class_label: is that of your own image"),
