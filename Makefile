@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test bench dev lint format data clean
+.PHONY: run test faults bench dev lint format data clean
 
 run: $(VENV)/app.stamp
 	$(BIN)/python app.py
@@ -11,6 +11,10 @@ run: $(VENV)/app.stamp
 # All tests of a file run in the same process, files with slow tests first; each process computes with one thread
 test: $(VENV)/dev.stamp lint $(VENV)/chromium.stamp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(TESTS)
+
+# Faults of the field in full: kills, full disks, damaged files, odd folders, malformed requests; one table
+faults: $(VENV)/dev.stamp
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
 
 # 25 to 60 minutes on an idle machine; python -m benchmarks --help lists its parts
 bench: $(VENV)/dev.stamp

@@ -59,7 +59,7 @@ def changed(training: Training) -> dict:
 
 @pytest.mark.slow  # one export for each file operation
 @pytest.mark.parametrize("can_exchange", [True, False])
-def test_a_kill_at_any_operation_of_an_export_leaves_a_whole_checkpoint(trained, monkeypatch, can_exchange):
+def test_an_export_killed_anywhere(trained, monkeypatch, can_exchange, record_property):
     if not can_exchange:  # as on other systems than Linux
         monkeypatch.setattr(safe_files, "exchange", lambda one, other: False)
     training, run = resumed(trained)
@@ -70,6 +70,7 @@ def test_a_kill_at_any_operation_of_an_export_leaves_a_whole_checkpoint(trained,
     ended, count = in_a_fork(lambda _: export_run(training, run), target.parent)
     assert ended == "done" and count > 30
     assert same(weights_of(target), new)
+    record_property("cases", len(cases(count)))
     for at in cases(count):
         shutil.rmtree(target.parent)
         shutil.copytree(kept, target.parent)
@@ -84,7 +85,7 @@ def test_a_kill_at_any_operation_of_an_export_leaves_a_whole_checkpoint(trained,
 
 
 @pytest.mark.slow  # one export for each file operation
-def test_a_full_disk_at_any_operation_of_an_export_is_one_sentence_and_the_old_one_is_whole(trained):
+def test_an_export_on_a_full_disk_leaves_the_old_one(trained, record_property):
     training, run = resumed(trained)
     target = checkpoint_folder(trained)
     old, new = weights_of(target), changed(training)
@@ -92,6 +93,7 @@ def test_a_full_disk_at_any_operation_of_an_export_is_one_sentence_and_the_old_o
     shutil.copytree(target.parent, kept)
     _, count = in_a_fork(lambda _: export_run(training, run), target.parent)
     told = 0
+    record_property("cases", len(cases(count)))
     for at in cases(count):
         shutil.rmtree(target.parent)
         shutil.copytree(kept, target.parent)
@@ -108,7 +110,7 @@ def test_a_full_disk_at_any_operation_of_an_export_is_one_sentence_and_the_old_o
 
 @pytest.mark.slow  # one save for each file operation
 @pytest.mark.parametrize("act", ["kill", "fill"])
-def test_a_fault_at_any_operation_of_a_save_leaves_a_whole_state(trained, act):
+def test_a_save_with_a_fault_leaves_a_whole_state(trained, act, record_property):
     training, _ = resumed(trained)
     folder = run_folder(trained)
     states, kept = folder / "states", folder.with_name("kept")
@@ -121,6 +123,7 @@ def test_a_fault_at_any_operation_of_a_save_leaves_a_whole_state(trained, act):
     ended, count = in_a_fork(save, folder)
     assert ended == "done" and count > 20
     new = state_weights(latest_state(folder))
+    record_property("cases", len(cases(count)))
     for at in cases(count):
         shutil.rmtree(states)
         shutil.copytree(kept, states)
@@ -273,12 +276,14 @@ def test_what_the_launcher_asks_for_is_taken_or_refused_in_one_sentence(
 
 
 @pytest.mark.slow  # kills a training again and again
-def test_random_kills_lose_nothing(tmp_path):
+@pytest.mark.timeout(3600)
+def test_random_kills_lose_nothing(tmp_path, record_property):
     """The short form of `make faults`, which kills 50 times: the run ends with the weights of one never killed."""
     kills = int(os.environ.get("DDPM_LAB_KILLS", "2"))
     config = tiny_config(tmp_path, steps=60, save_every=3, resume=True, image_size=8)
     calm = tiny_config(tmp_path / "calm", steps=60, save_every=3, image_size=8)
     assert main(command(calm)[3:]) == 0
+    record_property("cases", kills)
     rng, left = random.Random(0), kills
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
     while True:
