@@ -4,7 +4,9 @@ import json
 import os
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from app.api.bodies import CheckedBodies
 from app.api.endpoints import ENDPOINTS
 from app.api.panel import TAB, ApiPanel
 from app.api.refusals import exception_handlers
@@ -158,7 +160,7 @@ def launch_arguments(options: Options) -> dict:
         "favicon_path": str(ROOT / "app" / "ui" / "icon.png"),
         "pwa": True,  # the browser can install the page as an app
         "footer_links": ["api"],  # hidden by ui/style.css; without it ?view=api shows nothing
-        "app_kwargs": {"exception_handlers": exception_handlers()},
+        "app_kwargs": {"exception_handlers": exception_handlers(), "middleware": [Middleware(CheckedBodies)]},
         "max_file_size": MAX_PICTURE_BYTES,  # of a saved picture, uploaded to restore its recipe
         "blocked_paths": [str(ROOT / name) for name in CLOSED] + [str(options.checkpoints)],
     }

@@ -1,6 +1,7 @@
 """Links that hold the settings on the page: show them to copy, and read them back."""
 
 import os
+import re
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import gradio as gr
@@ -13,6 +14,9 @@ from diffusion.settings import SamplingSettings
 from diffusion.sharing.recipe import from_query, to_query
 
 MAX_QUERY, MAX_FIELDS = 20_000, 100
+AMPERSANDS = re.compile("^(amp;)+")
+STOPS = ".,;:!?\"'`*，。；：！？、…”’"
+CLOSERS = {")": "(", "]": "[", "}": "{", ">": "<", "）": "（", "】": "【", "」": "「", "』": "『", "》": "《"}
 
 
 def link_line(address: str, label: Words) -> str:
@@ -41,11 +45,30 @@ def settings_of_query(query: str) -> SamplingSettings | None:
 
 
 def query_fields(query: str) -> dict[str, str]:
-    """Return the fields in the first MAX_QUERY letters of an address's query. Raises Refusal for over MAX_FIELDS."""
+    """Return the fields in the first MAX_QUERY letters of an address's query. Raises Refusal for over MAX_FIELDS.
+
+    What programs do to a link that is pasted is undone: & written as &amp;, and the end of a sentence behind it.
+    """
     try:
-        return dict(parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=MAX_FIELDS))
+        fields = parse_qsl(query[:MAX_QUERY], keep_blank_values=True, max_num_fields=MAX_FIELDS)
     except ValueError:
         raise Refusal("link_fields", most=MAX_FIELDS) from None
+    if fields:
+        name, value = fields[-1]
+        fields[-1] = name, _without_end_of_sentence(value)
+    return {AMPERSANDS.sub("", name): value for name, value in fields}
+
+
+def _without_end_of_sentence(value: str) -> str:
+    """Return a value without the punctuation behind it: brackets only if none of their kind was opened in it."""
+    while value and (value[-1] in STOPS or _is_unopened(value)):
+        value = value[:-1]
+    return value
+
+
+def _is_unopened(value: str) -> bool:
+    last = value[-1]
+    return last in CLOSERS and value.count(last) > value.count(CLOSERS[last])
 
 
 def page_address(request: gr.Request) -> str:
