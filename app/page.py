@@ -29,6 +29,7 @@ from app.visits.tabs import PageTabs
 from diffusion.sharing.recipe import MAX_PICTURE_BYTES
 
 HOUR = 3600
+BROWSER_KEY = "not-a-secret-only-fixed"  # of what the browser keeps: a key drawn at each start would forget it
 CLOSED = ("app", "app.py", "diffusion", "training", "tests", "data", "datasets", "checkpoints", "runs", ".git")
 # Set the language of the document, which the styles, screen readers and fonts go by
 TAGS = json.dumps(in_each(lambda language: say(language, "page.tag")))
@@ -56,7 +57,7 @@ def build_demo(options: Options) -> gr.Blocks:
     quicken = None if options.engine == "torch" else quick
     services = Services(options, Catalogue(options.checkpoints, quicken=quicken))
     with gr.Blocks(title=say(DEFAULT, "page.title"), fill_width=True, delete_cache=(HOUR, HOUR)) as demo:
-        remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret="not-a-secret-only-fixed")
+        remembered = gr.BrowserState(None, storage_key="ddpm-lab-language", secret=BROWSER_KEY)
         gr.HTML(_waking(), apply_default_css=False, elem_id="waking")
         gr.HTML(lightbox(), apply_default_css=False, elem_id="lightbox")
         with gr.Column(elem_id="page"):
@@ -71,7 +72,7 @@ def build_demo(options: Options) -> gr.Blocks:
                     elem_id="language",
                 )
             # Outside the tabs: a component in a tab that is not open is not on the page, and remembers nothing
-            history = gr.BrowserState([], storage_key="ddpm-lab-history", secret="not-a-secret-only-fixed")
+            history = gr.BrowserState([], storage_key="ddpm-lab-history", secret=BROWSER_KEY)
             with gr.Tabs(selected="generate", elem_id="tabs") as tabs:
                 with gr.Tab(say(DEFAULT, "tabs.generate"), id="generate") as generate_tab:
                     generate = GenerateTab(services, language, history)

@@ -160,7 +160,7 @@ def _kept(key: str, cache: Path) -> OnnxEngine | None:
         try:
             if _is_ours(folder) and folder == _place(key, folder, cache):
                 return OnnxEngine(folder / MODEL, torch.get_num_threads())
-        except Exception:  # ImportError without the package; any error of the file system or ONNX Runtime
+        except Exception:  # noqa: S112 (ImportError without the package; any error of the file system or the runtime)
             continue
     return None
 
