@@ -101,7 +101,9 @@ def deep_levels(picture: Image.Image) -> tuple[np.ndarray, Extremes]:
         levels = _both_bytes(picture)
     else:
         exact = np.float64 if picture.mode == "I" else np.float32  # 32 bits hold whole numbers up to 2^24
+        unsigned = _has_no_sign(picture)  # tags are gone once it is turned
         levels = np.asarray(ImageOps.exif_transpose(picture)).astype(exact)[..., None]
+        levels = levels % 2**32 if unsigned else levels  # Pillow takes the upper half for negative
     extremes = Extremes.measure(levels, whole)
     if extremes.not_finite:
         levels = np.nan_to_num(levels, nan=extremes.low, posinf=extremes.high, neginf=extremes.low)
@@ -112,6 +114,12 @@ def fit_levels(levels: np.ndarray, size: int, resample: Image.Resampling) -> np.
     """Resize (H, W, C) levels so that they fill a square and crop it at the centre: (size, size, C) float32."""
     planes = [Image.fromarray(levels[..., c].astype(np.float32)) for c in range(levels.shape[-1])]
     return np.stack([np.asarray(ImageOps.fit(plane, (size, size), resample)) for plane in planes], axis=-1)
+
+
+def _has_no_sign(picture: Image.Image) -> bool:
+    """Return whether a TIFF holds whole numbers of 32 bits from 0 on."""
+    tags = getattr(picture, "tag_v2", {})
+    return picture.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,)) == (1,)
 
 
 def _deep_rgb(picture: Image.Image) -> bool:

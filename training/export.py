@@ -4,7 +4,6 @@
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
@@ -26,7 +25,7 @@ from training.reporting import history
 from training.safe_files import making, partial_of, put_in_place, recover, write_json
 from training.snapshots import contact_sheet, sample_grid
 from training.start import prepare
-from training.states import Run, RunError, checkpoint_folder, run_folder
+from training.states import Run, RunError, checkpoint_folder, known_run, run_folder
 
 MAX_SHARD = "9MB"  # a Space accepts files up to 10 MB in git without LFS
 REFERENCE_TRAIN, REFERENCE_TEST = 10_000, 2_000
@@ -142,9 +141,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         folder = options.run_folder
-        if not (folder / "run.json").is_file():
+        if not (folder / "run.json").is_file() and not (folder / "states").is_dir():
             raise RunError(f"RUN_FOLDER: {folder} holds no run.json; runs are in runs/, each in a folder of its name")
-        settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
+        settings = known_run(folder, lambda text: print(f"warning: {text}"))["config"]
         here = {"output_dir": str(folder.parent), "name": folder.name, "resume": True, "trackers": ()}
         here |= {} if options.data is None else {"data": options.data}
         try:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 CHECKSUMS = "checksums.json"
 RENAME_EXCHANGE, HERE = 2, -100  # of Linux's renameat2
+NO_SYNC = {errno.EINVAL, errno.ENOTSUP}  # of a folder, on some network disks
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-FULL_WORDS = ("No space left on device", "os error 28", "Disk quota exceeded", "os error 122", "PytorchStreamWriter")
+FULL_WORDS = ("No space left on device", "os error 28", "Disk quota exceeded", "os error 122")
+TORCH_WORDS, LITTLE = "PytorchStreamWriter", 1 << 20  # torch does not say why it could not write
 
 
 class DiskFull(OSError):
@@ -50,7 +52,7 @@ def damaged_files(folder: Path) -> list[str]:
         wrong = [name for name, value in known.items() if _sha256_or_none(folder / name) != value]
     except (OSError, ValueError, AttributeError, TypeError):
         return [CHECKSUMS]
-    return wrong + sorted(set(_names(folder)) - set(known))
+    return wrong  # what another program has put beside them (.DS_Store, .nfs) does no harm
 
 
 def sync_tree(folder: Path) -> None:
@@ -67,12 +69,16 @@ def sync(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if not path.is_dir() or error.errno not in NO_SYNC:
+            raise
     finally:
         os.close(handle)
 
 
 def remove_folder(folder: Path) -> None:
     """Rename a folder to a hidden name, then delete it: a kill never leaves half of it under its own name."""
+    folder = folder.resolve()  # of a link, what it leads to
     rest = _hidden(folder, "old")
     shutil.rmtree(rest, ignore_errors=True)
     if folder.exists():
@@ -81,8 +87,11 @@ def remove_folder(folder: Path) -> None:
 
 
 def partial_of(target: Path) -> Path:
-    """Return the hidden folder in which a target is made: pass it to put_in_place when it is complete."""
-    return _hidden(target, "partial")
+    """Return the hidden folder in which a target is made: pass it to put_in_place when it is complete.
+
+    Beside what a link leads to, if the target is one.
+    """
+    return _hidden(target.resolve(), "partial")
 
 
 def put_in_place(target: Path) -> None:
@@ -91,6 +100,7 @@ def put_in_place(target: Path) -> None:
     Where the system can exchange two folders, there is no moment without a whole one at the target; elsewhere `recover`
     finds it.
     """
+    target = target.resolve()
     new, old = _hidden(target, "new"), _hidden(target, "old")
     sync_tree(partial_of(target))
     shutil.rmtree(new, ignore_errors=True)
@@ -112,7 +122,7 @@ def recover(target: Path) -> bool:
 
     Returns whether it was restored.
     """
-    restored = False
+    target, restored = target.resolve(), False
     if not target.exists():
         whole = next((rest for rest in (_hidden(target, "new"), _hidden(target, "old")) if rest.is_dir()), None)
         if whole is not None:
@@ -141,7 +151,7 @@ def making(partial: Path | None, place: Path, what: str, needed_bytes: int) -> I
     except BaseException as error:
         if partial is not None:
             shutil.rmtree(partial, ignore_errors=True)
-        if _is_full(error):
+        if _is_full(error) or (TORCH_WORDS in str(error) and _free(place) < max(LITTLE, needed_bytes)):
             raise DiskFull(
                 f"{place}: the disk is full: {what} needs about {max(1, needed_bytes >> 20)} MB and "
                 f"{_free(place) >> 20} MB are free. What was saved before is whole: make room and go on with --resume"

@@ -50,7 +50,7 @@ def _claim_together(config: TrainConfig, data_hash: str, accelerator: Accelerato
     if accelerator.is_main_process:
         try:
             outcome[0] = claim_run(config, data_hash, lambda text: accelerator.print(f"warning: {text}"), alone)
-        except RunError as error:
+        except (RunError, OSError) as error:  # or the other processes would wait for ever
             outcome[0] = str(error)
     broadcast_object_list(outcome)
     if isinstance(outcome[0], str):

@@ -76,9 +76,10 @@ def claim_run(config: TrainConfig, data_hash: str, say: Callable[[str], None] = 
     if alone:
         _keep_others_out(folder)
     record = folder / RECORD
-    if record.exists() and config.resume:
+    exists = record.exists() or bool(_states(folder))
+    if exists and config.resume:
         whole, damaged = _whole_and_damaged(folder)
-        known = _known_run(folder, whole, say)
+        known = known_run(folder, say)
         _refuse_another_training(config, known, data_hash)
         check_checkpoint(config, known["run_id"])
         if damaged and not whole:
@@ -86,7 +87,8 @@ def claim_run(config: TrainConfig, data_hash: str, say: Callable[[str], None] = 
                 f"{folder}: no saved state is whole ({'; '.join(map(_told, damaged))}); start with --overwrite"
             )
         for state, files in damaged:
-            say(f"{_told((state, files))}: it is put aside, and the run goes on from {whole[-1].name}")
+            aside = "it is put aside, and the run goes on from" if alone else "what is exported is"
+            say(f"{_told((state, files))}: {aside} {whole[-1].name}")
         if alone:
             _tidy(config)
             for state, _ in damaged:  # or the run would take its place in the order of steps for saved
@@ -97,7 +99,7 @@ def claim_run(config: TrainConfig, data_hash: str, say: Callable[[str], None] = 
             if known != _read(record):
                 write_json(record, known)
         return Run(known["run_id"], whole[-1].name if whole else None, known.get("earlier_hours", 0.0))
-    if record.exists() and not config.overwrite:
+    if exists and not config.overwrite:
         state = latest_state(folder)
         at = f" at {state.name}" if state else ""
         raise RunError(
@@ -107,7 +109,7 @@ def claim_run(config: TrainConfig, data_hash: str, say: Callable[[str], None] = 
     run = Run(uuid.uuid4().hex, None, _hours_of(config.init_from))
     check_checkpoint(config, run.run_id)
     _tidy(config)
-    if record.exists():
+    if exists:
         remove_folder(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written = {"run_id": run.run_id, "data_sha256": data_hash, "earlier_hours": run.earlier_hours}
@@ -131,6 +133,8 @@ def _keep_others_out(folder: Path) -> None:
         raise RunError(
             f"{folder}: another process is training this run now; choose another --name or --output-dir"
         ) from None
+    except NotImplementedError:  # a disk without locks: two trainings of one run are the user's to avoid
+        return
     _kept[folder] = lock
 
 
@@ -160,11 +164,12 @@ def _told(state: tuple[Path, list[str]]) -> str:
     return f"{state[0].name} is damaged ({', '.join(map(printable, state[1]))})"
 
 
-def _known_run(folder: Path, states: list[Path], say: Callable[[str], None]) -> dict:
+def known_run(folder: Path, say: Callable[[str], None]) -> dict:
     """Return the content of run.json, or if it is damaged, its copy in the newest whole state. Raises RunError."""
-    for place in (folder, *reversed(states)):
+    whole, _ = _whole_and_damaged(folder)
+    for place in (folder, *reversed(whole)):
         known = _read(place / RECORD)
-        if known is not None and {"run_id", "data_sha256", "config"} <= set(known):
+        if known is not None and {"run_id", "data_sha256"} <= set(known) and isinstance(known.get("config"), dict):
             if place != folder:
                 say(f"{folder / RECORD} is damaged: it is restored from {place.name}")
             return known
@@ -194,10 +199,12 @@ def _refuse_another_training(config: TrainConfig, known: dict, data_hash: str) -
     if known["data_sha256"] != data_hash:
         raise RunError("data: the pictures are not those that the run began with, so it cannot be resumed")
     now = config.model_dump(mode="json")
+    # An option that is newer than the run had its default
+    then = TrainConfig(steps=1).model_dump(mode="json") | known["config"]
     different = [
-        f"--{field.replace('_', '-')} was {known['config'].get(field)!r} and is now {now[field]!r}"
+        f"--{field.replace('_', '-')} was {then[field]!r} and is now {now[field]!r}"
         for field in now
-        if field not in CHANGEABLE and known["config"].get(field) != now[field]
+        if field not in CHANGEABLE and then[field] != now[field]
     ]
     if different:
         raise RunError("the run was begun with other settings, so it cannot be resumed: " + "; ".join(different))

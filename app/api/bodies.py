@@ -6,12 +6,14 @@ as many values as it has inputs. What a value may be, the event itself checks.
 
 import json
 import re
+from collections.abc import Callable
 
 import gradio as gr
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 PATHS = re.compile(r"/(?:(queue/join)|(?:run|api)/([^/]+)|call/([^/]+)|reset|cancel|component_server)/?$")
+Events = Callable[[object], dict]  # a session's number -> its events by their numbers
 MAX_BODY = 24_000_000  # bytes; a picture for /bound is at most 16 MB of base64
 
 
@@ -37,7 +39,7 @@ class CheckedBodies:
             return
         try:
             body = await _read(receive)
-            check_body(body, route[1] or route[2] or route[3], scope["app"].get_blocks(), may_be_unknown=bool(route[3]))
+            check_body(body, route[1] or route[2] or route[3], _events_of(scope["app"]), may_be_unknown=bool(route[3]))
         except BadBody as error:
             await JSONResponse({"error": str(error)}, error.status)(scope, receive, send)
             return
@@ -71,11 +73,21 @@ async def _read(receive: Receive) -> bytes:
             return b"".join(parts)
 
 
-def check_body(body: bytes, route: str | None, blocks: gr.Blocks, may_be_unknown: bool = False) -> None:
+def _events_of(app) -> Events:
+    """Return what gives the events that a session can send: the page's, and those drawn for the session alone."""
+
+    def events(session) -> dict:
+        known = isinstance(session, str) and session in app.state_holder
+        return app.state_holder[session].blocks_config.fns if known else app.get_blocks().fns
+
+    return events
+
+
+def check_body(body: bytes, route: str | None, events: Events, may_be_unknown: bool = False) -> None:
     """Check a body. Raises BadBody.
 
-    route: "queue/join" or the name of an event, None for a route of another kind. may_be_unknown: leave a name that is
-    unknown, and a body of /call's other form, to refusals.py and Gradio.
+    events: see _events_of. route: "queue/join" or the name of an event, None for a route of another kind.
+    may_be_unknown: leave a name that is unknown, and a body of /call's other form, to refusals.py and Gradio.
     """
     try:
         found = json.loads(body, parse_constant=_refuse_constant)
@@ -85,7 +97,10 @@ def check_body(body: bytes, route: str | None, blocks: gr.Blocks, may_be_unknown
         raise BadBody("the body must be a JSON object")
     if route is None:
         return
-    event = _event(found, route, blocks, may_be_unknown)
+    session = found.get("session_hash")
+    if not isinstance(session, str | None):
+        raise BadBody("session_hash: must be a text")
+    event = _event(found, route, events(session), may_be_unknown)
     if event is None or (may_be_unknown and "data" not in found):
         return
     data = found.get("data")
@@ -95,17 +110,15 @@ def check_body(body: bytes, route: str | None, blocks: gr.Blocks, may_be_unknown
     least = sum(not isinstance(component, gr.State) for component in event.inputs)
     if not least <= len(data) <= most:
         raise BadBody(f"data: must have {most} values, got {len(data)}")
-    if not isinstance(found.get("session_hash", ""), str | None):
-        raise BadBody("session_hash: must be a text")
 
 
-def _event(found: dict, route: str, blocks: gr.Blocks, may_be_unknown: bool):
+def _event(found: dict, route: str, events: dict, may_be_unknown: bool):
     """Return the event that a body or its route names; None if that name is unknown and may be. Raises BadBody."""
     index = found.get("fn_index")
-    by_name = next((event for event in blocks.fns.values() if event.api_name == route), None)
+    by_name = next((event for event in events.values() if event.api_name == route), None)
     if index is None and (by_name is not None or may_be_unknown):
         return by_name
-    event = blocks.fns.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
+    event = events.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
     if event is None:
         raise BadBody("fn_index: there is no such event")
     if event.fn is None:

@@ -1,5 +1,7 @@
 """Pictures of more than 8 bits: one scale for the whole set, told; never one picture's own maximum."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,3 +132,29 @@ def test_the_scale_is_that_of_the_whole_set():
     assert Scale.choose(Extremes(0, 0, False)) == Scale(0, 1)
     assert Scale.choose(Extremes(-0.7, 0.9, False)) == Scale(-1, 1)
     assert Scale.choose(Extremes(-500, -20, True)).white > -500
+
+
+def change_tag(path, tag: int, value: int) -> None:
+    """Set a tag of a TIFF of one number, which Pillow writes as it sees fit."""
+    content = bytearray(path.read_bytes())
+    at = content.index(struct.pack("<HHI", tag, 3, 1))
+    content[at + 8 : at + 10] = struct.pack("<H", value)
+    path.write_bytes(content)
+
+
+def test_32_bits_without_a_sign(tmp_path):
+    for number, x in enumerate(pictures()):
+        levels = (x * (2**32 - 1)).round().astype(np.uint32)
+        Image.fromarray(levels.view(np.int32)).save(tmp_path / f"{number}.tif")
+        change_tag(tmp_path / f"{number}.tif", 339, 1)
+    for found, x in zip(all_pictures(load(tmp_path)), pictures(), strict=True):
+        assert np.abs(found - x * 255).max() <= 1
+
+
+@pytest.mark.parametrize("tag, value, said", [(284, 2, "whose channels lie apart"), (262, 0, "in which 0 is white")])
+def test_what_pillow_would_misread_is_not_read(tmp_path, tag, value, said):
+    for number, x in enumerate(pictures()):
+        Image.fromarray((x * 65535).astype(np.uint16)).save(tmp_path / f"{number}.png")
+    Image.fromarray((RAMP * 65535).astype(np.uint16)).save(tmp_path / "odd.tif")
+    change_tag(tmp_path / "odd.tif", tag, value)
+    assert any(said in line and "of a kind that is not read: 1 .tif" in line for line in load(tmp_path).warnings)

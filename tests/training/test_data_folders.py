@@ -12,7 +12,7 @@ from PIL import Image
 
 from diffusion.errors import FieldError
 from tests.training.tiny import REPOSITORY, command, tiny_config
-from training.data import DataConfig, DataSet, load_data
+from training.data import DataConfig, DataError, DataSet, load_data
 from training.data.finding import find_files
 from training.data.tally import Tally
 from training.states import checkpoint_folder
@@ -118,7 +118,7 @@ def test_a_link_to_a_folder_around_it_adds_nothing(tmp_path, target):
     (folder / "inside" / "deep" / "loop").symlink_to(target)
     data = load(folder)
     assert counted(data) == (20, 21) and len(data.train) + len(data.test) == 20
-    assert any(note.startswith("a link to files already counted") for note in data.notes)
+    assert any(said.startswith("a link to files already counted") for said in data.warnings)
 
 
 def test_links_are_followed_once_each_even_in_circles_outside(tmp_path):
@@ -280,6 +280,79 @@ def test_names_in_any_bytes_give_names_that_can_be_written(tmp_path):
     assert {"\\xb9\\xb7", "猫", "new\\nline", "<b>bold"} <= set(data.class_names)
     for text in (*data.notes, *data.warnings, data.source, data.name):
         text.encode("utf-8")
+
+
+SPLITS = [("train/train", "test/test"), ("train/images", "test/images"), ("training_set", "test_set")]
+
+
+@pytest.mark.parametrize("train, test", [*SPLITS, ("Train_Set/img", "val_set/img")])
+@pytest.mark.parametrize("classes", [(), ("cats", "dogs")])
+def test_a_folder_of_all_inside_of_a_split_is_no_class(tmp_path, train, test, classes):
+    for split, count, first in ((train, 12, 0), (test, 4, 30)):
+        for number, name in enumerate(classes or (".",)):
+            pictures(tmp_path / split / name, count, first=first + 100 * number)
+    data = load(tmp_path)
+    assert data.class_names == (classes or None)
+    assert (len(data.train), len(data.test)) == (12 * max(1, len(classes)), 4 * max(1, len(classes)))
+
+
+@pytest.mark.parametrize("train", ["empty", "texts", "broken", "missing"])
+def test_pictures_to_test_with_are_never_trained_on(tmp_path, train):
+    for number, name in enumerate(("cats", "dogs")):
+        pictures(tmp_path / "test" / name, 6, first=100 * number)
+        pictures(tmp_path / "val" / name, 6, first=100 * number + 50)
+    if train != "missing":
+        (tmp_path / "train").mkdir()
+    if train in ("texts", "broken"):
+        (tmp_path / "train" / {"texts": "a.txt", "broken": "a.png"}[train]).write_bytes(b"none")
+    with pytest.raises(DataError, match=r"holds pictures to test with \(test, val\), and none to train on"):
+        load(tmp_path)
+
+
+def test_a_hidden_store_that_links_lead_into_is_read_through_them(tmp_path):
+    for number, name in enumerate(("cats", "dogs")):
+        pictures(tmp_path / ".store" / name, 6, first=100 * number)
+        (tmp_path / name).symlink_to(tmp_path / ".store" / name)
+    data = load(tmp_path)
+    assert data.class_names == ("cats", "dogs") and len(data.train) + len(data.test) == 12
+
+
+def test_what_vanishes_during_the_look_is_counted(tmp_path, monkeypatch):
+    pictures(tmp_path, 5)
+    (tmp_path / "gone.png").touch()
+    scandir = os.scandir
+
+    class Entry:
+        def __init__(self, entry):
+            self.name, self.entry = entry.name, entry
+
+        def stat(self, follow_symlinks):
+            if self.name == "gone.png":
+                raise FileNotFoundError(2, "No such file", self.name)
+            return self.entry.stat(follow_symlinks=follow_symlinks)
+
+    class Listing(list):
+        def close(self):
+            pass
+
+    monkeypatch.setattr(os, "scandir", lambda path: Listing(map(Entry, scandir(path))))
+    assert "cannot be read: 1 .png: gone.png" in load(tmp_path).warnings
+
+
+def test_a_cameras_raw_file_is_not_its_preview(tmp_path):
+    pictures(tmp_path, 5)
+    picture(tmp_path / "DSC_1.NEF", 50, "TIFF")
+    told = "of a kind that is not read: 1 .nef: DSC_1.NEF (a camera"
+    assert any(said.startswith(told) for said in load(tmp_path).warnings)
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".md"])
+def test_a_text_that_begins_like_a_picture_is_none(tmp_path, suffix):
+    pictures(tmp_path, 5)
+    for number, text in enumerate(("P1 is a point", "P3 is another", "BM is a shop", "GIF89a or not")):
+        (tmp_path / f"{number}{suffix}").write_text(text)
+    data = load(tmp_path)
+    assert any(note.startswith(f"not a picture: 4 {suffix}: ") for note in data.notes)
 
 
 @pytest.mark.parametrize("encoding", ["ascii"])

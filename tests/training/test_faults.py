@@ -14,7 +14,7 @@ from diffusers import UNet2DModel
 
 from tests.training.file_faults import in_a_fork
 from tests.training.tiny import REPOSITORY, command, state_weights, tiny_config
-from training import safe_files
+from training import export, safe_files
 from training.export import export_run
 from training.loop import Training
 from training.start import prepare
@@ -193,6 +193,57 @@ def test_without_any_whole_state_the_run_is_refused_and_nothing_is_changed(train
     told = capsys.readouterr().err
     assert "no saved state is whole (step-000000004 is damaged (optimizer.bin); step-000000002 is damaged" in told
     assert sorted((run_folder(trained) / "states").iterdir()) == states
+
+
+def test_what_another_program_puts_into_a_state_does_no_harm(trained):
+    for state in (run_folder(trained) / "states").iterdir():
+        (state / ".DS_Store").write_bytes(b"x")
+    data_hash = json.loads((run_folder(trained) / "run.json").read_text())["data_sha256"]
+    assert claim_run(trained.model_copy(update={"resume": True}), data_hash).state == "step-000000004"
+
+
+def test_states_without_their_run_json_are_not_forgotten(trained):
+    record = run_folder(trained) / "run.json"
+    whole = json.loads(record.read_text())
+    record.unlink()
+    with pytest.raises(RunError, match="already holds a training at step-000000004"):
+        claim_run(trained, whole["data_sha256"])
+    assert claim_run(trained.model_copy(update={"resume": True}), whole["data_sha256"]).state == "step-000000004"
+    assert json.loads(record.read_text()) == whole
+
+
+def test_a_run_that_is_older_than_an_option_goes_on(trained):
+    record = run_folder(trained) / "run.json"
+    known = json.loads(record.read_text())
+    del known["config"]["frames"]
+    record.write_text(json.dumps(known))
+    again = trained.model_copy(update={"resume": True})
+    assert claim_run(again, known["data_sha256"]).state == "step-000000004"
+    with pytest.raises(RunError, match="--frames was 'first' and is now 'all'"):
+        claim_run(again.model_copy(update={"frames": "all"}), known["data_sha256"])
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"run_id": "x", "data_sha256": "y", "config": null}'])
+def test_an_export_reads_a_damaged_run_json_from_a_state_and_changes_nothing(trained, capsys, content):
+    record = run_folder(trained) / "run.json"
+    record.write_bytes(content)
+    flip(latest_state(run_folder(trained)) / "optimizer.bin")
+    assert export.main([str(run_folder(trained))]) == 0
+    told = capsys.readouterr().out
+    assert "is restored from step-000000002" in told and "what is exported is step-000000002" in told
+    assert record.read_bytes() == content and latest_state(run_folder(trained)).name == "step-000000004"
+
+
+def test_a_checkpoint_that_is_a_link_is_replaced_where_it_lies(trained, tmp_path):
+    target, elsewhere = checkpoint_folder(trained), tmp_path / "elsewhere"
+    target.rename(elsewhere)
+    target.symlink_to(elsewhere)
+    training, run = resumed(trained)
+    new = changed(training)
+    for _ in range(2):
+        export_run(training, run)
+        assert target.is_symlink() and same(weights_of(elsewhere), new)
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"run_id": 1}', b"\xff\xfe"])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from training.data.pictures import DataError
-from training.data.tally import Tally
+from training.data.tally import FOLDER, Tally
 
 SYSTEM_FOLDERS = {
     "@eadir", "__macosx", "#recycle", "#snapshot", "$recycle.bin", "system volume information", "lost+found",
@@ -64,21 +64,27 @@ class _Walk:
         while waiting:
             folder, reason = waiting.pop()
             try:
-                self.seen.add(_identity(os.stat(folder)))
+                if reason is None:
+                    self.seen.add(_identity(os.stat(folder)))
                 entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
             except OSError as error:
                 name = str(folder.relative_to(self.folder))
-                self.tally.add("a folder that cannot be read", name, "folder", error.strerror or "")
+                self.tally.add("a folder that cannot be read", name, FOLDER, error.strerror or "")
                 continue
             for entry in entries:
                 path, why = folder / entry.name, reason or _reason(entry.name)
-                if entry.is_symlink():
+                try:
+                    status = entry.stat(follow_symlinks=False)
+                except OSError:  # a folder that may be listed and not searched, or a file that has just gone
+                    self._leave_out(why or "cannot be read", path)
+                    continue
+                if stat.S_ISLNK(status.st_mode):
                     self.links += [] if why else [path]
-                elif entry.is_dir(follow_symlinks=False):
+                elif stat.S_ISDIR(status.st_mode):
                     waiting.append((path, why or _folder_reason(entry.name)))
                     continue
                 elif not why:
-                    yield from self._file(path, entry.stat(follow_symlinks=False))
+                    yield from self._file(path, status)
                 if why:
                     self._leave_out(why, path)
 

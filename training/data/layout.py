@@ -11,8 +11,12 @@ from training.data.finding import kind_of
 from training.data.pictures import DataError
 from training.data.tally import Tally
 
-TRAIN_FOLDERS = {"train", "training"}
-TEST_FOLDERS = ("test", "testing", "validation", "valid", "val", "dev")  # the first that fits is used
+TRAIN_FOLDERS = {"train", "training", "train_set", "training_set", "trainset"}
+TEST_FOLDERS = (  # the first that fits is used
+    "test", "testing", "test_set", "testset", "validation", "valid", "validate", "val", "validation_set", "val_set",
+    "dev", "eval",
+)  # fmt: skip
+NO_CLASS = {"images", "image", "imgs", "img", "pictures", "photos", "data"}  # usual names of a folder of all
 UNKNOWN_CLASS = "held out, of a class without training pictures"
 OUTSIDE = "outside of the training and the held-out folder"
 
@@ -36,9 +40,9 @@ class Layout:
         if classes is None:
             return []
         found = set()
-        for parts in tally.missed:
+        for parts, is_folder in tally.missed:
             for parent in self.parents:
-                if parts[: len(parent)] == parent and len(parts) > len(parent) + 1:
+                if parts[: len(parent)] == parent and len(parts) > len(parent) + (not is_folder):
                     found.add(parts[len(parent)])
         return sorted(found - set(classes))
 
@@ -54,6 +58,10 @@ def sort_out(files: Sequence[Path], folder: Path, tally: Tally) -> Layout:
     notes = [] if root == folder else [f"the pictures are those in {printable(str(root.relative_to(folder)))}"]
     tops = _by_top(files, root)
     train = [name for name in tops if name is not None and name.casefold() in TRAIN_FOLDERS]
+    held_out_names = [name for name in tops if name is not None and name.casefold() in TEST_FOLDERS]
+    if not train and held_out_names and (len(held_out_names) == len(tops) or _has_train(root)):
+        names = ", ".join(map(printable, held_out_names))
+        raise DataError(f"data: {printable(str(root))} holds pictures to test with ({names}), and none to train on")
     if not train or _is_a_class(train, tops, root):
         return _labelled([_below(files, root)], [root], notes, tally, folder)
     held_out = sorted(
@@ -63,10 +71,10 @@ def sort_out(files: Sequence[Path], folder: Path, tally: Tally) -> Layout:
     for name in tops:
         if name not in train and name not in held_out:
             _leave_out(tally, OUTSIDE, tops[name], folder)
-    splits = [sorted(pair for name in train for pair in _below(tops[name], root / name))]
+    splits = [_without_a_folder_of_all(sorted(pair for name in train for pair in _below(tops[name], root / name)))]
     has_classes = any(len(inside) > 1 for _, inside in splits[0])
     for name in held_out:
-        files = _below(tops[name], root / name)
+        files = _without_a_folder_of_all(_below(tops[name], root / name))
         if has_classes and not all(len(inside) > 1 for _, inside in files):
             _leave_out(tally, "held out, but in no folder of a class", tops[name], folder)
         elif len(splits) == 2:
@@ -77,6 +85,21 @@ def sort_out(files: Sequence[Path], folder: Path, tally: Tally) -> Layout:
 
 
 Placed = tuple[Path, tuple[str, ...]]  # a file, and its path below the folder of its split
+
+
+def _has_train(root: Path) -> bool:
+    return any(path.is_dir() and path.name.casefold() in TRAIN_FOLDERS for path in root.iterdir())
+
+
+def _without_a_folder_of_all(files: list[Placed]) -> list[Placed]:
+    """Go down where all pictures of a split are in one folder: train/train/1.jpg, or train/images/cats/1.jpg."""
+    while files and len({inside[0] for _, inside in files}) == 1 and all(len(inside) > 1 for _, inside in files):
+        folder = files[0][1][0].casefold()
+        deeper = all(len(inside) > 2 for _, inside in files)
+        if not deeper and folder not in TRAIN_FOLDERS and folder not in TEST_FOLDERS and folder not in NO_CLASS:
+            break  # the one class that there is
+        files = [(path, inside[1:]) for path, inside in files]
+    return files
 
 
 def _below(files: Sequence[Path], root: Path) -> list[Placed]:

@@ -1,5 +1,6 @@
 """Reads many pictures into one array. What a file is, its content decides; files that are not read are counted."""
 
+import contextlib
 import io
 import warnings
 from collections.abc import Callable, Sequence
@@ -33,6 +34,7 @@ OTHER_SUFFIXES = {
     ".arw", ".dng", ".raf", ".orf", ".rw2", ".mp4", ".mov", ".m4v", ".webm", ".avi", ".mkv", ".npy", ".npz", ".mat",
     ".parquet", ".tfrecord", ".zip", ".7z", ".rar", ".tar", ".gz", ".tgz", ".h5", ".hdf5", ".idx",
 }  # fmt: skip
+RAW_SUFFIXES = {".cr2", ".nef", ".arw", ".dng", ".orf", ".rw2", ".pef", ".srw"}  # a TIFF, whose first page is small
 HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 DEFAULT_SIZE = 32
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # such a picture is counted as too large
@@ -70,7 +72,11 @@ class Source:
         except Image.DecompressionBombError as error:
             raise NotRead("too large", str(error)) from error
         except Exception as error:  # Pillow's plug-ins raise anything, from struct.error to RuntimeError
-            raise NotRead("broken", str(error)) from error
+            known = self.kind in PICTURE_SUFFIXES or self.kind == "rows"
+            raise NotRead("broken" if known else "not a picture", str(error)) from error
+        if why := _misread(picture, self.kind):
+            picture.close()
+            raise NotRead("of a kind that is not read", why)
         if picture.width * picture.height > Image.MAX_IMAGE_PIXELS:
             picture.close()
             raise NotRead("too large", f"{picture.width} x {picture.height} pixels")
@@ -80,6 +86,8 @@ class Source:
         head = self.content[:16] if isinstance(self.content, bytes) else _head(self.content)
         if head[4:8] == b"ftyp" and head[8:12] in HEIF_BRANDS and "HEIF" not in _formats():
             return "HEIC, which needs pip install pillow-heif", ""
+        if head[:4] in (b"II*\0", b"MM\0*"):
+            return "of a kind that is not read", "a TIFF of a form that Pillow does not read"
         if self.kind in PICTURE_SUFFIXES or self.kind == "rows":
             return "broken", "is empty" if not head else "is no picture that Pillow reads"
         return "of a kind that is not read" if self.kind in OTHER_SUFFIXES else "not a picture", ""
@@ -106,6 +114,21 @@ class ReadPictures:
     source: np.ndarray
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+def _misread(picture: Image.Image, kind: str) -> str | None:
+    """Say why the pixels that Pillow would return are not the picture's; None if they are."""
+    if picture.format != "TIFF":
+        return None
+    tags = picture.tag_v2
+    bits, planes = tags.get(258, (1,)), tags.get(284, 1)
+    if kind in RAW_SUFFIXES:
+        return "a camera's raw file, of which Pillow reads a small preview"
+    if planes == 2 and max(bits) > 8:
+        return "a TIFF of more than 8 bits whose channels lie apart"
+    if max(bits) > 8 and tags.get(262) == 0:
+        return "a TIFF of more than 8 bits in which 0 is white"
+    return None
 
 
 def identify(sources: Sequence[Source], tally: Tally) -> list[Source]:
@@ -152,7 +175,10 @@ def read_all(sources: Sequence[Source], size: int, resample: str, every_frame: b
 
 
 def _frames(picture: Image.Image, size: int, method: Image.Resampling, every_frame: bool) -> Frames:
-    count = getattr(picture, "n_frames", 1) if picture.format in FRAMED else 1
+    count = 1
+    if picture.format in FRAMED:
+        with contextlib.suppress(*([] if every_frame else [Exception])):  # a later frame may be damaged
+            count = getattr(picture, "n_frames", 1)
     pixels, extremes, not_finite = [], [], 0
     for number in range(count if every_frame else 1):
         if number:

@@ -7,27 +7,28 @@ from pathlib import PurePath
 
 from diffusion.errors import printable
 
+FOLDER = "folder"  # the kind of a whole folder
 NAMED = 5  # examples named for each reason
-HARMLESS = {"hidden", "made by the system", "not a picture", "a link to files already counted"}
+HARMLESS = {"hidden", "made by the system", "not a picture"}
 
 
 @dataclass
 class Tally:
     """Files left out. counts: reason -> kind -> number; examples: reason -> the first few names.
 
-    missed: the paths, as parts, of those that may have been meant as pictures.
+    missed: the paths, as parts, of those that may have been meant as pictures, and whether it is a folder.
     """
 
     counts: dict[str, Counter] = field(default_factory=lambda: defaultdict(Counter))
     examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
-    missed: list[tuple[str, ...]] = field(default_factory=list)
+    missed: list[tuple[tuple[str, ...], bool]] = field(default_factory=list)
 
     def add(self, reason: str, name: str, kind: str, detail: str = "") -> None:
         """Leave out one file. name: its path below the folder; kind: its suffix; detail: what Pillow said of it."""
         self.counts[reason][kind] += 1
         if reason not in HARMLESS:
-            self.missed.append(PurePath(name).parts)
+            self.missed.append((PurePath(name).parts, kind == FOLDER))
         if len(self.examples[reason]) < NAMED:
             self.examples[reason].append(printable(f"{name} ({detail})" if detail else name))
 

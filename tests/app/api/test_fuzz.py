@@ -142,7 +142,10 @@ def draw_and_send(app: str, data, config: dict, session: str) -> None:
     if not event["queue"]:
         check(answered(lambda: post(f"{app}/gradio_api/run/predict", body)))
         return
-    answered(lambda: post(f"{app}/gradio_api/queue/join", body))
+    joined = answered(lambda: post(f"{app}/gradio_api/queue/join", body))
+    check(joined)
+    if "event_id" not in json.loads(joined):  # refused at the door: NaN is no JSON
+        return
     check(get(f"{app}/gradio_api/queue/data?session_hash={session}"))
 
 
