@@ -112,10 +112,12 @@ def test_back_shows_the_pictures_of_the_earlier_run(open_page):
     set_number(page, "Steps", "2")
     generate(page)
     first = pixels(page)
+    expect_asked(page, num_inference_steps="2")
     set_number(page, "Steps", "3")
     generate(page)
     second = pixels(page)
     assert first != second
+    expect_asked(page, num_inference_steps="3")  # the address follows a moment later
     page.go_back()
     expect(steps(page)).to_have_value("2")
     page.wait_for_function("src => document.querySelector('.stage .grid img').src === src", arg=first[0])
