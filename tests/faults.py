@@ -47,7 +47,7 @@ KINDS = (
     Kind("odd folders among the checkpoints", ERRORS, (f"{SERVER}/test_odd_folders.py",)),
     Kind("an engine's cache", PICTURES, (f"{DIFFUSION}/engines/test_onnx.py",)),
     Kind("pictures from strangers", ERRORS, (f"{DIFFUSION}/test_decoding.py", "tests/app/api/test_pngs.py")),
-    Kind("malformed requests", ERRORS, ("tests/app/api/test_fuzz.py",)),
+    Kind("malformed requests", ERRORS, ("tests/app/api/test_fuzz.py", "tests/app/api/test_bodies.py")),
     Kind("where it runs", ERRORS, (f"{SERVER}/test_places.py",)),
 )
 
