@@ -166,14 +166,21 @@ def _told(state: tuple[Path, list[str]]) -> str:
 
 def known_run(folder: Path, say: Callable[[str], None]) -> dict:
     """Return the content of run.json, or if it is damaged, its copy in the newest whole state. Raises RunError."""
-    whole, _ = _whole_and_damaged(folder)
-    for place in (folder, *reversed(whole)):
-        known = _read(place / RECORD)
-        if known is not None and {"run_id", "data_sha256"} <= set(known) and isinstance(known.get("config"), dict):
-            if place != folder:
-                say(f"{folder / RECORD} is damaged: it is restored from {place.name}")
+    if known := _record_in(folder):
+        return known
+    whole, _ = _whole_and_damaged(folder)  # reads every byte of the newest, so only if it must be
+    for state in reversed(whole):
+        if known := _record_in(state):
+            say(f"{folder / RECORD} is damaged: it is restored from {state.name}")
             return known
     raise RunError(f"{folder / RECORD} is damaged, and no saved state has a copy of it; start again with --overwrite")
+
+
+def _record_in(folder: Path) -> dict | None:
+    """Return the content of a folder's run.json; None if it is missing or damaged."""
+    known = _read(folder / RECORD)
+    usable = known is not None and {"run_id", "data_sha256"} <= set(known) and isinstance(known.get("config"), dict)
+    return known if usable else None
 
 
 def _read(path: Path) -> dict | None:

@@ -115,9 +115,10 @@ def check_body(body: bytes, route: str | None, events: Events, may_be_unknown: b
 def _event(found: dict, route: str, events: dict, may_be_unknown: bool):
     """Return the event that a body or its route names; None if that name is unknown and may be. Raises BadBody."""
     index = found.get("fn_index")
-    by_name = next((event for event in events.values() if event.api_name == route), None)
-    if index is None and (by_name is not None or may_be_unknown):
-        return by_name
+    if index is None:
+        by_name = next((event for event in events.values() if event.api_name == route), None)
+        if by_name is not None or may_be_unknown:
+            return by_name
     event = events.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
     if event is None:
         raise BadBody("fn_index: there is no such event")

@@ -253,7 +253,10 @@ def test_files_of_many_frames_give_the_first_or_each_and_it_is_told(tmp_path, su
     every = load(tmp_path, frames="all", test_fraction=0.25)
     assert len(every.train) + len(every.test) == 40
     assert "8 files hold 40 frames: each is a picture" in every.notes
-    of_file = lambda pictures: set(np.round(pictures.images[:, 0, 0, 0] / 20 - 0.1).astype(int))  # noqa: E731
+
+    def of_file(pictures) -> set:
+        return set(np.round(pictures.images[:, 0, 0, 0] / 20 - 0.1).astype(int))
+
     assert len(of_file(every.test)) == 2 and not of_file(every.train) & of_file(every.test)
 
 

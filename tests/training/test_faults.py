@@ -45,6 +45,12 @@ def same(one: dict, other: dict) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def put_back(kept: Path, place: Path) -> None:
+    """Make a folder what it was when it was kept."""
+    shutil.rmtree(place)
+    shutil.copytree(kept, place)
+
+
 def cases(count: int) -> list[int]:
     return sorted({*range(1, count + 1, EVERY), count})
 
@@ -72,8 +78,7 @@ def test_an_export_killed_anywhere(trained, monkeypatch, can_exchange, record_pr
     assert same(weights_of(target), new)
     record_property("cases", len(cases(count)))
     for at in cases(count):
-        shutil.rmtree(target.parent)
-        shutil.copytree(kept, target.parent)
+        put_back(kept, target.parent)
         ended, _ = in_a_fork(lambda _: export_run(training, run), target.parent, at, "kill")
         assert ended == "killed", (at, ended)
         if can_exchange:
@@ -95,8 +100,7 @@ def test_an_export_on_a_full_disk_leaves_the_old_one(trained, record_property):
     told = 0
     record_property("cases", len(cases(count)))
     for at in cases(count):
-        shutil.rmtree(target.parent)
-        shutil.copytree(kept, target.parent)
+        put_back(kept, target.parent)
         ended, _ = in_a_fork(lambda _: export_run(training, run), target.parent, at, "fill")
         found = weights_of(target)
         assert same(found, new if ended == "done" else old), (at, ended)
@@ -119,14 +123,16 @@ def test_a_save_with_a_fault_leaves_a_whole_state(trained, act, record_property)
     old = state_weights(latest_state(folder))
     for weight in training.raw_unet.parameters():
         weight.data.add_(1)
-    save = lambda _: save_state(training.accelerator, folder, 5, 2)  # noqa: E731
+
+    def save(_):
+        save_state(training.accelerator, folder, 5, 2)
+
     ended, count = in_a_fork(save, folder)
     assert ended == "done" and count > 20
     new = state_weights(latest_state(folder))
     record_property("cases", len(cases(count)))
     for at in cases(count):
-        shutil.rmtree(states)
-        shutil.copytree(kept, states)
+        put_back(kept, states)
         ended, _ = in_a_fork(save, folder, at, act)
         if act == "fill" and ended != "done":
             assert ended.startswith(f"DiskFull: {folder}: the disk is full: a state needs about "), ended
@@ -161,8 +167,7 @@ def test_a_damaged_state_is_named_and_the_one_before_taken(trained, capsys, dama
     files = sorted(path.name for path in newest.iterdir())
     assert {"model.safetensors", "optimizer.bin", "checksums.json", "run.json"} <= set(files)
     for name in files:
-        shutil.rmtree(folder / "states")
-        shutil.copytree(kept, folder / "states")
+        put_back(kept, folder / "states")
         if name == "checksums.json" and damage == "missing":
             continue  # as a state of an earlier version
         DAMAGES[damage](newest / name)

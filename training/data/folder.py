@@ -11,7 +11,7 @@ from training.data.finding import find_files
 from training.data.layout import UNKNOWN_CLASS, Layout, sort_out
 from training.data.pictures import DataError, DataSet, Pictures
 from training.data.reading import DEFAULT_SIZE, ReadPictures, Source, identify, read_all, with_channels
-from training.data.split import split_off_test
+from training.data.split import train_and_test
 from training.data.tally import Tally
 
 
@@ -34,11 +34,7 @@ def read_folder(folder: Path, config: DataConfig) -> DataSet:
     read = read_all(sources, config.image_size or DEFAULT_SIZE, config.resample, config.frames == "all", tally)
     pictures, origin, folders = _with_classes(read, layout, sources, tally)
     pictures = Pictures(with_channels(config.color, pictures.images), pictures.labels)
-    is_test = origin >= len(layout.splits[0])
-    if is_test.any():
-        train, test = pictures.at(np.flatnonzero(~is_test)), pictures.at(np.flatnonzero(is_test))
-    else:
-        train, test = split_off_test(pictures, config.test_fraction, config.seed, origin)
+    train, test = train_and_test(pictures, origin, len(layout.splits[0]), config.test_fraction, config.seed)
     name = printable(folder.resolve().name)
     used, vanished = len(np.unique(origin)), layout.vanished(tally, folders)
     return DataSet(
@@ -68,13 +64,12 @@ def _with_classes(
 
     Returns the pictures, the position of each one's file in the sources, and the names of the folders of the classes.
     """
-    is_train = read.source < len(layout.splits[0])
-    if not is_train.any():
-        raise DataError(f"data: none of the {len(layout.splits[0])} training pictures could be read")
     if layout.folders is None:
         return Pictures(read.images), read.source, None
     labels = np.concatenate(layout.labels)[read.source]
-    present = np.unique(labels[is_train])
+    present = np.unique(labels[read.source < len(layout.splits[0])])
+    if not present.size:  # train_and_test says so
+        return Pictures(read.images), read.source, None
     known = np.isin(labels, present)
     for position in np.unique(read.source[~known]):
         tally.add(UNKNOWN_CLASS, sources[position].name, sources[position].kind)

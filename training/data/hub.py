@@ -8,7 +8,7 @@ from training.data.checks import warnings_of
 from training.data.config import DataConfig
 from training.data.pictures import DataError, DataSet, Pictures
 from training.data.reading import Source, own_size, read_all, with_channels
-from training.data.split import split_off_test
+from training.data.split import train_and_test
 from training.data.tally import Tally
 
 TEST_SPLITS = ("test", "validation", "valid", "val")
@@ -53,13 +53,7 @@ def read_hub(repo_id: str, config: DataConfig) -> DataSet:
     read = read_all(everything, size, config.resample, config.frames == "all", tally)
     known = None if label_column is None else np.concatenate(labels)[read.source]
     pictures = Pictures(with_channels(config.color, read.images), known)
-    is_test = read.source >= len(sources[0])
-    if is_test.all():
-        raise DataError(f"{repo_id}: none of its {len(sources[0])} training pictures could be read")
-    if is_test.any():
-        train, test = pictures.at(np.flatnonzero(~is_test)), pictures.at(np.flatnonzero(is_test))
-    else:
-        train, test = split_off_test(pictures, config.test_fraction, config.seed, read.source)
+    train, test = train_and_test(pictures, read.source, len(sources[0]), config.test_fraction, config.seed)
     rows = len(np.unique(read.source))
     return DataSet(
         Path(name).name,

@@ -58,16 +58,13 @@ def sort_out(files: Sequence[Path], folder: Path, tally: Tally) -> Layout:
     notes = [] if root == folder else [f"the pictures are those in {printable(str(root.relative_to(folder)))}"]
     tops = _by_top(files, root)
     train = [name for name in tops if name is not None and name.casefold() in TRAIN_FOLDERS]
-    held_out_names = [name for name in tops if name is not None and name.casefold() in TEST_FOLDERS]
-    if not train and held_out_names and (len(held_out_names) == len(tops) or _has_train(root)):
-        names = ", ".join(map(printable, held_out_names))
+    held_out = [name for name in tops if name is not None and name.casefold() in TEST_FOLDERS]
+    if not train and held_out and (len(held_out) == len(tops) or _has_train(root)):
+        names = ", ".join(map(printable, held_out))
         raise DataError(f"data: {printable(str(root))} holds pictures to test with ({names}), and none to train on")
     if not train or _is_a_class(train, tops, root):
         return _labelled([_below(files, root)], [root], notes, tally, folder)
-    held_out = sorted(
-        (name for name in tops if name is not None and name.casefold() in TEST_FOLDERS),
-        key=lambda name: TEST_FOLDERS.index(name.casefold()),
-    )
+    held_out.sort(key=lambda name: TEST_FOLDERS.index(name.casefold()))
     for name in tops:
         if name not in train and name not in held_out:
             _leave_out(tally, OUTSIDE, tops[name], folder)

@@ -7,6 +7,21 @@ from scipy.sparse.csgraph import connected_components
 from training.data.pictures import DataError, Pictures
 
 
+def train_and_test(
+    pictures: Pictures, origin: np.ndarray, training: int, test_fraction: float, seed: int
+) -> tuple[Pictures, Pictures]:
+    """Return training and test pictures: those that came apart, else as split_off_test splits them.
+
+    origin: (N,) positions of their files, of which the first `training` are to train on. Raises DataError.
+    """
+    is_test = origin >= training
+    if is_test.all():
+        raise DataError(f"data: none of the {training} training pictures could be read")
+    if is_test.any():
+        return pictures.at(np.flatnonzero(~is_test)), pictures.at(np.flatnonzero(is_test))
+    return split_off_test(pictures, test_fraction, seed, origin)
+
+
 def split_off_test(
     pictures: Pictures, test_fraction: float, seed: int, origin: np.ndarray | None = None
 ) -> tuple[Pictures, Pictures]:
